@@ -1,0 +1,1 @@
+"""Datasets of our own: files that appear whole or not at all."""

@@ -1,0 +1,186 @@
+"""Versioned datasets whose files appear whole or not at all.
+
+Kedro's own JSON datasets write in place: a kill leaves half a file, which then counts as the latest
+version. These write beside the file and rename.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
+from kedro_datasets._typing import JSONPreview, PlotlyPreview, TablePreview
+
+
+class WholeFileDataset(AbstractVersionedDataset[Any, Any]):
+    """Base: a local file written beside its place and renamed into it."""
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        """Describe a file.
+
+        Args:
+            filepath: Its path; a folder of versions if versioned.
+            version: Which versions to load and save.
+            metadata: For kedro-viz.
+        """
+        super().__init__(PurePosixPath(filepath), version)
+        self.metadata = metadata
+
+    def _lines(self, data: Any) -> Iterator[str]:
+        """Serialise data piece by piece."""
+        raise NotImplementedError
+
+    def save(self, data: Any) -> None:
+        """Write the data."""
+        path = Path(self._get_save_path())
+        part = path.with_name(path.name + ".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(self._lines(data))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError as exc:
+            part.unlink(missing_ok=True)
+            raise DatasetError(f"{path}: could not be written: {exc.strerror or exc}") from exc
+
+    def load_path(self) -> Path:
+        """Return the file that `load` reads."""
+        return Path(self._get_load_path())
+
+    def _exists(self) -> bool:
+        try:
+            return self.load_path().is_file()
+        except DatasetError:
+            return False
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "version": self._version}
+
+
+class RowsDataset(WholeFileDataset):
+    """Rows as JSON lines.
+
+    YAML:
+        prompts:
+          type: almost_kedro.datasets.whole_file.RowsDataset
+          filepath: data/03_primary/prompts.jsonl
+          versioned: true
+          validator: almost_kedro.rows.Prompts
+
+    Python:
+        RowsDataset(filepath="prompts.jsonl").save([{"prompt_id": "007"}])
+    """
+
+    def _lines(self, data: list[dict[str, Any]]) -> Iterator[str]:
+        for row in data:
+            yield json.dumps(row, ensure_ascii=False) + "\n"
+
+    def load(self) -> list[dict[str, Any]]:
+        """Read all rows."""
+        return list(self._rows())
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        path = self.load_path()
+        # Only "\n" ends a row: text may contain other line separators.
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    yield json.loads(line)
+                except ValueError as exc:
+                    raise DatasetError(f"{path}, line {number}: not JSON ({exc})") from exc
+
+    def preview(self, nrows: int = 20) -> TablePreview:
+        """Return the first rows as a table for kedro-viz."""
+        rows = list(islice(self._rows(), nrows))
+        columns = list(rows[0]) if rows else []
+        cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+        return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": cells})
+
+
+class JSONFileDataset(WholeFileDataset):
+    """A JSON document."""
+
+    def _lines(self, data: Any) -> Iterator[str]:
+        yield json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+
+    def load(self) -> Any:
+        """Read the document."""
+        return json.loads(self.load_path().read_text(encoding="utf-8"))
+
+    def preview(self) -> JSONPreview:
+        """Return the document for kedro-viz."""
+        return JSONPreview(json.dumps(self.load()))
+
+
+class TextFileDataset(WholeFileDataset):
+    """A text file."""
+
+    def _lines(self, data: str) -> Iterator[str]:
+        yield data
+
+    def load(self) -> str:
+        """Read the text."""
+        return self.load_path().read_text(encoding="utf-8")
+
+
+class FigureDataset(WholeFileDataset):
+    """A plotly figure as its JSON description."""
+
+    def _lines(self, data: dict[str, Any]) -> Iterator[str]:
+        yield json.dumps(data) + "\n"
+
+    def load(self) -> dict[str, Any]:
+        """Read the description."""
+        figure: dict[str, Any] = json.loads(self.load_path().read_text(encoding="utf-8"))
+        return figure
+
+    def preview(self) -> PlotlyPreview:
+        """Return the figure for kedro-viz."""
+        return PlotlyPreview(self.load())
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, str | int | float) else json.dumps(value)
+
+
+class FolderDataset(AbstractDataset[Path, Path]):
+    """A folder that programs work in; loading it returns its absolute path.
+
+    YAML:
+        generation_work:
+          type: almost_kedro.datasets.whole_file.FolderDataset
+          filepath: data/04_feature/generation
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):
+        """Describe a folder."""
+        self._filepath = PurePosixPath(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Path:
+        """Return the folder, made if need be."""
+        folder = Path(self._filepath).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def save(self, data: Path) -> None:
+        """Refuse: programs fill the folder, nodes don't."""
+        raise DatasetError(f"{self._filepath} is filled by programs, not by nodes")
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath}

@@ -1,0 +1,109 @@
+"""Charts of the synthetic feedback, as plotly descriptions (plain dicts; nothing is drawn here)."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from almost_kedro.feedback.comparisons import NOT_CANDIDATES
+from almost_kedro.feedback.ledger import KEPT
+from almost_kedro.rows import Comparison, LedgerRow, Response
+
+# Okabe and Ito's palette, which the colour-blind can tell apart.
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#999999"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, GREY)
+
+
+def draw_ledger_waterfall(
+    steps: Sequence[tuple[str, int, Sequence[LedgerRow]]],
+) -> dict[str, Any]:
+    """Draw how many rows each step started with, what each rule dropped, and what was left.
+
+    Args:
+        steps: Name, rows at the start, and ledger of each step.
+    """
+    x: list[list[str]] = [[], []]
+    y: list[int] = []
+    measure: list[str] = []
+    for name, start, ledger in steps:
+        drops = Counter(row["rule"] for row in ledger if row["rule"] not in (KEPT, *NOT_CANDIDATES))
+        bars = [("all", start, "absolute")]
+        bars += [(rule, -n, "relative") for rule, n in sorted(drops.items())]
+        bars += [("kept", 0, "total")]
+        for label, value, kind in bars:
+            x[0].append(name)
+            x[1].append(label)
+            y.append(value)
+            measure.append(kind)
+    waterfall = {
+        "type": "waterfall",
+        "x": x,
+        "y": y,
+        "measure": measure,
+        "texttemplate": "%{delta}",
+        "textposition": "outside",
+        "cliponaxis": False,
+        "increasing": {"marker": {"color": BLUE}},
+        "decreasing": {"marker": {"color": ORANGE}},
+        "totals": {"marker": {"color": GREEN}},
+    }
+    return _figure([waterfall], "Rows kept and dropped, by rule", "", "rows")
+
+
+def draw_response_lengths(responses: Sequence[Response]) -> dict[str, Any]:
+    """Draw the length of usable answers by assistant."""
+    lengths = defaultdict(list)
+    for row in responses:
+        lengths[row["assistant"]].append(len(row["text"]) if row["verdict"] == KEPT else None)
+    boxes = [
+        {
+            "type": "box",
+            "name": f"{name} ({sum(v is not None for v in values)} of {len(values)} usable)",
+            "y": [value for value in values if value is not None],
+            "boxmean": True,
+            "marker": {"color": PALETTE[i % len(PALETTE)]},
+        }
+        for i, (name, values) in enumerate(lengths.items())
+    ]
+    figure = _figure(boxes, "Length of usable answers, by assistant", "", "characters")
+    figure["layout"]["showlegend"] = False
+    return figure
+
+
+def draw_comparisons(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Draw the number of comparisons by edge and factor, and how often the chosen one is longer."""
+    longer: Mapping[tuple[str, str], list[bool]] = defaultdict(list)
+    for row in comparisons:
+        edge = f"{row['chosen_assistant']} over<br>{row['rejected_assistant']}"
+        factors = " + ".join(row["factors"])
+        longer[edge, factors].append(len(row["chosen"]) > len(row["rejected"]))
+    edges = [f"{edge}<br>({factors})" for edge, factors in longer]
+    bars = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": edges,
+            "y": [sum(value is kind for value in values) for values in longer.values()],
+            "texttemplate": "%{y}",
+            "marker": {"color": color, "pattern": {"shape": shape}},
+        }
+        for name, kind, color, shape in (
+            ("chosen is longer", True, BLUE, ""),
+            ("chosen is not longer", False, ORANGE, "/"),
+        )
+    ]
+    figure = _figure(bars, "Comparisons by edge and factor", "", "comparisons")
+    figure["layout"]["barmode"] = "stack"
+    return figure
+
+
+def _figure(data: list[dict[str, Any]], title: str, x: str, y: str) -> dict[str, Any]:
+    layout = {
+        "title": {"text": title},
+        "xaxis": {"title": {"text": x}, "automargin": True},
+        "yaxis": {"title": {"text": y}, "rangemode": "tozero"},
+        "template": "plotly_white",
+        "legend": {"orientation": "h", "y": 1.08},
+    }
+    return {"data": data, "layout": layout}

@@ -1,0 +1,224 @@
+"""Synthetic comparisons (rules 14 to 18): the rubric says which answer of a pair is better."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from statistics import mean
+from typing import Any
+
+from almost_kedro.errors import UserError
+from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, enter, other_rules
+from almost_kedro.feedback.length_control import (
+    balance_edges,
+    check_heuristic,
+    check_like_length,
+)
+from almost_kedro.feedback.responses import usable_ids
+from almost_kedro.options import ComparisonOptions
+from almost_kedro.rows import (
+    Assistant,
+    Comparison,
+    Factor,
+    LedgerRow,
+    Prompt,
+    Response,
+    row_id,
+)
+
+UNUSABLE = Verdict("rule_15_unusable_answer", "an answer of this pair is empty or BAD")
+NOTHING_TO_COMPARE = "rule_15_nothing_to_compare"
+# Ledger rows of prompts, and of pairs that only the other rule set would consider.
+NOT_CANDIDATES = (UNUSABLE.rule, NOTHING_TO_COMPARE)
+
+
+def rank_rubric(rubric: Sequence[str | Sequence[str]], known: Sequence[str]) -> dict[str, int]:
+    """Rule 14: give each assistant of the rubric its rank, 0 for the best; a nested list is a tie.
+
+    Raises:
+        UserError: If an assistant is unknown or named twice, or if there is one level only.
+    """
+    ranks: dict[str, int] = {}
+    for rank, level in enumerate(rubric):
+        for name in [level] if isinstance(level, str) else level:
+            if name not in known:
+                raise UserError(
+                    f"option comparisons.rubric: unknown assistant {name!r}; "
+                    f"response_generation.assistants makes {', '.join(known)}"
+                )
+            if name in ranks:
+                raise UserError(f"option comparisons.rubric: {name!r} is named twice; keep one")
+            ranks[name] = rank
+    if len(rubric) < 2:
+        raise UserError(
+            f"option comparisons.rubric: found {len(rubric)} level, and nothing can be compared; "
+            "name at least two, best first"
+        )
+    return ranks
+
+
+def rank_answers(
+    answers: Sequence[Response], ranks: Mapping[str, int], usable: set[str]
+) -> list[tuple[int, Response]]:
+    """Rule 15: empty and BAD answers drop out; the others in a stable sort by rank."""
+    kept = [
+        (ranks[row["assistant"]], row)
+        for row in answers
+        if row["response_id"] in usable and row["assistant"] in ranks
+    ]
+    return sorted(kept, key=lambda pair: pair[0])
+
+
+def walk_pairs(
+    ranked: Sequence[tuple[int, Response]], options: ComparisonOptions, rules: Rules
+) -> Iterator[tuple[Response, Response, Verdict]]:
+    """Rule 16: walk all pairs best-first; equal ranks never meet.
+
+    original (`pairs: nearest`): an assistant is "chosen" at most once, and so is each rank, so only
+        the nearest lower answer that passes the length control is compared.
+    corrected (`pairs: all` by default): every pair that passes the length control.
+
+    Yields:
+        Chosen, rejected and the verdict on the pair.
+    """
+    texts = [answer["text"] for _, answer in ranked]
+    used: set[int] = set()
+    for (rank, chosen), (lower, rejected) in combinations(ranked, 2):
+        if rank == lower:
+            continue
+        verdict = Verdict()
+        if options.pairs == "nearest" and rank in used:
+            verdict = Verdict("rule_16_chosen_once", f"rank {rank} was chosen in a pair before")
+        elif options.length_control == "heuristic":
+            verdict = check_heuristic(chosen["text"], rejected["text"], texts, rules)
+        elif options.length_control == "matched":
+            tolerance = options.length_tolerance
+            verdict = check_like_length(chosen["text"], rejected["text"], tolerance)
+        if verdict.kept:
+            used.add(rank)
+        yield chosen, rejected, verdict
+
+
+def find_factors(chosen: Assistant, rejected: Assistant) -> list[Factor]:
+    """Name the factors in which two assistants differ."""
+    factors: list[Factor] = []
+    if chosen["model"] != rejected["model"]:
+        factors.append("size")
+    if chosen["shots"] != rejected["shots"]:
+        factors.append("shots")
+    if chosen["demonstrations"] != rejected["demonstrations"]:
+        factors.append("demonstrations")
+    return factors
+
+
+def build_comparison(
+    prompt: Prompt, chosen: Response, rejected: Response, assistants: Mapping[str, Assistant]
+) -> Comparison:
+    """Rule 18: a row of prompt, chosen, rejected and who against whom, with everything's id."""
+    better, worse = chosen["assistant"], rejected["assistant"]
+    return Comparison(
+        comparison_id=row_id("comparison", chosen["response_id"], rejected["response_id"]),
+        prompt_id=prompt["prompt_id"],
+        prompt=prompt["text"],
+        chosen=chosen["text"],
+        rejected=rejected["text"],
+        chosen_id=chosen["response_id"],
+        rejected_id=rejected["response_id"],
+        chosen_assistant=better,
+        rejected_assistant=worse,
+        factors=find_factors(assistants[better], assistants[worse]),
+    )
+
+
+def judge_pairs(
+    prompts: Sequence[Prompt],
+    responses: Sequence[Response],
+    assistants: Sequence[Assistant],
+    usable: set[str],
+    options: ComparisonOptions,
+    rules: Rules,
+) -> tuple[dict[str, Comparison], dict[str, Verdict]]:
+    """Apply rules 14 to 18 and the length control to all prompts.
+
+    Returns:
+        Every candidate pair, and the verdicts on pairs (by comparison_id) and on prompts that gave
+        no pair (by prompt_id).
+    """
+    by_name = {assistant["name"]: assistant for assistant in assistants}
+    ranks = rank_rubric(options.rubric, list(by_name))
+    answers = defaultdict(list)
+    for row in responses:
+        answers[row["prompt_id"]].append(row)
+    candidates: dict[str, Comparison] = {}
+    verdicts: dict[str, Verdict] = {}
+    for prompt in prompts:
+        ranked = rank_answers(answers[prompt["prompt_id"]], ranks, usable)
+        if len({rank for rank, _ in ranked}) < 2:
+            detail = f"{len(ranked)} usable answers on fewer than two ranks"
+            verdicts[prompt["prompt_id"]] = Verdict(NOTHING_TO_COMPARE, detail)
+        for chosen, rejected, verdict in walk_pairs(ranked, options, rules):
+            pair = build_comparison(prompt, chosen, rejected, by_name)
+            candidates[pair["comparison_id"]] = pair
+            verdicts[pair["comparison_id"]] = verdict
+    if options.length_control == "matched":
+        verdicts |= balance_edges([row for key, row in candidates.items() if verdicts[key].kept])
+    return candidates, verdicts
+
+
+def make_comparisons(
+    prompts: Sequence[Prompt],
+    responses: Sequence[Response],
+    ledger_responses: Sequence[LedgerRow],
+    assistants: Sequence[Assistant],
+    options: ComparisonOptions,
+    rules: Rules,
+) -> tuple[list[Comparison], list[LedgerRow]]:
+    """Make the comparisons, and account for every pair and prompt that gave none.
+
+    The ledger compares with the other rule set as its user would run it: `original` with nearest
+    pairs and the heuristic, `corrected` with all pairs of matched length.
+    """
+    found = {}
+    for each in (rules, other_rules(rules)):
+        usable = usable_ids(responses, ledger_responses, each)
+        chosen = options if each == rules else options.as_run_by(each)
+        found[each] = judge_pairs(prompts, responses, assistants, usable, chosen, each)
+    candidates, verdicts = found[rules]
+    other_verdicts = found[other_rules(rules)][1]
+    ledger: list[LedgerRow] = []
+    prompt_ids = {prompt["prompt_id"] for prompt in prompts}
+    for key, verdict in verdicts.items():
+        absent = Verdict() if key in prompt_ids else UNUSABLE
+        ledger += enter(key, rules, verdict, other_verdicts.get(key, absent))
+    for key, verdict in other_verdicts.items():
+        if key not in verdicts and verdict.kept:
+            ledger += enter(key, rules, UNUSABLE, verdict)
+        elif key not in verdicts and key in prompt_ids:
+            ledger += enter(key, rules, Verdict(), verdict)
+    comparisons = [row for key, row in candidates.items() if verdicts[key].rule == KEPT]
+    return comparisons, ledger
+
+
+def summarise_comparisons(
+    comparisons: Sequence[Comparison], ledger: Sequence[LedgerRow]
+) -> dict[str, Any]:
+    """Count comparisons by edge and factor, with the share in which the longer answer is chosen."""
+    dropped = sum(row["rule"] not in (KEPT, *NOT_CANDIDATES) for row in ledger)
+    edges = defaultdict(list)
+    for row in comparisons:
+        edges[f"{row['chosen_assistant']}-vs-{row['rejected_assistant']}"].append(
+            len(row["chosen"]) > len(row["rejected"])
+        )
+    factors = Counter(factor for row in comparisons for factor in row["factors"])
+    longer = [value for values in edges.values() for value in values]
+    return {
+        "n_comparisons": len(comparisons),
+        "n_candidates": len(comparisons) + dropped,
+        "chosen_longer": round(mean(longer), 4) if longer else None,
+        "edges": {
+            name: {"n": len(values), "chosen_longer": round(mean(values), 4)}
+            for name, values in edges.items()
+        },
+        "factors": dict(sorted(factors.items())),
+    }

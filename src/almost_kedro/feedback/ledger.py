@@ -1,0 +1,71 @@
+"""The ledger: what became of every row that a filter looked at, under both rule sets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from almost_kedro.rows import LedgerRow
+
+Rules = Literal["original", "corrected"]
+KEPT = "ok"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A rule's decision on a row: "ok" or the rule's id, and what it found."""
+
+    rule: str = KEPT
+    detail: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """True if the row stays."""
+        return self.rule == KEPT
+
+
+def other_rules(rules: Rules) -> Rules:
+    """Return the rule set that is not in force."""
+    return "corrected" if rules == "original" else "original"
+
+
+def enter(
+    row_id: str, rules: Rules, in_force: Verdict, other: Verdict | None = None
+) -> list[LedgerRow]:
+    """Enter a row if it is dropped or if the other rule set would decide otherwise.
+
+    Args:
+        row_id: The row.
+        rules: The rule set in force.
+        in_force: Its verdict.
+        other: The other set's verdict; None where both sets agree by construction.
+
+    Returns:
+        One row or none.
+    """
+    other = other or in_force
+    if in_force.kept and other.kept:
+        return []
+    verdicts = {rules: in_force.rule, other_rules(rules): other.rule}
+    return [
+        LedgerRow(
+            row_id=row_id,
+            rule=in_force.rule,
+            detail=in_force.detail or other.detail,
+            original=verdicts["original"],
+            corrected=verdicts["corrected"],
+        )
+    ]
+
+
+def summarise_ledger(ledger: Sequence[LedgerRow]) -> dict[str, int]:
+    """Count drops a rule, and the rows that one rule set keeps and the other drops."""
+    counts = Counter(row["rule"] for row in ledger if row["rule"] != KEPT)
+    differ = sum((row["original"] == KEPT) != (row["corrected"] == KEPT) for row in ledger)
+    return {
+        "n_dropped": sum(counts.values()),
+        **{f"dropped_{rule}": n for rule, n in sorted(counts.items())},
+        "rules_differ": differ,
+    }

@@ -1,0 +1,271 @@
+"""Prompt generation (rules 1 to 7): from seed prompts, a model writes new ones."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from almost_kedro.errors import UserError
+from almost_kedro.feedback.ledger import Rules, Verdict, enter, other_rules
+from almost_kedro.feedback.overlap import OverlapIndex, Tokenize
+from almost_kedro.generation.engine import Completion, Request, Sampling, digest
+from almost_kedro.options import PromptGenerationOptions
+from almost_kedro.rows import LedgerRow, Prompt, PromptRequest, row_id
+
+# Takes requests, returns each one's key and completion.
+Generate = Callable[[Sequence[Request], Sampling], list[tuple[str, Completion]]]
+SHORT, LONG = 30, 250
+
+
+@dataclass(frozen=True)
+class SeedFile:
+    """An instruction to the model, and the seed prompts shown to it."""
+
+    instruction: str
+    prompts: tuple[str, ...]
+
+
+def read_seed_file(text: str) -> SeedFile:
+    """Rule 1: the first line is an instruction, each other line that is not blank a seed prompt.
+
+    Byte-order mark, Windows line ends and a missing final newline do no harm.
+
+    Raises:
+        UserError: If there is no seed prompt.
+    """
+    lines = [line.strip() for line in text.lstrip("\ufeff").splitlines()]
+    lines = [line for line in lines if line]
+    if len(lines) < 2:
+        raise UserError(
+            f"seed_prompts: found {len(lines)} lines that are not blank; "
+            "give an instruction on the first line and one seed prompt on each further line"
+        )
+    return SeedFile(lines[0], tuple(lines[1:]))
+
+
+def build_prompt_request(instruction: str, shots: Sequence[str]) -> tuple[str, str]:
+    """Rule 2: the instruction, a blank line, a line "Query: ..." a shot, then a bare "Query:".
+
+    Returns:
+        The part that all requests share, and the rest.
+    """
+    lines = [f"Query: {shot}" for shot in shots]
+    return f"{instruction}\n\n", "\n".join([*lines, "Query:"])
+
+
+def prompt_sampling(options: PromptGenerationOptions, rules: Rules, seed: int) -> Sampling:
+    """Rule 3: temperature 1.2, top_p 0.9, 64 new tokens (the options' published values).
+
+    original: no stop strings.
+    corrected: stops at the line's end, since the prompt is the first line.
+    """
+    return Sampling(
+        temperature=options.temperature,
+        top_p=options.top_p,
+        max_new_tokens=options.max_new_tokens,
+        stop=("\n",) if rules == "corrected" else (),
+        seed=seed,
+    )
+
+
+def extract_prompt(output: str, rules: Rules) -> str | None:
+    """Rule 4: find the prompt in the model's output and cut it at a later "query:" (any case).
+
+    original: the first line that starts with "Query:". As the request already ends in "Query:",
+        this loses the model's first query and takes the second.
+    corrected: the first line, which continues the request's own "Query:".
+
+    Returns:
+        The prompt; None if there is none.
+    """
+    if rules == "original":
+        lines = [line for line in output.splitlines() if line.startswith("Query:")]
+        line = lines[0].removeprefix("Query:") if lines else ""
+    else:
+        line = output.split("\n", 1)[0]
+    prompt = re.split("query:", line, maxsplit=1, flags=re.IGNORECASE)[0].strip()
+    return prompt or None
+
+
+def check_prompt_length(prompt: str, finish_reason: str, rules: Rules) -> Verdict:
+    """Rule 5: drop prompts that are too short, too long or cut off.
+
+    original: drops those shorter than 30 characters without final punctuation, and those longer
+        than 250 characters *with* it (a double negation); what the token limit cut off passes.
+    corrected: drops those shorter than 30 or longer than 250 characters without final punctuation,
+        and those that the token limit cut off.
+    """
+    finished = prompt.endswith((".", "?", "!"))
+    size = f"{len(prompt)} characters, {'with' if finished else 'without'} final punctuation"
+    if len(prompt) < SHORT and not finished:
+        return Verdict("rule_5_too_short", size)
+    if len(prompt) > LONG and finished == (rules == "original"):
+        return Verdict("rule_5_too_long", size)
+    if rules == "corrected" and finish_reason == "length":
+        return Verdict("rule_5_cut_off", f"ended by the token limit after {size}")
+    return Verdict()
+
+
+def check_overlap(prompt: str, index: OverlapIndex, tokenize: Tokenize) -> Verdict:
+    """Rule 6: drop what has ROUGE-L F >= 0.5 with any seed or accepted prompt.
+
+    original: on the pieces of a lower-cased WordPiece vocabulary.
+    corrected: on lower-cased words and punctuation marks.
+    Which of the two is the caller's `tokenize`.
+    """
+    found = index.find(tokenize(prompt))
+    if found is None:
+        return Verdict()
+    return Verdict("rule_6_overlap", f"ROUGE-L F {found[1]:.3f} with {found[0]}")
+
+
+def format_prompts_txt(prompts: Sequence[Prompt]) -> str:
+    """Rule 7: the prompts as text, one a line."""
+    return "".join(" ".join(prompt["text"].split()) + "\n" for prompt in prompts)
+
+
+@dataclass
+class PromptRun:
+    """What prompt generation returns."""
+
+    prompts: list[Prompt] = field(default_factory=list)
+    requests: list[PromptRequest] = field(default_factory=list)
+    ledger: list[LedgerRow] = field(default_factory=list)
+
+
+def generate_prompts(
+    seeds: SeedFile,
+    options: PromptGenerationOptions,
+    rules: Rules,
+    seed: int,
+    generate: Generate,
+    tokenizers: dict[Rules, Tokenize],
+    on_round: Callable[[int], None] = lambda accepted: None,
+) -> PromptRun:
+    """Generate prompts in rounds until enough are accepted.
+
+    Each round's shots are drawn from the pool as it was before the round, so that neither the
+    engine's batch size nor its speed changes what is asked.
+
+    Args:
+        seeds: The seed file.
+        options: How many prompts, shots, requests a round.
+        rules: The rule set in force.
+        seed: Draws the shots and the tokens.
+        generate: The model.
+        tokenizers: For rule 6; where the other set's is missing, it is judged with this set's.
+        on_round: Called after each round with the number of prompts accepted so far.
+
+    Raises:
+        UserError: If the bound on requests is reached: how many were rejected by which rule.
+    """
+    sampling = prompt_sampling(options, rules, seed)
+    pool = [(row_id("seed", text), text) for text in seeds.prompts]
+    judge = PromptJudge(options.overlap_threshold, rules, tokenizers)
+    for seed_id, text in pool:
+        judge.accept(seed_id, text)
+    run = PromptRun()
+    limit = options.max_requests_per_prompt * options.n_prompts
+    number = 0
+    while len(run.prompts) < options.n_prompts:
+        if number >= limit:
+            raise UserError(_explain_shortage(run, options, number))
+        shots = []
+        for i in range(number, number + options.round_size):
+            draw = random.Random(digest("shots", seed, i))
+            shots.append(draw.sample(pool, options.shots))
+        requests = [
+            Request(text, prefix, sample=number + i)
+            for i, drawn in enumerate(shots)
+            for prefix, text in [build_prompt_request(seeds.instruction, [t for _, t in drawn])]
+        ]
+        results = generate(requests, sampling)
+        for drawn, (key, completion) in zip(shots, results, strict=True):
+            shot_ids = [shot_id for shot_id, _ in drawn]
+            prompt = judge.judge(run, options, key, completion, shot_ids, number)
+            if prompt:
+                run.prompts.append(prompt)
+                pool.append((prompt["prompt_id"], prompt["text"]))
+        number += options.round_size
+        on_round(len(run.prompts))
+    return run
+
+
+class PromptJudge:
+    """Applies rules 4 to 6 in order, under both rule sets."""
+
+    def __init__(self, threshold: float, rules: Rules, tokenizers: dict[Rules, Tokenize]):
+        """Make a judge that has accepted nothing yet."""
+        self.rules = rules
+        self.tokenizers = tokenizers
+        self.indices = {name: OverlapIndex(threshold) for name in tokenizers}
+
+    def accept(self, text_id: str, text: str) -> None:
+        """Add a seed or an accepted prompt to what new ones are compared with."""
+        for name, index in self.indices.items():
+            index.add(text_id, self.tokenizers[name](text))
+
+    def verdict(self, prompt: str | None, finish_reason: str, rules: Rules) -> Verdict:
+        """Return one rule set's verdict on an extracted prompt."""
+        if prompt is None:
+            return Verdict("rule_4_no_query", "no prompt in the output")
+        verdict = check_prompt_length(prompt, finish_reason, rules)
+        if not verdict.kept:
+            return verdict
+        name = rules if rules in self.indices else self.rules
+        return check_overlap(prompt, self.indices[name], self.tokenizers[name])
+
+    def judge(
+        self,
+        run: PromptRun,
+        options: PromptGenerationOptions,
+        key: str,
+        completion: Completion,
+        shot_ids: list[str],
+        number: int,
+    ) -> Prompt | None:
+        """Enter an output into the run's requests and ledger; return the prompt if accepted.
+
+        Both rule sets judge the text that the set in force extracts: they read different lines of
+        an output, and after a stop at the line's end there is no second line.
+        """
+        request_id = key[:16]
+        text = extract_prompt(completion.text, self.rules)
+        verdict = self.verdict(text, completion.finish_reason, self.rules)
+        other = self.verdict(text, completion.finish_reason, other_rules(self.rules))
+        if verdict.kept and len(run.prompts) == options.n_prompts:
+            verdict = other = Verdict(
+                "surplus", f"{options.n_prompts} prompts were accepted before"
+            )
+        run.ledger += enter(request_id, self.rules, verdict, other)
+        run.requests.append(
+            PromptRequest(
+                request_id=request_id,
+                round=number // options.round_size,
+                shot_ids=shot_ids,
+                output=completion.text,
+                finish_reason=completion.finish_reason,
+                n_tokens=completion.n_tokens,
+                verdict=verdict.rule,
+            )
+        )
+        if not verdict.kept or text is None:
+            return None
+        prompt_id = row_id("prompt", request_id, text)
+        self.accept(prompt_id, text)
+        return Prompt(prompt_id=prompt_id, text=text, shot_ids=shot_ids, request_id=request_id)
+
+
+def _explain_shortage(run: PromptRun, options: PromptGenerationOptions, n_requests: int) -> str:
+    """Say what rejected how many when too few prompts were accepted."""
+    counts = Counter(row["verdict"] for row in run.requests if row["verdict"] != "ok")
+    rejected = ", ".join(f"{rule}: {n}" for rule, n in counts.most_common())
+    return (
+        f"prompt_generation: accepted {len(run.prompts)} of {options.n_prompts} prompts in "
+        f"{n_requests} requests, then stopped (rejected by {rejected}); lower "
+        "prompt_generation.n_prompts, raise max_requests_per_prompt or overlap_threshold, "
+        "or give more varied seeds"
+    )

@@ -1,0 +1,201 @@
+"""Prompted response generation (rules 8 to 13): every assistant answers every prompt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from almost_kedro.errors import UserError
+from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, enter, other_rules
+from almost_kedro.generation.engine import Completion, Sampling
+from almost_kedro.options import AssistantOptions, ResponseGenerationOptions
+from almost_kedro.rows import Assistant, LedgerRow, Prompt, Response, row_id
+
+SPLITTER = "\n\n-----"
+
+
+def read_demonstrations(text: str, name: str) -> tuple[str, list[str]]:
+    """Rule 8, first half: split a file at the splitter into a header and demonstrations.
+
+    Byte-order mark, Windows line ends and a missing final newline do no harm.
+
+    Returns:
+        Header and demonstrations; each demonstration keeps its leading blank line.
+
+    Raises:
+        UserError: If there is no demonstration.
+    """
+    text = text.lstrip("\ufeff").replace("\r\n", "\n").rstrip()
+    header, *demonstrations = text.removesuffix(SPLITTER).split(SPLITTER)
+    if not any(demonstration.strip() for demonstration in demonstrations):
+        raise UserError(
+            f"demonstrations {name!r}: found no demonstration; give a header, then each dialogue "
+            "after a blank line and a line of five hyphens"
+        )
+    return header, [demonstration for demonstration in demonstrations if demonstration.strip()]
+
+
+def build_prefix(text: str, name: str, shots: int, rules: Rules) -> str:
+    """Rule 8: the header and the first n demonstrations, rejoined with a splitter at the end.
+
+    original: n = 0 means all demonstrations.
+    corrected: n = 0 means none.
+    Both refuse more shots than the file has; the original silently took fewer.
+
+    Raises:
+        UserError: If the file has fewer demonstrations than shots.
+    """
+    header, demonstrations = read_demonstrations(text, name)
+    if shots > len(demonstrations):
+        raise UserError(
+            f"demonstrations {name!r} (assets/{name}_prompt.txt): found {len(demonstrations)}, but "
+            f"an assistant asks for {shots} shots; add demonstrations or lower its shots"
+        )
+    if shots == 0 and rules == "original":
+        shots = len(demonstrations)
+    return SPLITTER.join([header, *demonstrations[:shots]]) + SPLITTER
+
+
+def build_question(prompt: str, rules: Rules) -> str:
+    r"""Rule 9: "\n\nHuman: {prompt}\n\nAssistant: " after the demonstrations.
+
+    original: with a space at the end.
+    corrected: without. Tokenizers attach a space to the word that follows; a lone space before the
+        answer is a token sequence that no demonstration shows, and small models then start with
+        digits or line breaks.
+    """
+    return f"\n\nHuman: {prompt}\n\nAssistant:" + (" " if rules == "original" else "")
+
+
+def response_sampling(
+    options: ResponseGenerationOptions, max_new_tokens: int, rules: Rules, seed: int
+) -> Sampling:
+    """Rule 10: temperature 1.0, top_p 0.9, one sample (the options' published values).
+
+    original: 768 new tokens for Faithful, 384 otherwise (set in the options); no stop strings.
+    corrected: one budget for all unless an assistant sets its own; stops where rule 11 cuts.
+    """
+    return Sampling(
+        temperature=options.temperature,
+        top_p=options.top_p,
+        max_new_tokens=max_new_tokens,
+        stop=(SPLITTER, "Assistant:", "Human:") if rules == "corrected" else (),
+        seed=seed,
+    )
+
+
+def extract_answer(output: str, finish_reason: str, rules: Rules) -> str:
+    """Rule 11: cut at the splitter, before "Assistant:", then before "Human:", and strip.
+
+    The output is only what the model wrote. (The original looked for the request in the whole
+    decoded text and, not finding it, stored the system header as the answer.)
+
+    corrected: an answer that the token limit ended loses its unfinished last sentence, for every
+        assistant alike; otherwise most long answers would be dropped as unfinished.
+    """
+    for mark in (SPLITTER, "Assistant:", "Human:"):
+        output = output.split(mark, 1)[0]
+    answer = output.strip()
+    if rules == "corrected" and finish_reason == "length":
+        # A number before the full stop is more often a list's than a sentence's end.
+        ends = [m.end() for m in re.finditer(r"(?<!\d)[.!?][\"')\]]*(?=\s|$)", answer)]
+        answer = answer[: ends[-1]] if ends else ""
+    return answer
+
+
+def check_answer(answer: str, finish_reason: str, rules: Rules) -> Verdict:
+    """Rule 12: tell "BAD" answers.
+
+    original: shorter than 50 characters; ends in "?" or ":"; starts with "well" (any case); does
+        not end in "." or "!"; contains "don't know", "do not know", "Human:" or "<Image>".
+    corrected: "well" must be a word of its own (not "Wellness"); an answer that the model ended by
+        itself may end as it likes (in a list, code, a quotation), but for "?" and ":".
+    """
+    if not answer:
+        return Verdict("rule_12_empty", f"nothing left; ended by {finish_reason}")
+    if len(answer) < 50:
+        return Verdict("rule_12_short", f"{len(answer)} characters")
+    if answer.endswith(("?", ":")):
+        return Verdict("rule_12_open_end", f"ends in {answer[-1]!r}")
+    if re.match("well" if rules == "original" else r"well\b", answer, re.IGNORECASE):
+        return Verdict("rule_12_well", f"starts with {answer[:12]!r}")
+    if rules == "original" and not answer.endswith((".", "!")):
+        return Verdict("rule_12_unfinished", f"ends in {answer[-12:]!r}")
+    for phrase in ("don't know", "do not know", "Human:", "<Image>"):
+        if phrase in answer:
+            return Verdict("rule_12_phrase", f"contains {phrase!r}")
+    return Verdict()
+
+
+def name_assistant(options: AssistantOptions) -> str:
+    """Rule 13: {model, lower case}-{demonstrations}-{n}shot, from the base name of the model."""
+    model = options.model.rsplit("/", 1)[-1].lower()
+    return f"{model}-{options.demonstrations}-{options.shots}shot"
+
+
+def align_responses(
+    prompts: Sequence[Prompt], responses: Sequence[Response]
+) -> dict[str, list[str]]:
+    """Rule 13: one list of answers a configuration, aligned with the prompts.
+
+    original wrote each list to its own file; ours is one file with the names as keys. An answer
+    that does not exist is an empty string, as there.
+    """
+    place = {prompt["prompt_id"]: i for i, prompt in enumerate(prompts)}
+    aligned: dict[str, list[str]] = {}
+    for response in responses:
+        answers = aligned.setdefault(response["assistant"], [""] * len(prompts))
+        answers[place[response["prompt_id"]]] = response["text"]
+    return aligned
+
+
+def build_responses(
+    prompts: Sequence[Prompt],
+    assistant: Assistant,
+    completions: Sequence[tuple[str, Completion]],
+    rules: Rules,
+) -> tuple[list[Response], list[LedgerRow]]:
+    """Make one assistant's rows, with rules 11 and 12 applied.
+
+    Args:
+        prompts: The prompts.
+        assistant: Who answered.
+        completions: Request key and completion, one a prompt.
+        rules: The rule set in force.
+
+    Returns:
+        Rows, dropped ones included (see `verdict`), and the ledger.
+    """
+    rows: list[Response] = []
+    ledger: list[LedgerRow] = []
+    for prompt, (key, completion) in zip(prompts, completions, strict=True):
+        verdicts = {}
+        for each in (other_rules(rules), rules):
+            text = extract_answer(completion.text, completion.finish_reason, each)
+            verdicts[each] = check_answer(text, completion.finish_reason, each)
+        row = Response(
+            response_id=row_id("response", key, prompt["prompt_id"], assistant["name"]),
+            prompt_id=prompt["prompt_id"],
+            assistant=assistant["name"],
+            text=text,
+            finish_reason=completion.finish_reason,
+            n_tokens=completion.n_tokens,
+            verdict=verdicts[rules].rule,
+        )
+        rows.append(row)
+        ledger += enter(row["response_id"], rules, verdicts[rules], verdicts[other_rules(rules)])
+    return rows, ledger
+
+
+def usable_ids(
+    responses: Sequence[Response], ledger: Sequence[LedgerRow], rules: Rules
+) -> set[str]:
+    """Return the ids of the answers that a rule set keeps.
+
+    Args:
+        responses: All answers.
+        ledger: Their ledger, which holds every answer that either rule set drops.
+        rules: The rule set.
+    """
+    dropped = {row["row_id"] for row in ledger if row[rules] != KEPT}
+    return {row["response_id"] for row in responses} - dropped

@@ -1,0 +1,1 @@
+"""Text generation behind one contract: engines, request cache and the worker program."""

@@ -1,0 +1,250 @@
+"""The embedded engine: transformers on this machine's CPU or GPU, demonstrations computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedTokenizerBase
+
+from almost_kedro.generation.engine import Completion, FinishReason, Request, Sampling
+from almost_kedro.generation.sampling import random_stream, sample_tokens
+from almost_kedro.generation.shared_prefix import ATTENTION, SharedPrefix
+
+# Attention that adds more than scores and a window is not reproduced by the shared-prefix product.
+UNSUPPORTED_CONFIG = ("attn_logit_softcapping", "use_sinks", "alibi")
+
+
+def choose_dtype(name: str) -> torch.dtype:
+    """Resolve `auto` to bfloat16 where the processor computes in it, else float32."""
+    if name != "auto":
+        return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+@dataclass
+class Row:
+    """One request on its way through a batch."""
+
+    index: int
+    tokens: list[int]
+    uniforms: torch.Tensor
+    generated: list[int]
+
+
+class EmbeddedEngine:
+    """Generates with transformers; see `generation.engine.Engine` for the contract."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        dtype: str = "auto",
+        batch_size: int = 64,
+        bos: bool | None = None,
+        trust_remote_code: bool = False,
+    ):
+        """Load a model.
+
+        Args:
+            folder: Model folder with safetensors weights and a tokenizer.
+            dtype: `auto`, `bfloat16` or `float32`.
+            batch_size: Rows generated together.
+            bos: Start every text with the bos token; None does what the tokenizer does.
+            trust_remote_code: Run Python code found in the folder.
+        """
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.batch_size = batch_size
+        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=trust_remote_code
+        )
+        self.model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=choose_dtype(dtype),
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+        ).to(self.device)
+        self.model.eval()
+        self.shares_prefix = bool(self.model._supports_attention_backend) and not any(
+            getattr(self.model.config, name, None) for name in UNSUPPORTED_CONFIG
+        )
+        if bos is None:
+            bos = self.tokenizer("a")["input_ids"][:1] == [self.tokenizer.bos_token_id]
+        self.bos: list[int] = [self.tokenizer.bos_token_id] if bos else []
+        self.end_ids = self._end_ids()
+
+    def _end_ids(self) -> set[int]:
+        """Collect the ids that end a text; the pad token, once generated, is one of them."""
+        configured = self.model.generation_config.eos_token_id
+        ids = configured if isinstance(configured, list) else [configured]
+        ids += [self.tokenizer.eos_token_id, self.tokenizer.pad_token_id]
+        return {i for i in ids if i is not None}
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokenise texts; what looks like a special token in them is read as plain characters."""
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)[
+            "input_ids"
+        ]
+        return [self.bos + ids for ids in encoded]
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        on_tokens: Callable[[int], None] = lambda n: None,
+    ) -> Iterator[tuple[int, Completion]]:
+        """See `generation.engine.Engine`."""
+        order = sorted(range(len(requests)), key=lambda i: requests[i].prefix)
+        for prefix, indices in groupby(order, key=lambda i: requests[i].prefix):
+            rows = self._rows(list(indices), requests, sampling)
+            prefix_ids = self.encode([prefix])[0]
+            # Tokens at the seam may differ between the prefix alone and the whole text, so the
+            # shared part is what all whole texts really have in common with it.
+            length = min(_common(prefix_ids, row.tokens[:-1]) for row in rows)
+            if not self.shares_prefix:
+                length = 0
+            layers = self._prefill_prefix(prefix_ids[:length])
+            rows.sort(key=lambda row: len(row.tokens))
+            for start in range(0, len(rows), self.batch_size):
+                batch = rows[start : start + self.batch_size]
+                shared = SharedPrefix(layers, length)
+                yield from self._generate_batch(batch, shared, sampling, on_tokens)
+
+    def _rows(
+        self, indices: list[int], requests: Sequence[Request], sampling: Sampling
+    ) -> list[Row]:
+        tokens = self.encode([requests[i].prefix + requests[i].text for i in indices])
+        return [
+            Row(
+                index,
+                ids,
+                torch.from_numpy(
+                    random_stream(sampling.seed, requests[index].hash(), sampling.max_new_tokens)
+                ),
+                [],
+            )
+            for index, ids in zip(indices, tokens, strict=True)
+        ]
+
+    def _prefill_prefix(self, ids: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Compute the prefix's keys and values, each `(kv_heads, prefix, head_size)`, a layer."""
+        if not ids:
+            return []
+        self.model.set_attn_implementation("sdpa")
+        cache = DynamicCache()
+        self.model(torch.tensor([ids], device=self.device), past_key_values=cache, logits_to_keep=1)
+        return [
+            (layer.keys[0].contiguous(), layer.values[0].contiguous()) for layer in cache.layers
+        ]
+
+    def _generate_batch(
+        self,
+        rows: list[Row],
+        shared: SharedPrefix,
+        sampling: Sampling,
+        on_tokens: Callable[[int], None],
+    ) -> Iterator[tuple[int, Completion]]:
+        """Continue rows that are in one batch; a finished row leaves it at once."""
+        self.model.set_attn_implementation(ATTENTION if self.shares_prefix else "sdpa")
+        inputs, key_positions = self._pad([row.tokens[shared.length :] for row in rows], shared)
+        query_positions = key_positions
+        cache = DynamicCache()
+        while rows:
+            shared.step(query_positions, key_positions)
+            logits = self._forward(inputs, shared, cache)
+            step = len(rows[0].generated)
+            uniforms = torch.stack([row.uniforms[step] for row in rows]).to(self.device)
+            tokens = sample_tokens(logits, uniforms, sampling.temperature, sampling.top_p)
+            on_tokens(len(rows))
+            kept = []
+            for i, token in enumerate(tokens.tolist()):
+                rows[i].generated.append(token)
+                completion = self._finish(rows[i].generated, sampling)
+                if completion:
+                    yield rows[i].index, completion
+                else:
+                    kept.append(i)
+            if len(kept) < len(rows):
+                rows = [rows[i] for i in kept]
+                select = torch.tensor(kept, dtype=torch.long, device=self.device)
+                tokens, key_positions = tokens[select], key_positions[select]
+                if rows:
+                    cache.batch_select_indices(select)
+            inputs = tokens[:, None]
+            query_positions = key_positions[:, -1:] + 1
+            key_positions = torch.cat([key_positions, query_positions], dim=1)
+
+    def _pad(
+        self, suffixes: list[list[int]], shared: SharedPrefix
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pad on the left; returns ids and absolute positions `(batch, length)`, -1 for padding."""
+        width = max(map(len, suffixes))
+        inputs = torch.zeros(len(suffixes), width, dtype=torch.long)
+        positions = torch.full((len(suffixes), width), -1)
+        for i, ids in enumerate(suffixes):
+            inputs[i, width - len(ids) :] = torch.tensor(ids)
+            positions[i, width - len(ids) :] = torch.arange(len(ids)) + shared.length
+        return inputs.to(self.device), positions.to(self.device)
+
+    def _forward(
+        self, inputs: torch.Tensor, shared: SharedPrefix, cache: DynamicCache
+    ) -> torch.Tensor:
+        """Return the next token's logits `(batch, vocabulary)`."""
+        if self.shares_prefix:
+            # A mask of four dimensions is passed on as it is; our attention goes by positions.
+            extra = {"attention_mask": inputs.new_zeros(1, 1, 1, 1), "shared": shared}
+        else:
+            extra = {"attention_mask": (shared.key_positions >= 0).long()}
+        output = self.model(
+            inputs,
+            position_ids=shared.query_positions.clamp(min=0),
+            past_key_values=cache,
+            logits_to_keep=1,
+            **extra,
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    def _finish(self, generated: list[int], sampling: Sampling) -> Completion | None:
+        """Return the completion if its last token ended it."""
+        reason: FinishReason
+        if generated[-1] in self.end_ids:
+            reason, tokens = "eos", generated[:-1]
+        elif sampling.stop and self._stopped(generated, sampling.stop):
+            reason, tokens = "stop", generated
+        elif len(generated) == sampling.max_new_tokens:
+            reason, tokens = "length", generated
+        else:
+            return None
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        if reason == "stop":
+            text = text[: min(i for i in map(text.find, sampling.stop) if i >= 0)]
+        return Completion(text, reason, len(generated))
+
+    def _stopped(self, generated: list[int], stop: tuple[str, ...]) -> bool:
+        """Tell whether a stop string is complete; only the tokens that can hold it are decoded."""
+        window = max(len(s.encode()) for s in stop) + 1
+        tail = self.tokenizer.decode(generated[-window:], skip_special_tokens=True)
+        if not any(s in tail for s in stop):
+            return False
+        # The tail may begin within a character; the whole text decides.
+        text = self.tokenizer.decode(generated, skip_special_tokens=True)
+        return any(s in text for s in stop)
+
+
+def _common(a: list[int], b: list[int]) -> int:
+    """Count the leading tokens that two lists share."""
+    n = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        n += 1
+    return n

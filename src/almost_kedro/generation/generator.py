@@ -1,0 +1,106 @@
+"""The contract in force: an engine that is opened only when the request cache can't answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.cache import CompletionCache
+from almost_kedro.generation.engine import (
+    Completion,
+    Engine,
+    Request,
+    Sampling,
+    request_key,
+)
+from almost_kedro.generation.job import Job, ModelFolder
+from almost_kedro.generation.progress import Progress
+from almost_kedro.options import GenerationOptions
+
+
+def open_engine(model: ModelFolder, options: GenerationOptions) -> Engine:
+    """Import and load the engine that the options name; no other is imported."""
+    match options.engine:
+        case "embedded":
+            from almost_kedro.generation.embedded import EmbeddedEngine
+
+            return EmbeddedEngine(
+                model.folder,
+                dtype=options.dtype,
+                batch_size=options.batch_size,
+                bos=model.bos,
+                trust_remote_code=model.trust_remote_code,
+            )
+        case "vllm":
+            from almost_kedro.generation.vllm import VllmEngine
+
+            return VllmEngine(model, options)
+
+
+class Generator:
+    """Answers requests from the cache, and from the engine what is not there."""
+
+    def __init__(self, job: Job, cache: CompletionCache, progress: Progress):
+        """Make a generator for a job; nothing is loaded yet."""
+        self.job, self.cache, self.progress = job, cache, progress
+        self.engine: Engine | None = None
+        self.load_seconds = 0.0
+        self.generate_seconds = 0.0
+        self.generated_tokens = 0
+        self.cached_requests = 0
+        self.generated_requests = 0
+
+    @property
+    def identity(self) -> str:
+        """What all completions of this generator have in common."""
+        options = self.job.generation
+        return f"{self.job.model.fingerprint}/{options.engine}/{options.dtype}"
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        on_rows: Callable[[int], None] = lambda n: None,
+    ) -> list[tuple[str, Completion]]:
+        """Return each request's key and completion, in order.
+
+        Args:
+            requests: What to continue.
+            sampling: How to draw tokens.
+            on_rows: Called with the number of requests just answered.
+
+        Raises:
+            UserError: If the engine left requests unanswered.
+        """
+        keys = [request_key(self.identity, request, sampling) for request in requests]
+        done = self.cache.get(dict.fromkeys(keys))
+        missing = {key: i for i, key in enumerate(keys) if key not in done}
+        self.cached_requests += len(keys) - len(missing)
+        on_rows(len(keys) - len(missing))
+        if missing:
+            engine = self._open()
+            todo = list(missing)
+            start = time.perf_counter()
+            pending = [requests[missing[key]] for key in todo]
+            for i, completion in engine.generate(pending, sampling, self._count_tokens):
+                self.cache.put(todo[i], completion)
+                done[todo[i]] = completion
+                self.generated_requests += 1
+                on_rows(1)
+            self.generate_seconds += time.perf_counter() - start
+        lost = [key for key in keys if key not in done]
+        if lost:
+            raise UserError(f"engine {self.job.generation.engine}: {len(lost)} requests unanswered")
+        return [(key, done[key]) for key in keys]
+
+    def _open(self) -> Engine:
+        if self.engine is None:
+            start = time.perf_counter()
+            self.engine = open_engine(self.job.model, self.job.generation)
+            self.load_seconds = time.perf_counter() - start
+        return self.engine
+
+    def _count_tokens(self, n: int) -> None:
+        self.generated_tokens += n
+        self.progress.add_tokens(n)

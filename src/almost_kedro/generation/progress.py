@@ -1,0 +1,57 @@
+"""Progress of a child program: lines that the parent turns into a bar or into log lines."""
+
+from __future__ import annotations
+
+import json
+import time
+
+MARK = "@progress "
+
+
+class Progress:
+    """Counts rows and tokens, and prints one marked JSON line a second."""
+
+    def __init__(self, what: str, total: int, every: float = 1.0):
+        """Start counting.
+
+        Args:
+            what: What is being done, for people.
+            total: Rows in all.
+            every: Seconds between lines.
+        """
+        self.what, self.total, self.every = what, total, every
+        self.rows = self.tokens = 0
+        self.start = self.last = time.monotonic()
+
+    def add_rows(self, n: int) -> None:
+        """Count finished rows."""
+        self.set_rows(self.rows + n)
+
+    def set_rows(self, n: int) -> None:
+        """Say how many rows are finished."""
+        self.rows = n
+        self._print_when_due()
+
+    def add_tokens(self, n: int) -> None:
+        """Count generated tokens."""
+        self.tokens += n
+        self._print_when_due()
+
+    def finish(self) -> None:
+        """Print the last line."""
+        self._print()
+
+    def _print_when_due(self) -> None:
+        if time.monotonic() - self.last >= self.every:
+            self._print()
+
+    def _print(self) -> None:
+        self.last = time.monotonic()
+        state = {
+            "what": self.what,
+            "rows": self.rows,
+            "total": self.total,
+            "tokens": self.tokens,
+            "seconds": round(self.last - self.start, 2),
+        }
+        print(MARK + json.dumps(state), flush=True)

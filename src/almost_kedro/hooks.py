@@ -1,0 +1,149 @@
+"""Kedro hooks: options are checked at once, runs are tracked, and the end says what there is."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractVersionedDataset, DataCatalog
+from kedro.pipeline import Pipeline
+
+from almost_kedro import tracking
+from almost_kedro.datasets.whole_file import WholeFileDataset
+from almost_kedro.options import check_options
+from almost_kedro.programs import PLAIN
+
+logger = logging.getLogger(__name__)
+TRACKING_FOLDER = "mlflow_store"
+
+
+class OptionsHook:
+    """Refuses bad options before Kedro reads them."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check all parameters of the environment, unknown names included."""
+        check_options(context.config_loader["parameters"])
+
+
+class TrackingHook:
+    """Tracks a run in MLflow (see `tracking`)."""
+
+    def __init__(self) -> None:
+        """Nothing is tracked yet."""
+        self.tracker: tracking.Tracker | None = None
+        self.loaded: set[str] = set()
+        self.saved: set[str] = set()
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Start the parent run, unless the pipeline is empty."""
+        self.loaded, self.saved = set(), set()
+        if not pipeline.nodes:
+            return
+        options = catalog.load("parameters")
+        folder: Path = catalog.load(TRACKING_FOLDER)
+        names = run_params.get("pipeline_names") or [run_params.get("pipeline_name")]
+        name = ", ".join(n for n in names if n) or "__default__"
+        tags = {
+            "kedro.session_id": str(run_params.get("session_id") or run_params.get("run_id")),
+            "kedro.env": str(run_params.get("env") or "base"),
+            "kedro.pipeline": name,
+            "git.commit": read_commit(Path(run_params["project_path"])),
+        }
+        self.tracker = tracking.Tracker.start(folder, options["mlflow_uri"], name, tags)
+        self.tracker.log_options(dump(options))
+        tracking.set_active(self.tracker)
+        # Ctrl-C reaches no error hook.
+        atexit.register(self.end, "KILLED")
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str) -> None:
+        """Remember what was loaded."""
+        self.loaded.add(dataset_name)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Remember what was saved; log metrics."""
+        self.saved.add(dataset_name)
+        if self.tracker and dataset_name.endswith("_metrics"):
+            self.tracker.log_metrics(data, prefix=f"{dataset_name.removesuffix('_metrics')}.")
+
+    @hook_impl
+    def after_pipeline_run(self, catalog: DataCatalog) -> None:
+        """Tag the run with the versions, and end it."""
+        if self.tracker:
+            self.tracker.set_tags(find_versions(catalog, self.loaded, self.saved))
+            self.end("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(self, catalog: DataCatalog) -> None:
+        """Tag the run with the versions so far, and end it as failed."""
+        if self.tracker:
+            self.tracker.set_tags(find_versions(catalog, self.loaded, self.saved))
+            self.end("FAILED")
+
+    def end(self, status: str) -> None:
+        """End the parent run once."""
+        if self.tracker:
+            self.tracker.end(status)
+            self.tracker = None
+            tracking.set_active(None)
+            atexit.unregister(self.end)
+
+
+class SummaryHook:
+    """Says at the end what was made and how to look at it."""
+
+    @hook_impl
+    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Log the comparisons' numbers and their file."""
+        if "comparisons_metrics" not in pipeline.all_outputs():
+            return
+        metrics = catalog.load("comparisons_metrics")
+        dataset = catalog.get("comparisons")
+        assert isinstance(dataset, WholeFileDataset)
+        lines = [f"{metrics['n_comparisons']} comparisons:"]
+        for edge, values in metrics["edges"].items():
+            share = f"chosen is longer in {values['chosen_longer']:.0%}"
+            lines.append(f"  {edge}: {values['n']} ({share})")
+        lines.append(f"  read them: {dataset.load_path()}")
+        lines.append("  why rows were dropped: ledger_*.jsonl beside it; lineage: make viz")
+        for line in lines:
+            logger.info("%s", line, extra=PLAIN)
+
+
+def find_versions(catalog: DataCatalog, loaded: set[str], saved: set[str]) -> dict[str, str]:
+    """Return tags `loaded.NAME` and `saved.NAME` with the versions of versioned datasets."""
+    tags = {}
+    for prefix, names in (("loaded", loaded - saved), ("saved", saved)):
+        for name in sorted(names):
+            dataset = catalog.get(name)
+            if isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_load_version():
+                tags[f"{prefix}.{name}"] = str(dataset.resolve_load_version())
+    return tags
+
+
+def dump(options: dict[str, Any]) -> dict[str, Any]:
+    """Turn option blocks back into plain values."""
+    return {
+        name: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+        for name, value in options.items()
+    }
+
+
+def read_commit(project: Path) -> str:
+    """Return the commit that is checked out, marked if files differ from it."""
+    command = ["git", "-C", str(project), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"

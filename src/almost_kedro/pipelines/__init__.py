@@ -1,0 +1,1 @@
+"""The five pipelines; each folder has the wiring of one."""

@@ -1,0 +1,208 @@
+"""Nodes of `synthetic_feedback`: rows and options become a job, its folder becomes rows again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from almost_kedro.feedback import charts
+from almost_kedro.feedback.comparisons import make_comparisons, summarise_comparisons
+from almost_kedro.feedback.ledger import summarise_ledger
+from almost_kedro.feedback.planning import (
+    check_context,
+    check_rubric,
+    check_seeds,
+    plan_assistants,
+)
+from almost_kedro.feedback.prompts import format_prompts_txt, read_seed_file
+from almost_kedro.feedback.responses import (
+    align_responses,
+    build_question,
+    build_responses,
+    response_sampling,
+)
+from almost_kedro.generation.client import run_worker
+from almost_kedro.generation.engine import Completion, check_engine_installed
+from almost_kedro.generation.job import PromptsTask, RequestGroup, ResponsesTask
+from almost_kedro.models import context_length, count_tokens, resolve_model
+from almost_kedro.options import (
+    ComparisonOptions,
+    GenerationOptions,
+    Models,
+    PromptGenerationOptions,
+    ResponseGenerationOptions,
+    Rules,
+)
+from almost_kedro.rows import Assistant, Comparison, LedgerRow, Prompt, Response
+
+Demonstrations = Mapping[str, Callable[[], str]]
+
+
+def check_feedback_inputs(
+    seed_prompts: str,
+    demonstrations: Demonstrations,
+    models: Models,
+    generation: GenerationOptions,
+    prompt_generation: PromptGenerationOptions,
+    response_generation: ResponseGenerationOptions,
+    comparisons: ComparisonOptions,
+    rules: Rules,
+    model_store: Path,
+) -> dict[str, Any]:
+    """Find everything that would stop the pipeline, before anything is generated.
+
+    Returns:
+        The plan: models with their fingerprints, assistants with their prefix's tokens.
+
+    Raises:
+        UserError: The first thing that is wrong.
+    """
+    check_engine_installed(generation.engine)
+    seeds = read_seed_file(seed_prompts)
+    check_seeds(seeds, prompt_generation)
+    assistants = plan_assistants(demonstrations, response_generation, rules)
+    check_rubric(assistants, comparisons)
+    names = dict.fromkeys([prompt_generation.model, *(a["model"] for a in assistants)])
+    folders = {name: resolve_model(name, models.root, model_store) for name in names}
+
+    def count(model: str, text: str) -> int | None:
+        return count_tokens(folders[model].folder, text)
+
+    context = {name: context_length(model.folder) for name, model in folders.items()}
+    check_context(seeds, assistants, prompt_generation, rules, context, count)
+    return {
+        "models": {name: model.model_dump(mode="json") for name, model in folders.items()},
+        "n_seeds": len(seeds.prompts),
+        "assistants": {
+            assistant["name"]: {"prefix_tokens": count(assistant["model"], assistant["prefix"])}
+            for assistant in assistants
+        },
+    }
+
+
+def write_prompts(
+    feedback_plan: dict[str, Any],
+    seed_prompts: str,
+    models: Models,
+    generation: GenerationOptions,
+    prompt_generation: PromptGenerationOptions,
+    rules: Rules,
+    seed: int,
+    model_store: Path,
+    generation_work: Path,
+) -> tuple[list[Prompt], str, list[dict[str, Any]], list[LedgerRow], dict[str, Any]]:
+    """Generate prompts from the seeds.
+
+    Args:
+        feedback_plan: Not read: it is there once everything is checked.
+        seed_prompts: Text of the seed file.
+        models: models.yml.
+        generation: Engine.
+        prompt_generation: How many prompts, from which model.
+        rules: Rule set.
+        seed: Start of the random streams.
+        model_store: Folder of models.
+        generation_work: Folder of the request cache and the jobs.
+
+    Returns:
+        Prompts, the same as prompts.txt, requests, ledger and metrics.
+    """
+    model = resolve_model(prompt_generation.model, models.root, model_store)
+    task = PromptsTask(seed_file=seed_prompts, options=prompt_generation, rules=rules, seed=seed)
+    result, cost = run_worker("prompts", model, generation, task, generation_work)
+    metrics = {
+        "n_requests": len(result["requests"]),
+        "n_prompts": len(result["prompts"]),
+        **summarise_ledger(result["ledger"]),
+        "worker": cost,
+    }
+    prompts: list[Prompt] = result["prompts"]
+    return prompts, format_prompts_txt(prompts), result["requests"], result["ledger"], metrics
+
+
+def write_responses(
+    prompts: list[Prompt],
+    demonstrations: Demonstrations,
+    models: Models,
+    generation: GenerationOptions,
+    response_generation: ResponseGenerationOptions,
+    rules: Rules,
+    seed: int,
+    model_store: Path,
+    generation_work: Path,
+) -> tuple[list[Assistant], list[Response], dict[str, list[str]], list[LedgerRow], dict[str, Any]]:
+    """Let every assistant answer every prompt: one worker job a model, with all its assistants.
+
+    Returns:
+        Assistants, responses, the same as lists aligned with the prompts, ledger and metrics.
+    """
+    assistants = plan_assistants(demonstrations, response_generation, rules)
+    answers: dict[str, list[dict[str, Any]]] = {}
+    costs: dict[str, Any] = {}
+    for name in dict.fromkeys(assistant["model"] for assistant in assistants):
+        model = resolve_model(name, models.root, model_store)
+        groups = [
+            RequestGroup(
+                name=assistant["name"],
+                prefix=assistant["prefix"],
+                sampling=response_sampling(
+                    response_generation, assistant["max_new_tokens"], rules, seed
+                ),
+                texts=[build_question(prompt["text"], rules) for prompt in prompts],
+            )
+            for assistant in assistants
+            if assistant["model"] == name
+        ]
+        result, costs[name] = run_worker(
+            "responses", model, generation, ResponsesTask(groups=groups), generation_work
+        )
+        answers |= result
+    responses: list[Response] = []
+    ledger: list[LedgerRow] = []
+    for assistant in assistants:
+        completions = [
+            (row["key"], Completion(row["text"], row["finish_reason"], row["n_tokens"]))
+            for row in answers[assistant["name"]]
+        ]
+        rows, entries = build_responses(prompts, assistant, completions, rules)
+        responses += rows
+        ledger += entries
+    metrics = {"n_responses": len(responses), **summarise_ledger(ledger), "worker": costs}
+    return assistants, responses, align_responses(prompts, responses), ledger, metrics
+
+
+def compare_responses(
+    prompts: list[Prompt],
+    responses: list[Response],
+    ledger_responses: list[LedgerRow],
+    assistants: list[Assistant],
+    comparisons: ComparisonOptions,
+    rules: Rules,
+) -> tuple[list[Comparison], list[LedgerRow], dict[str, Any]]:
+    """Pair the answers by the rubric; returns comparisons, ledger and metrics."""
+    rows, ledger = make_comparisons(
+        prompts, responses, ledger_responses, assistants, comparisons, rules
+    )
+    metrics = {**summarise_comparisons(rows, ledger), **summarise_ledger(ledger)}
+    return rows, ledger, metrics
+
+
+def draw_feedback_charts(
+    prompts_metrics: dict[str, Any],
+    ledger_prompts: list[LedgerRow],
+    responses: list[Response],
+    ledger_responses: list[LedgerRow],
+    comparisons: list[Comparison],
+    comparisons_metrics: dict[str, Any],
+    ledger_comparisons: list[LedgerRow],
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Draw the ledger waterfall, the lengths of the answers, and the comparisons by edge."""
+    waterfall = charts.draw_ledger_waterfall(
+        [
+            ("prompt requests", prompts_metrics["n_requests"], ledger_prompts),
+            ("responses", len(responses), ledger_responses),
+            ("pairs", comparisons_metrics["n_candidates"], ledger_comparisons),
+        ]
+    )
+    return waterfall, charts.draw_response_lengths(responses), charts.draw_comparisons(comparisons)

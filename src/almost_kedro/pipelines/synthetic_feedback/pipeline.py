@@ -1,0 +1,108 @@
+"""Wiring of `synthetic_feedback`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from . import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline: check, prompts, responses, comparisons, charts."""
+    return Pipeline(
+        [
+            Node(
+                func=nodes.check_feedback_inputs,
+                inputs={
+                    "seed_prompts": "seed_prompts",
+                    "demonstrations": "demonstrations",
+                    "models": "params:models",
+                    "generation": "params:generation",
+                    "prompt_generation": "params:prompt_generation",
+                    "response_generation": "params:response_generation",
+                    "comparisons": "params:comparisons",
+                    "rules": "params:rules",
+                    "model_store": "model_store",
+                },
+                outputs="feedback_plan",
+                name="check_feedback_inputs",
+            ),
+            Node(
+                func=nodes.write_prompts,
+                inputs={
+                    "feedback_plan": "feedback_plan",
+                    "seed_prompts": "seed_prompts",
+                    "models": "params:models",
+                    "generation": "params:generation",
+                    "prompt_generation": "params:prompt_generation",
+                    "rules": "params:rules",
+                    "seed": "params:seed",
+                    "model_store": "model_store",
+                    "generation_work": "generation_work",
+                },
+                outputs=[
+                    "prompts",
+                    "prompts_txt",
+                    "prompt_requests",
+                    "ledger_prompts",
+                    "prompts_metrics",
+                ],
+                name="write_prompts",
+            ),
+            Node(
+                func=nodes.write_responses,
+                inputs={
+                    "prompts": "prompts",
+                    "demonstrations": "demonstrations",
+                    "models": "params:models",
+                    "generation": "params:generation",
+                    "response_generation": "params:response_generation",
+                    "rules": "params:rules",
+                    "seed": "params:seed",
+                    "model_store": "model_store",
+                    "generation_work": "generation_work",
+                },
+                outputs=[
+                    "assistants",
+                    "responses",
+                    "responses_aligned",
+                    "ledger_responses",
+                    "responses_metrics",
+                ],
+                name="write_responses",
+            ),
+            Node(
+                func=nodes.compare_responses,
+                inputs={
+                    "prompts": "prompts",
+                    "responses": "responses",
+                    "ledger_responses": "ledger_responses",
+                    "assistants": "assistants",
+                    "comparisons": "params:comparisons",
+                    "rules": "params:rules",
+                },
+                outputs=["comparisons", "ledger_comparisons", "comparisons_metrics"],
+                name="compare_responses",
+            ),
+            Node(
+                func=nodes.draw_feedback_charts,
+                inputs={
+                    name: name
+                    for name in (
+                        "prompts_metrics",
+                        "ledger_prompts",
+                        "responses",
+                        "ledger_responses",
+                        "comparisons",
+                        "comparisons_metrics",
+                        "ledger_comparisons",
+                    )
+                },
+                outputs=[
+                    "ledger_waterfall_plot",
+                    "response_lengths_plot",
+                    "comparisons_plot",
+                ],
+                name="draw_feedback_charts",
+            ),
+        ],
+        tags="synthetic_feedback",
+    )

@@ -1,0 +1,180 @@
+"""Runs a program of ours as a child process: relayed, measured, and never left behind.
+
+Programs know torch, the Kedro process does not. A program reads one JSON job file, prints progress
+and log lines, and writes one folder.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.progress import MARK
+
+logger = logging.getLogger(__name__)
+PLAIN = {"markup": False, "highlighter": None}
+SECONDS_BETWEEN_LINES = 5.0
+LAST_LINES = 15
+LIFELINE = "ALMOST_KEDRO_LIFELINE"
+# No bars of libraries: ours is fed by the program itself.
+QUIET = {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def run_program(
+    module: str, job_file: Path, log_file: Path, env: dict[str, str] | None = None
+) -> None:
+    """Run `python -m MODULE JOB_FILE` to its end.
+
+    The child has a session of its own; whatever ends this call (an error, Ctrl-C) ends the whole
+    process group. Its standard input is a lifeline: when this process dies, the child reads the end
+    of it and dies too.
+
+    Args:
+        module: The program.
+        job_file: Its only argument.
+        log_file: Keeps every line it prints.
+        env: Variables added to the environment.
+
+    Raises:
+        UserError: If the program reports something that the user can mend.
+        RuntimeError: If it fails otherwise, with its last lines.
+    """
+    command = [sys.executable, "-m", module, str(job_file)]
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(env or {}), LIFELINE: "1", **QUIET},
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        last = relay(process.stdout, log_file)
+        status = process.wait()
+    finally:
+        end_group(process)
+    if status:
+        if last and last[-1].startswith("error: "):
+            raise UserError(last[-1].removeprefix("error: "))
+        shown = "\n".join(last)
+        raise RuntimeError(
+            f"{module} ended with status {status}; see {log_file}. Last lines:\n{shown}"
+        )
+
+
+def relay(lines: IO[str], log_file: Path) -> list[str]:
+    """Show a child's progress and log its other lines; returns the last ones."""
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    with log_file.open("w", encoding="utf-8") as log, ProgressView() as view:
+        for line in lines:
+            if line.startswith(MARK):
+                view.show(json.loads(line.removeprefix(MARK)))
+                continue
+            log.write(line)
+            line = line.rstrip()
+            if line:
+                last.append(line)
+                logger.info("%s", line, extra=PLAIN)
+    return list(last)
+
+
+class ProgressView:
+    """A bar on a terminal; elsewhere a log line every few seconds."""
+
+    def __init__(self) -> None:
+        """Find out where the output goes."""
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[rate]}", markup=False),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=console) if console.is_terminal else None
+        self.task: int | None = None
+        self.logged = time.monotonic()
+        self.done = False
+
+    def __enter__(self) -> ProgressView:
+        """Start the bar."""
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the bar."""
+        if self.bar:
+            self.bar.stop()
+
+    def show(self, state: dict[str, float | str]) -> None:
+        """Show a child's state (see `generation.progress`)."""
+        rows, total = float(state["rows"]), float(state["total"])
+        seconds, tokens = float(state["seconds"]), float(state["tokens"])
+        rate = f"{tokens / seconds:.0f} tokens/s" if seconds else ""
+        if self.bar:
+            if self.task is None:
+                self.task = self.bar.add_task(str(state["what"]), total=total, rate="")
+            self.bar.update(self.task, completed=rows, rate=rate)  # type: ignore[arg-type]
+        finished = rows >= total
+        if self.bar or (time.monotonic() - self.logged < SECONDS_BETWEEN_LINES and not finished):
+            return
+        if self.done:
+            return
+        self.done, self.logged = finished, time.monotonic()
+        left = (
+            f", about {seconds * (total - rows) / rows:.0f} s left" if rows and not finished else ""
+        )
+        logger.info("%s: %d of %d, %s%s", state["what"], rows, total, rate, left, extra=PLAIN)
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """End a child and everything it started: politely, then by force."""
+    for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        except PermissionError:  # macOS: only zombies are left in the group
+            break
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            stream.close()
+    process.wait()
+
+
+def die_with_parent() -> None:
+    """In a child: end the whole process group when the parent is gone.
+
+    Does nothing for a program run by hand.
+    """
+    if os.environ.get(LIFELINE) != "1":
+        return
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,22 @@
+"""Kedro settings of the project."""
+
+import warnings
+
+from almost_kedro.hooks import OptionsHook, SummaryHook, TrackingHook
+
+# Kedro's use of omegaconf, and its new name for `--pipeline`: nothing that a user can mend.
+warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
+warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
+
+HOOKS = (OptionsHook(), TrackingHook(), SummaryHook())
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # models.yml is a file of parameters with a name that says what is in it.
+    "config_patterns": {
+        "parameters": ["parameters*", "parameters*/**", "**/parameters*", "models*"],
+    },
+    # An environment or `--params a.b=1` changes one key and keeps its siblings.
+    "merge_strategy": {"parameters": "soft"},
+}

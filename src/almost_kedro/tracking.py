@@ -1,0 +1,145 @@
+"""MLflow: one run a `kedro run`, one child run a program.
+
+The hook starts and ends the parent run; whoever runs a program opens a child run here. Without a
+hook (a node called by hand, a test) nothing is tracked. mlflow is imported only in `start`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+EXPERIMENT = "almost_kedro"
+# MLflow's own limits on one batch and on one parameter's value.
+MAX_BATCH, MAX_VALUE = 100, 6000
+
+
+class Tracker:
+    """The parent run of one `kedro run`."""
+
+    def __init__(self, client: MlflowClient, uri: str, run_id: str, experiment_id: str):
+        """Remember a run that has been started; see `start`."""
+        self.client, self.uri = client, uri
+        self.run_id, self.experiment_id = run_id, experiment_id
+
+    @classmethod
+    def start(cls, folder: Path, uri: str | None, name: str, tags: dict[str, str]) -> Tracker:
+        """Start a parent run.
+
+        Args:
+            folder: Holds the SQLite store and the artifacts when no server is given.
+            uri: Tracking server; None for SQLite in `folder`.
+            name: Name of the run.
+            tags: Its tags.
+        """
+        from mlflow import MlflowClient
+
+        # Making a new store logs every step of it.
+        for noisy in ("mlflow.store.db.utils", "mlflow.tracking", "alembic"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        artifacts = None
+        if uri is None:
+            uri = f"sqlite:///{folder / 'mlflow.db'}"
+            artifacts = (folder / "artifacts").as_uri()
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            experiment_id = client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        else:
+            experiment_id = experiment.experiment_id
+        run = client.create_run(experiment_id, tags=tags, run_name=name)
+        return cls(client, uri, run.info.run_id, experiment_id)
+
+    def log_options(self, options: Mapping[str, Any]) -> None:
+        """Log options as parameters, nested names joined by dots."""
+        from mlflow.entities import Param
+
+        params = [Param(k, str(v)[:MAX_VALUE]) for k, v in flatten(options).items()]
+        for i in range(0, len(params), MAX_BATCH):
+            self.client.log_batch(self.run_id, params=params[i : i + MAX_BATCH])
+
+    def log_metrics(
+        self, metrics: Mapping[str, Any], prefix: str = "", run_id: str | None = None
+    ) -> None:
+        """Log the numbers among nested metrics; what is no number is left out."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        values = [
+            Metric(prefix + name, float(value), now, 0)
+            for name, value in flatten(metrics).items()
+            if isinstance(value, int | float)
+        ]
+        for i in range(0, len(values), MAX_BATCH):
+            self.client.log_batch(run_id or self.run_id, metrics=values[i : i + MAX_BATCH])
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Add tags to the parent run."""
+        for name, value in tags.items():
+            self.client.set_tag(self.run_id, name, value)
+
+    def start_child(self, name: str) -> str:
+        """Start a child run; returns its id."""
+        tags = {"mlflow.parentRunId": self.run_id}
+        run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+        return str(run.info.run_id)
+
+    def end(self, status: str, run_id: str | None = None) -> None:
+        """End a run: FINISHED, FAILED or KILLED."""
+        self.client.set_terminated(run_id or self.run_id, status)
+
+
+_active: Tracker | None = None
+
+
+def set_active(tracker: Tracker | None) -> None:
+    """Say which parent run programs belong to."""
+    global _active
+    _active = tracker
+
+
+@contextmanager
+def track_program(name: str, metrics_file: Path) -> Iterator[dict[str, str]]:
+    """Open a child run around a program; log what its `metrics.json` says at the end.
+
+    Args:
+        name: Name of the child run.
+        metrics_file: Written by the program.
+
+    Yields:
+        Variables for the program's environment: the store and the child's id, never the parent's
+        (a program that is given its parent's run ends it).
+    """
+    if _active is None:
+        yield {}
+        return
+    run_id, status = _active.start_child(name), "KILLED"
+    try:
+        yield {"MLFLOW_TRACKING_URI": _active.uri, "MLFLOW_RUN_ID": run_id}
+        _active.log_metrics(json.loads(metrics_file.read_text(encoding="utf-8")), run_id=run_id)
+        status = "FINISHED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        _active.end(status, run_id)
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join the names of nested mappings by dots."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,0 +1,46 @@
+"""WordPiece tokenization for rule 6 of the original rule set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tokenizers.implementations import BertWordPieceTokenizer  # type: ignore[attr-defined]
+
+from almost_kedro.errors import UserError
+from almost_kedro.feedback.overlap import Tokenize
+
+OPTION = "option prompt_generation.wordpiece"
+
+
+def load_wordpiece(name: str) -> Tokenize:
+    """Load a lower-cased WordPiece vocabulary.
+
+    Args:
+        name: A folder that holds `tokenizer.json` or `vocab.txt`, or a hub id.
+
+    Raises:
+        UserError: If it is not there.
+    """
+    folder = Path(name)
+    if (folder / "vocab.txt").is_file():
+        pieces: Tokenizer | BertWordPieceTokenizer = BertWordPieceTokenizer(
+            str(folder / "vocab.txt"), lowercase=True
+        )
+    elif (folder / "tokenizer.json").is_file():
+        pieces = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    elif folder.is_dir():
+        raise UserError(f"{OPTION}: folder {name} holds neither vocab.txt nor tokenizer.json")
+    else:
+        try:
+            pieces = Tokenizer.from_pretrained(name)
+        except Exception as exc:
+            raise UserError(
+                f"{OPTION}: {name!r} is neither a folder here nor to be had from the hub "
+                f"({type(exc).__name__}); give the folder of a lower-cased WordPiece tokenizer"
+            ) from exc
+
+    def tokenize(text: str) -> list[str]:
+        return list(pieces.encode(text, add_special_tokens=False).tokens)
+
+    return tokenize

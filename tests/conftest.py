@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from almost_kedro.models import get_model
+from almost_kedro.options import Models
+
+PROJECT = Path(__file__).parents[1]
+STORE = PROJECT / "data/01_raw/models"
+
+
+@pytest.fixture(scope="session")
+def project() -> Path:
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def smoke_models() -> Models:
+    text = (PROJECT / "conf/smoke/models.yml").read_text()
+    return Models.model_validate(yaml.safe_load(text)["models"])
+
+
+@pytest.fixture(scope="session")
+def tiny_models(smoke_models: Models) -> dict[str, Path]:
+    """The two random models of the smoke environment, made on the spot."""
+    return {name: get_model(name, smoke_models.root, STORE) for name in smoke_models.root}
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The default model, which `make test` fetches."""
+    folder = STORE / "smollm2-135m"
+    if not (folder / "almost_kedro.json").is_file():
+        pytest.fail("run `kedro models get smollm2-135m` first, as `make test` does")
+    return folder
