@@ -166,6 +166,7 @@ class Options(Block):
     """All parameters of an environment."""
 
     data_root: str = Field(description="Folder of everything that this environment makes")
+    assets_root: str = Field(description="Folder of seed_prompts.txt and *_prompt.txt")
     mlflow_uri: str | None = Field(None, description="MLflow server; null: SQLite in data_root")
     seed: int = Field(0, description="Start of every random stream")
     rules: Rules = Field("corrected", description="The paper's released code, or its bugs mended")
@@ -179,8 +180,8 @@ class Options(Block):
     def check_models_are_known(self) -> Options:
         """Refuse a model name that models.yml does not have."""
         uses = {"prompt_generation.model": self.prompt_generation.model}
-        for number, assistant in enumerate(self.response_generation.assistants, 1):
-            uses[f"response_generation.assistants, number {number}"] = assistant.model
+        for number, assistant in enumerate(self.response_generation.assistants):
+            uses[f"response_generation.assistants.{number}.model"] = assistant.model
         for option, name in uses.items():
             if name not in self.models.root:
                 raise ValueError(
@@ -200,13 +201,21 @@ def check_options(parameters: dict[str, Any]) -> Options:
         return Options.model_validate(parameters)
     except ValidationError as exc:
         error = exc.errors()[0]
-    name = ".".join(
-        str(part) for part in error["loc"] if part not in ("hub", "folder", "wheel", "tiny")
-    )
+    where = list(error["loc"])
+    if where[:1] == ["models"]:
+        del where[2:3]  # pydantic's name of the kind of model
+    if where[:2] == ["comparisons", "rubric"] and len(where) > 3:
+        raise UserError(
+            f"option comparisons.rubric.{where[2]}: give a name or a list of names; "
+            f"found {error['input']!r:.80}"
+        )
+    name = ".".join(map(str, where))
     if error["type"] == "extra_forbidden":
         raise UserError(f"option {name}: there is no such option; check the spelling")
     if error["type"] == "missing":
-        raise UserError(f"option {name}: missing; set it in conf/<env>/parameters_*.yml")
+        raise UserError(
+            f"option {name}: missing; set it in conf/<env>/, in parameters*.yml or models.yml"
+        )
     if not name:
         raise UserError("option " + str(error["msg"]).removeprefix("Value error, "))
     raise UserError(f"option {name}: {error['msg']}; found {error['input']!r:.80}")

@@ -65,12 +65,23 @@ def run_program(
         errors="replace",
         start_new_session=True,
     )
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    # In a thread, because the end of the output may be held open by what the child has started.
+    reader = threading.Thread(target=relay, args=(process.stdout, log_file, last))
+    reader.start()
     try:
-        assert process.stdout is not None
-        last = relay(process.stdout, log_file)
         status = process.wait()
     finally:
         end_group(process)
+        reader.join()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
+    if status < 0:
+        raise UserError(
+            f"{module} was killed by {signal.Signals(-status).name} (if not by you, most often for "
+            "want of memory: lower generation.batch_size); what it finished is kept, so run again"
+        )
     if status:
         if last and last[-1].startswith("error: "):
             raise UserError(last[-1].removeprefix("error: "))
@@ -80,9 +91,8 @@ def run_program(
         )
 
 
-def relay(lines: IO[str], log_file: Path) -> list[str]:
-    """Show a child's progress and log its other lines; returns the last ones."""
-    last: deque[str] = deque(maxlen=LAST_LINES)
+def relay(lines: IO[str], log_file: Path, last: deque[str]) -> None:
+    """Show a child's progress, log its other lines, and keep the last ones."""
     with log_file.open("w", encoding="utf-8") as log, ProgressView() as view:
         for line in lines:
             if line.startswith(MARK):
@@ -93,7 +103,6 @@ def relay(lines: IO[str], log_file: Path) -> list[str]:
             if line:
                 last.append(line)
                 logger.info("%s", line, extra=PLAIN)
-    return list(last)
 
 
 class ProgressView:
@@ -158,9 +167,6 @@ def end_group(process: subprocess.Popen[str]) -> None:
             process.wait(patience)
         except subprocess.TimeoutExpired:
             continue
-    for stream in (process.stdin, process.stdout):
-        if stream:
-            stream.close()
     process.wait()
 
 

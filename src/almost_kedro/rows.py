@@ -113,6 +113,8 @@ class RowsValidator:
             TypeAdapter(list[self.row]).validate_python(data)  # type: ignore[name-defined]
         except ValidationError as exc:
             error = exc.errors()[0]
+            if not error["loc"]:
+                raise ValueError(f"{error['msg']}; found {type(data).__name__}") from exc
             number, *field = error["loc"]
             where = ".".join(map(str, field)) or "the row"
             raise ValueError(

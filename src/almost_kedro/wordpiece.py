@@ -1,4 +1,4 @@
-"""WordPiece tokenization for rule 6 of the original rule set."""
+"""What rule 6 compares: WordPiece pieces (original) or words (corrected)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,28 @@ from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer  # type: ignore[attr-defined]
 
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.overlap import Tokenize
+from almost_kedro.feedback.ledger import Rules
+from almost_kedro.feedback.overlap import Tokenize, tokenize_words
 
 OPTION = "option prompt_generation.wordpiece"
+
+
+def choose_tokenizers(rules: Rules, wordpiece: str | None) -> dict[Rules, Tokenize]:
+    """Choose what rule 6 compares: words (corrected), word pieces (original).
+
+    Raises:
+        UserError: If the original rules are in force and no WordPiece tokenizer is given.
+    """
+    tokenizers: dict[Rules, Tokenize] = {"corrected": tokenize_words}
+    if wordpiece is not None:
+        tokenizers["original"] = load_wordpiece(wordpiece)
+    elif rules == "original":
+        raise UserError(
+            f"{OPTION}: rule 6 of `rules: original` compares word pieces; "
+            "give a lower-cased WordPiece tokenizer by folder or hub id (such as "
+            "google-bert/bert-base-uncased), or set rules: corrected"
+        )
+    return tokenizers
 
 
 def load_wordpiece(name: str) -> Tokenize:

@@ -134,8 +134,17 @@ class TextFileDataset(WholeFileDataset):
         yield data
 
     def load(self) -> str:
-        """Read the text."""
-        return self.load_path().read_text(encoding="utf-8")
+        """Read the text; a byte-order mark is not part of it."""
+        path = self.load_path()
+        if not path.is_file():
+            raise DatasetError(f"{path}: no such file; put it there or set the option assets_root")
+        return path.read_text(encoding="utf-8-sig")
+
+    def preview(self, nrows: int = 20) -> TablePreview:
+        """Return the first lines as a table for kedro-viz."""
+        lines = self.load().splitlines()[:nrows]
+        cells = [[line] for line in lines]
+        return TablePreview({"index": list(range(len(lines))), "columns": ["line"], "data": cells})
 
 
 class FigureDataset(WholeFileDataset):

@@ -50,9 +50,10 @@ def rank_rubric(rubric: Sequence[str | Sequence[str]], known: Sequence[str]) -> 
             if name in ranks:
                 raise UserError(f"option comparisons.rubric: {name!r} is named twice; keep one")
             ranks[name] = rank
-    if len(rubric) < 2:
+    levels = len(set(ranks.values()))
+    if levels < 2:
         raise UserError(
-            f"option comparisons.rubric: found {len(rubric)} level, and nothing can be compared; "
+            f"option comparisons.rubric: found {levels} level, and nothing can be compared; "
             "name at least two, best first"
         )
     return ranks

@@ -47,7 +47,7 @@ def plan_assistants(
             there = ", ".join(sorted(demonstrations)) or "none"
             raise UserError(
                 f"option response_generation.assistants: demonstrations {wanted!r} need the file "
-                f"assets/{wanted}_prompt.txt; there are {there}"
+                f"{wanted}_prompt.txt in assets_root; there are {there}"
             )
         source = demonstrations[wanted]
         text = source if isinstance(source, str) else source()

@@ -31,13 +31,14 @@ class SeedFile:
 def read_seed_file(text: str) -> SeedFile:
     """Rule 1: the first line is an instruction, each other line that is not blank a seed prompt.
 
-    Byte-order mark, Windows line ends and a missing final newline do no harm.
+    A repeated seed counts once. Byte-order mark, Windows line ends and a missing final newline do
+    no harm.
 
     Raises:
         UserError: If there is no seed prompt.
     """
     lines = [line.strip() for line in text.lstrip("\ufeff").splitlines()]
-    lines = [line for line in lines if line]
+    lines = list(dict.fromkeys(line for line in lines if line))
     if len(lines) < 2:
         raise UserError(
             f"seed_prompts: found {len(lines)} lines that are not blank; "
@@ -88,6 +89,12 @@ def extract_prompt(output: str, rules: Rules) -> str | None:
         line = output.split("\n", 1)[0]
     prompt = re.split("query:", line, maxsplit=1, flags=re.IGNORECASE)[0].strip()
     return prompt or None
+
+
+def find_prompt_end(prompt: str, completion: Completion) -> str:
+    """Tell what ended a prompt: whatever ended the output, unless the prompt ended before it."""
+    ends_together = completion.text.rstrip().endswith(prompt)
+    return completion.finish_reason if ends_together else "stop"
 
 
 def check_prompt_length(prompt: str, finish_reason: str, rules: Rules) -> Verdict:
@@ -208,11 +215,11 @@ class PromptJudge:
         for name, index in self.indices.items():
             index.add(text_id, self.tokenizers[name](text))
 
-    def verdict(self, prompt: str | None, finish_reason: str, rules: Rules) -> Verdict:
+    def verdict(self, prompt: str | None, completion: Completion, rules: Rules) -> Verdict:
         """Return one rule set's verdict on an extracted prompt."""
         if prompt is None:
             return Verdict("rule_4_no_query", "no prompt in the output")
-        verdict = check_prompt_length(prompt, finish_reason, rules)
+        verdict = check_prompt_length(prompt, find_prompt_end(prompt, completion), rules)
         if not verdict.kept:
             return verdict
         name = rules if rules in self.indices else self.rules
@@ -234,8 +241,8 @@ class PromptJudge:
         """
         request_id = key[:16]
         text = extract_prompt(completion.text, self.rules)
-        verdict = self.verdict(text, completion.finish_reason, self.rules)
-        other = self.verdict(text, completion.finish_reason, other_rules(self.rules))
+        verdict = self.verdict(text, completion, self.rules)
+        other = self.verdict(text, completion, other_rules(self.rules))
         if verdict.kept and len(run.prompts) == options.n_prompts:
             verdict = other = Verdict(
                 "surplus", f"{options.n_prompts} prompts were accepted before"

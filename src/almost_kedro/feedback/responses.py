@@ -48,7 +48,7 @@ def build_prefix(text: str, name: str, shots: int, rules: Rules) -> str:
     header, demonstrations = read_demonstrations(text, name)
     if shots > len(demonstrations):
         raise UserError(
-            f"demonstrations {name!r} (assets/{name}_prompt.txt): found {len(demonstrations)}, but "
+            f"demonstrations {name!r} ({name}_prompt.txt): found {len(demonstrations)}, but "
             f"an assistant asks for {shots} shots; add demonstrations or lower its shots"
         )
     if shots == 0 and rules == "original":
@@ -93,10 +93,12 @@ def extract_answer(output: str, finish_reason: str, rules: Rules) -> str:
     corrected: an answer that the token limit ended loses its unfinished last sentence, for every
         assistant alike; otherwise most long answers would be dropped as unfinished.
     """
+    answer = output
     for mark in (SPLITTER, "Assistant:", "Human:"):
-        output = output.split(mark, 1)[0]
-    answer = output.strip()
-    if rules == "corrected" and finish_reason == "length":
+        answer = answer.split(mark, 1)[0]
+    cut_off = finish_reason == "length" and answer == output
+    answer = answer.strip()
+    if rules == "corrected" and cut_off:
         # A number before the full stop is more often a list's than a sentence's end.
         ends = [m.end() for m in re.finditer(r"(?<!\d)[.!?][\"')\]]*(?=\s|$)", answer)]
         answer = answer[: ends[-1]] if ends else ""
@@ -108,8 +110,9 @@ def check_answer(answer: str, finish_reason: str, rules: Rules) -> Verdict:
 
     original: shorter than 50 characters; ends in "?" or ":"; starts with "well" (any case); does
         not end in "." or "!"; contains "don't know", "do not know", "Human:" or "<Image>".
-    corrected: "well" must be a word of its own (not "Wellness"); an answer that the model ended by
-        itself may end as it likes (in a list, code, a quotation), but for "?" and ":".
+    corrected: "well" must be a word of its own (not "Wellness" or "well-being"); an answer that the
+        model ended by itself may end as it likes (in a list, code, a quotation), but for "?" and
+        ":".
     """
     if not answer:
         return Verdict("rule_12_empty", f"nothing left; ended by {finish_reason}")
@@ -117,7 +120,7 @@ def check_answer(answer: str, finish_reason: str, rules: Rules) -> Verdict:
         return Verdict("rule_12_short", f"{len(answer)} characters")
     if answer.endswith(("?", ":")):
         return Verdict("rule_12_open_end", f"ends in {answer[-1]!r}")
-    if re.match("well" if rules == "original" else r"well\b", answer, re.IGNORECASE):
+    if re.match("well" if rules == "original" else r"well\b(?!-)", answer, re.IGNORECASE):
         return Verdict("rule_12_well", f"starts with {answer[:12]!r}")
     if rules == "original" and not answer.endswith((".", "!")):
         return Verdict("rule_12_unfinished", f"ends in {answer[-12:]!r}")

@@ -46,9 +46,12 @@ class SharedPrefix:
             query = self.query_positions[:, :, None]
             key = self.key_positions[:, None, :]
             own = (key >= 0) & (key <= query)
-            prefix = None
             if window is not None:
                 own = own & (key > query - window)
+            # A query that is padding would see nothing and become NaN; what it sees never counts.
+            own = own | (query < 0)
+            prefix = None
+            if window is not None:
                 prefix = torch.arange(self.length, device=query.device) > query - window
                 prefix = prefix[None, :, None]
             self._masks[window] = (prefix, own[None, :, None])
@@ -69,8 +72,7 @@ def shared_prefix_attention(
 ) -> tuple[torch.Tensor, None]:
     """Attend to the shared prefix and to each row's own tokens under one softmax.
 
-    The prefix enters as one matrix product for the whole batch. `attention_mask` is not used:
-    positions say all.
+    `attention_mask` is not used: positions say all.
 
     Args:
         module: The attention layer; its `layer_idx` names the prefix's keys and values.
@@ -88,52 +90,78 @@ def shared_prefix_attention(
     batch, heads, queries, size = query.shape
     prefix = shared.layers[int(module.layer_idx)] if shared.length else None  # type: ignore[arg-type]
     masks = shared.masks(sliding_window)
-    scores_per_row = heads * queries * (shared.length + key.shape[2])
-    rows = max(1, MAX_SCORES // scores_per_row)
-    parts = [
-        _attend(
-            query[i : i + rows], key[i : i + rows], value[i : i + rows], prefix, masks, i, scaling
-        )
-        for i in range(0, batch, rows)
-    ]
-    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-    # (kv_heads, batch, group, queries, size) -> (batch, queries, heads, size)
+    if queries > 1:
+        return _attend_many(query, key, value, prefix, masks, scaling).transpose(1, 2), None
+    out = _attend_one(query, key, value, prefix, masks, scaling)
+    # (kv_heads, batch, group, 1, size) -> (batch, 1, heads, size)
     return out.permute(1, 3, 0, 2, 4).reshape(batch, queries, heads, size), None
 
 
-def _attend(
+def _attend_many(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     prefix: tuple[torch.Tensor, torch.Tensor] | None,
     masks: tuple[torch.Tensor | None, torch.Tensor],
-    start: int,
     scaling: float,
 ) -> torch.Tensor:
-    """Attend for the rows of the batch from `start` on.
+    """Attend for the first step, where each row brings all its tokens: `(batch, heads, ...)`.
 
-    Returns:
-        `(kv_heads, rows, group, queries, head_size)`.
+    Here the fused kernel is faster, and worth a copy of the prefix for this layer and a few rows.
+    """
+    batch = query.shape[0]
+    length = prefix[0].shape[1] if prefix else 0
+    rows = max(1, MAX_SCORES // (query.shape[1] * query.shape[2] * (length + key.shape[2])))
+    parts = []
+    for i in range(0, batch, rows):
+        keys, values, mask = key[i : i + rows], value[i : i + rows], masks[1][0, i : i + rows]
+        if prefix:
+            keys = torch.cat([prefix[0].expand(len(keys), -1, -1, -1), keys], dim=2)
+            values = torch.cat([prefix[1].expand(len(values), -1, -1, -1), values], dim=2)
+            if masks[0] is None:
+                seen = mask.new_ones(*mask.shape[:-1], length)
+            else:
+                seen = masks[0][0, i : i + rows]
+            mask = torch.cat([seen, mask], dim=-1)
+        parts.append(
+            nn.functional.scaled_dot_product_attention(
+                query[i : i + rows], keys, values, mask, scale=scaling, enable_gqa=True
+            )
+        )
+    return torch.cat(parts)
+
+
+def _attend_one(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    prefix: tuple[torch.Tensor, torch.Tensor] | None,
+    masks: tuple[torch.Tensor | None, torch.Tensor],
+    scaling: float,
+) -> torch.Tensor:
+    """Attend for one token a row; returns `(kv_heads, batch, group, 1, head_size)`.
+
+    The prefix enters as one matrix product for the whole batch.
     """
     batch, heads, queries, size = query.shape
     kv_heads = key.shape[1]
     shape = (kv_heads, batch, heads // kv_heads, queries)
+    lowest = torch.finfo(torch.float32).min
     query = (query * scaling).view(batch, kv_heads, -1, queries, size).transpose(0, 1)
     key, value = key.transpose(0, 1), value.transpose(0, 1)
 
     own = torch.matmul(query, key[:, :, None].transpose(-1, -2)).float()
-    own = own.masked_fill(~masks[1][:, start : start + batch], torch.finfo(torch.float32).min)
+    own = own.masked_fill(~masks[1], lowest)
     highest = own.amax(dim=-1, keepdim=True)
     if prefix is None:
-        weights = (own - highest).exp_()
-        total = weights.sum(dim=-1, keepdim=True)
-        return (torch.matmul(weights.to(value.dtype), value[:, :, None]) / total).to(value.dtype)
+        own = (own - highest).exp_()
+        total = own.sum(dim=-1, keepdim=True)
+        return (torch.matmul(own.to(value.dtype), value[:, :, None]) / total).to(value.dtype)
 
     flat = query.reshape(kv_heads, -1, size)
     shared = torch.bmm(flat, prefix[0].transpose(1, 2)).float().view(*shape, -1)
     if masks[0] is not None:
-        hidden = ~masks[0][:, start : start + batch]
-        shared = shared.masked_fill(hidden, torch.finfo(torch.float32).min)
+        shared = shared.masked_fill(~masks[0], lowest)
     highest = torch.maximum(highest, shared.amax(dim=-1, keepdim=True))
     own = (own - highest).exp_()
     shared = shared.sub_(highest).exp_()

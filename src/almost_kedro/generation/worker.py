@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ledger import Rules
-from almost_kedro.feedback.overlap import Tokenize, tokenize_words
 from almost_kedro.feedback.prompts import generate_prompts, read_seed_file
 from almost_kedro.generation.cache import CompletionCache
 from almost_kedro.generation.engine import Request
@@ -24,7 +22,7 @@ from almost_kedro.generation.generator import Generator
 from almost_kedro.generation.job import Job, PromptsTask, ResponsesTask
 from almost_kedro.generation.progress import Progress
 from almost_kedro.programs import die_with_parent
-from almost_kedro.wordpiece import load_wordpiece
+from almost_kedro.wordpiece import choose_tokenizers
 
 
 def main(job_file: str) -> int:
@@ -71,26 +69,6 @@ def write_prompts(task: PromptsTask, generator: Generator) -> dict[str, Any]:
         generator.progress.set_rows,
     )
     return {"prompts": run.prompts, "requests": run.requests, "ledger": run.ledger}
-
-
-def choose_tokenizers(rules: Rules, wordpiece: str | None) -> dict[Rules, Tokenize]:
-    """Choose what rule 6 compares: words (corrected), word pieces (original).
-
-    Raises:
-        UserError: If the original rules are in force and no WordPiece tokenizer is given.
-    """
-    tokenizers: dict[Rules, Tokenize] = {}
-    if wordpiece is not None:
-        tokenizers["original"] = load_wordpiece(wordpiece)
-    elif rules == "original":
-        raise UserError(
-            "option prompt_generation.wordpiece: rule 6 of `rules: original` compares word pieces; "
-            "give a lower-cased WordPiece tokenizer by folder or hub id (such as "
-            "google-bert/bert-base-uncased), or set rules: corrected"
-        )
-    if rules == "corrected" or wordpiece is None:
-        tokenizers["corrected"] = tokenize_words
-    return tokenizers
 
 
 def write_responses(task: ResponsesTask, generator: Generator) -> dict[str, Any]:

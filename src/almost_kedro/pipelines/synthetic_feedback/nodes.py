@@ -35,6 +35,7 @@ from almost_kedro.options import (
     Rules,
 )
 from almost_kedro.rows import Assistant, Comparison, LedgerRow, Prompt, Response
+from almost_kedro.wordpiece import choose_tokenizers
 
 Demonstrations = Mapping[str, Callable[[], str]]
 
@@ -63,6 +64,7 @@ def check_feedback_inputs(
     check_seeds(seeds, prompt_generation)
     assistants = plan_assistants(demonstrations, response_generation, rules)
     check_rubric(assistants, comparisons)
+    choose_tokenizers(rules, prompt_generation.wordpiece)
     names = dict.fromkeys([prompt_generation.model, *(a["model"] for a in assistants)])
     folders = {name: resolve_model(name, models.root, model_store) for name in names}
 

@@ -1,0 +1,116 @@
+"""What the charts show; plotly itself reads every description."""
+
+import json
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from almost_kedro.feedback.charts import (
+    draw_comparisons,
+    draw_ledger_waterfall,
+    draw_response_lengths,
+)
+from almost_kedro.rows import Comparison, Factor, LedgerRow, Response
+
+
+def drop(rule: str) -> LedgerRow:
+    return LedgerRow(row_id=rule, rule=rule, detail="", original=rule, corrected=rule)
+
+
+def make_response(assistant: str, length: int, verdict: str = "ok") -> Response:
+    return Response(
+        response_id=f"{assistant}-{length}",
+        prompt_id="p1",
+        assistant=assistant,
+        text="x" * length,
+        finish_reason="eos",
+        n_tokens=1,
+        verdict=verdict,
+    )
+
+
+def make_comparison(edge: str, chosen: int, rejected: int, factors: list[Factor]) -> Comparison:
+    return Comparison(
+        comparison_id="c",
+        prompt_id="p",
+        prompt="Why?",
+        chosen="x" * chosen,
+        rejected="x" * rejected,
+        chosen_id="r1",
+        rejected_id="r2",
+        chosen_assistant=edge[0],
+        rejected_assistant=edge[1],
+        factors=factors,
+    )
+
+
+def test_waterfall_goes_from_all_rows_by_rule_to_the_kept() -> None:
+    rows = [drop("rule_5_too_long"), drop("rule_4_no_query"), drop("rule_5_too_long"), drop("ok")]
+    (bars,) = draw_ledger_waterfall([("prompts", 10, rows), ("responses", 7, [])])["data"]
+    assert bars["x"] == [
+        ["prompts", "prompts", "prompts", "prompts", "responses", "responses"],
+        ["all", "rule_4_no_query", "rule_5_too_long", "kept", "all", "kept"],
+    ]
+    assert bars["y"] == [10, -1, -2, 0, 7, 0]
+    assert bars["measure"] == ["absolute", "relative", "relative", "total", "absolute", "total"]
+
+
+def test_waterfall_leaves_out_rows_that_were_no_candidates() -> None:
+    rows = [
+        drop("rule_15_unusable_answer"),
+        drop("rule_15_nothing_to_compare"),
+        drop("matched_length"),
+    ]
+    (bars,) = draw_ledger_waterfall([("pairs", 5, rows)])["data"]
+    assert bars["x"][1] == ["all", "matched_length", "kept"]
+    assert bars["y"] == [5, -1, 0]
+
+
+def test_lengths_are_those_of_usable_answers_by_assistant() -> None:
+    rows = [
+        make_response("A", 60),
+        make_response("B", 5, "rule_12_short"),
+        make_response("A", 80),
+        make_response("A", 9, "rule_12_short"),
+    ]
+    boxes = draw_response_lengths(rows)["data"]
+    assert [box["name"] for box in boxes] == ["A (2 of 3 usable)", "B (0 of 1 usable)"]
+    assert [box["y"] for box in boxes] == [[60, 80], []]
+
+
+def test_sixth_assistant_takes_the_first_colour_again() -> None:
+    boxes = draw_response_lengths([make_response(name, 60) for name in "ABCDEF"])["data"]
+    colours = [box["marker"]["color"] for box in boxes]
+    assert len(set(colours)) == 5
+    assert colours[5] == colours[0]
+
+
+def test_comparisons_are_counted_by_edge_factors_and_longer_side() -> None:
+    rows = [
+        make_comparison("AB", 9, 5, ["size"]),
+        make_comparison("AC", 5, 9, ["size", "shots"]),
+        make_comparison("AB", 5, 5, ["size"]),
+        make_comparison("AB", 6, 5, ["size"]),
+    ]
+    longer, others = draw_comparisons(rows)["data"]
+    assert longer["x"] == others["x"] == ["A over<br>B<br>(size)", "A over<br>C<br>(size + shots)"]
+    assert (longer["name"], longer["y"]) == ("chosen is longer", [2, 0])
+    assert (others["name"], others["y"]) == ("chosen is not longer", [1, 1])
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        draw_ledger_waterfall([("prompts", 3, [drop("rule_4_no_query")])]),
+        draw_ledger_waterfall([]),
+        draw_response_lengths([make_response("A", 60), make_response("B", 5, "rule_12_short")]),
+        draw_response_lengths([]),
+        draw_comparisons([make_comparison("AB", 9, 5, ["size"])]),
+        draw_comparisons([]),
+    ],
+)
+def test_plotly_reads_the_chart_from_json(figure: dict[str, Any]) -> None:
+    drawn = go.Figure(json.loads(json.dumps(figure)))
+    assert drawn.layout.title.text
+    assert drawn.layout.yaxis.title.text

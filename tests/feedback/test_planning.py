@@ -1,0 +1,172 @@
+"""What stops a run before anything is generated."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from almost_kedro.errors import UserError
+from almost_kedro.feedback.ledger import Rules
+from almost_kedro.feedback.planning import (
+    check_context,
+    check_rubric,
+    check_seeds,
+    plan_assistants,
+)
+from almost_kedro.feedback.prompts import SeedFile
+from almost_kedro.options import (
+    ComparisonOptions,
+    PromptGenerationOptions,
+    ResponseGenerationOptions,
+)
+from almost_kedro.rows import Assistant, Assistants
+
+FILE = "Be kind.\n\n-----\n\nHuman: A?\n\nAssistant: B.\n\n-----\n\nHuman: C?\n\nAssistant: D.\n"
+SEEDS = SeedFile("Write.", ("a", "a b c", "a b c d e"))
+PROMPTS = PromptGenerationOptions(model="m", n_prompts=1, shots=2)
+BOTH: list[Rules] = ["original", "corrected"]
+
+
+def describe(shots: int = 1, name: str = "HHH", **changes: Any) -> dict[str, Any]:
+    return {"model": "m", "demonstrations": name, "shots": shots} | changes
+
+
+def plan(
+    *assistants: dict[str, Any], rules: Rules = "corrected", files: Any = None
+) -> list[Assistant]:
+    options = {"assistants": list(assistants), "max_new_tokens": 384}
+    files = {"HHH": FILE, "Faithful": FILE} if files is None else files
+    return plan_assistants(files, ResponseGenerationOptions.model_validate(options), rules)
+
+
+# Assistants (rules 8, 10 and 13)
+
+
+def test_assistant_has_its_name_prefix_and_options() -> None:
+    assistants = plan(describe(model="org/Llama-7B"))
+    assert assistants == [
+        {
+            "name": "llama-7b-HHH-1shot",
+            "model": "org/Llama-7B",
+            "demonstrations": "HHH",
+            "shots": 1,
+            "max_new_tokens": 384,
+            "prefix": "Be kind.\n\n-----\n\nHuman: A?\n\nAssistant: B.\n\n-----",
+        }
+    ]
+    rows: Any = assistants
+    assert Assistants().validate(rows)
+
+
+def test_own_token_limit_goes_before_the_common_one() -> None:
+    assistants = plan(describe(2, "Faithful", max_new_tokens=768), describe())
+    assert [assistant["max_new_tokens"] for assistant in assistants] == [768, 384]
+
+
+@pytest.mark.parametrize(("rules", "shown"), [("original", 2), ("corrected", 0)])
+def test_no_shots_show_all_demonstrations_in_original_and_none_in_corrected(
+    rules: Rules, shown: int
+) -> None:
+    assert plan(describe(0), rules=rules)[0]["prefix"].count("Human:") == shown
+
+
+def test_only_the_files_that_are_wanted_are_loaded() -> None:
+    def fail() -> str:
+        raise AssertionError
+
+    assert plan(describe(), files={"HHH": lambda: FILE, "User": fail})[0]["shots"] == 1
+
+
+def test_assistant_that_is_described_twice_is_refused() -> None:
+    with pytest.raises(UserError, match="assistants: m-HHH-1shot is described twice; keep one"):
+        plan(describe(), describe(2), describe(max_new_tokens=9))
+
+
+@pytest.mark.parametrize(
+    ("files", "there"), [({"User": FILE, "HHH": FILE}, "HHH, User"), ({}, "none")]
+)
+def test_missing_demonstration_file_is_named_with_those_that_exist(
+    files: Mapping[str, str], there: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        plan(describe(name="Hhh"), files=files)
+    assert str(error.value) == (
+        "option response_generation.assistants: demonstrations 'Hhh' need the file "
+        f"Hhh_prompt.txt in assets_root; there are {there}"
+    )
+
+
+@pytest.mark.parametrize("rules", BOTH)
+def test_more_shots_than_demonstrations_are_refused(rules: Rules) -> None:
+    with pytest.raises(UserError, match="found 2, but an assistant asks for 3 shots"):
+        plan(describe(3), rules=rules)
+
+
+# Seeds and rubric
+
+
+def test_as_many_seeds_as_shots_are_enough() -> None:
+    check_seeds(SEEDS, PromptGenerationOptions(model="m", n_prompts=1, shots=3))
+
+
+def test_fewer_seeds_than_shots_are_refused() -> None:
+    with pytest.raises(UserError) as error:
+        check_seeds(SEEDS, PromptGenerationOptions(model="m", n_prompts=1, shots=4))
+    assert str(error.value) == (
+        "seed_prompts: found 3 seed prompts, but a request shows prompt_generation.shots = 4; "
+        "add seeds or lower it"
+    )
+
+
+def test_rubric_names_planned_assistants() -> None:
+    assistants = plan(describe(1), describe(2))
+    check_rubric(assistants, ComparisonOptions(rubric=["m-HHH-2shot", "m-HHH-1shot"]))
+    with pytest.raises(UserError, match="unknown assistant 'm-HHH-3shot'"):
+        check_rubric(assistants, ComparisonOptions(rubric=["m-HHH-3shot", "m-HHH-1shot"]))
+
+
+# Context, with words for tokens
+
+
+def count_words(model: str, text: str) -> int:
+    return len(text.split())
+
+
+# Write. Query: a b c Query: a b c d e Query: are 12 words, and 64 may follow.
+PROMPT_NEEDS = 12 + 64
+# Be kind. ----- Human: A? Assistant: B. ----- Human: Assistant: are 10, the prompt 64, and 384 may
+# follow.
+ANSWER_NEEDS = 10 + 64 + 384
+
+
+@pytest.mark.parametrize("rules", BOTH)
+def test_request_of_the_longest_seeds_may_fill_the_context(rules: Rules) -> None:
+    check_context(SEEDS, [], PROMPTS, rules, {"m": PROMPT_NEEDS}, count_words)
+    with pytest.raises(UserError) as error:
+        check_context(SEEDS, [], PROMPTS, rules, {"m": PROMPT_NEEDS - 1}, count_words)
+    assert str(error.value) == (
+        "prompt_generation: 2 shots and the prompt take up to 12 tokens, 64 more are to be "
+        "generated, but model 'm' has a context of 75; use fewer shots, shorter demonstrations or "
+        "a lower max_new_tokens"
+    )
+
+
+@pytest.mark.parametrize("rules", BOTH)
+def test_answer_to_the_longest_prompt_may_fill_the_context(rules: Rules) -> None:
+    assistants = plan(describe(), rules=rules)
+    check_context(SEEDS, assistants, PROMPTS, rules, {"m": ANSWER_NEEDS}, count_words)
+    with pytest.raises(UserError, match=r"assistant m-HHH-1shot: 1 shots .* up to 74 tokens, 384"):
+        check_context(SEEDS, assistants, PROMPTS, rules, {"m": ANSWER_NEEDS - 1}, count_words)
+
+
+def test_each_model_is_held_to_its_own_context() -> None:
+    assistants = plan(describe(model="small"))
+    context = {"m": 1000, "small": 100}
+    with pytest.raises(UserError, match="model 'small' has a context of 100"):
+        check_context(SEEDS, assistants, PROMPTS, "corrected", context, count_words)
+
+
+def test_unknown_context_or_token_count_passes() -> None:
+    assistants = plan(describe())
+    check_context(SEEDS, assistants, PROMPTS, "corrected", {"m": None}, count_words)
+    check_context(SEEDS, assistants, PROMPTS, "corrected", {"m": 1}, lambda model, text: None)

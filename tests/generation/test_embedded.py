@@ -1,0 +1,285 @@
+"""The generation contract on tiny models, and (marked `real`) on the default model."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from near_ties import Referee
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from almost_kedro.generation.embedded import EmbeddedEngine
+from almost_kedro.generation.engine import Completion, Request, Sampling
+
+PREFIX = "A person talks with an assistant. " * 6 + "\n\n-----"
+TEXTS = [
+    "\n\nHuman: Why?\n\nAssistant:",
+    "\n\nHuman: What is the capital of France, and how many people live there?\n\nAssistant:",
+    "\n\nHuman: Hi.\n\nAssistant:",
+    "\n\nHuman: Tell me a long story about a small dog.\n\nAssistant:",
+    "\n\nHuman: 7 + 5?\n\nAssistant:",
+]
+REQUESTS = [Request(text, PREFIX) for text in TEXTS]
+GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=40)
+DRAWN = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=40, seed=5)
+
+
+def complete(
+    engine: EmbeddedEngine, requests: list[Request], sampling: Sampling
+) -> list[Completion]:
+    results = dict(engine.generate(requests, sampling))
+    return [results[i] for i in range(len(requests))]
+
+
+def generate_plainly(folder: Path, engine: EmbeddedEngine, request: Request, n: int) -> str:
+    """Greedy decoding by transformers' own `generate`, one row, the whole text as one input."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    ids = engine.encode([request.prefix + request.text])[0]
+    output = model.generate(
+        torch.tensor([ids]),
+        attention_mask=torch.ones(1, len(ids)),
+        do_sample=False,
+        max_new_tokens=n,
+        eos_token_id=sorted(engine.end_ids),
+    )[0, len(ids) :].tolist()
+    while output and output[-1] in engine.end_ids:
+        output.pop()
+    return str(engine.tokenizer.decode(output, skip_special_tokens=True))
+
+
+def gemma3() -> PreTrainedModel:
+    """Sliding windows much shorter than the prefix, on two layers of three."""
+    config = Gemma3TextConfig(
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=16,
+        sliding_window=24,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        max_position_embeddings=2048,
+    )
+    return Gemma3ForCausalLM(config)
+
+
+def gpt_neox() -> PreTrainedModel:
+    config = GPTNeoXConfig(
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=2048,
+    )
+    return GPTNeoXForCausalLM(config)
+
+
+def qwen2() -> PreTrainedModel:
+    config = Qwen2Config(
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+    )
+    return Qwen2ForCausalLM(config)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_models: dict[str, Path]) -> EmbeddedEngine:
+    return EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", batch_size=3)
+
+
+@pytest.mark.parametrize("family", [gemma3, gpt_neox, qwen2])
+@pytest.mark.parametrize("bos", [False, True])
+def test_greedy_answers_equal_plain_generate(
+    family: type, bos: bool, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = family()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4)  # so that attention is far from uniform
+    model.save_pretrained(tmp_path)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_models["tiny-small"] / file, tmp_path)
+    engine = EmbeddedEngine(tmp_path, dtype="float32", batch_size=3, bos=bos)
+    assert engine.shares_prefix
+    answers = complete(engine, REQUESTS, GREEDY)
+    assert [a.text for a in answers] == [
+        generate_plainly(tmp_path, engine, r, GREEDY.max_new_tokens) for r in REQUESTS
+    ]
+
+
+def test_greedy_answers_of_a_llama_equal_plain_generate(
+    engine: EmbeddedEngine, tiny_models: dict[str, Path]
+) -> None:
+    answers = complete(engine, REQUESTS, GREEDY)
+    assert [a.text for a in answers] == [
+        generate_plainly(tiny_models["tiny-large"], engine, r, GREEDY.max_new_tokens)
+        for r in REQUESTS
+    ]
+
+
+def test_an_engine_that_can_not_share_the_prefix_answers_alike(
+    engine: EmbeddedEngine, tiny_models: dict[str, Path]
+) -> None:
+    plain = EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", batch_size=3)
+    plain.shares_prefix = False
+    assert complete(plain, REQUESTS, DRAWN) == complete(engine, REQUESTS, DRAWN)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_batch_size_changes_nothing_but_near_ties(
+    batch_size: int, tiny_models: dict[str, Path]
+) -> None:
+    check_batch_sizes(tiny_models["tiny-large"], batch_size, n=40)
+
+
+def check_batch_sizes(folder: Path, batch_size: int, n: int) -> None:
+    """Compare a batch size with batches of 8; every first difference must be a near-tie."""
+    requests = [Request(text, PREFIX, sample) for sample in range(n // 5) for text in TEXTS]
+    rows = []
+    for size in (8, batch_size):
+        engine = EmbeddedEngine(folder, dtype="float32", batch_size=size)
+        rows.append(complete(engine, requests, DRAWN))
+    referee = None
+    for request, a, b in zip(requests, *rows, strict=True):
+        if a != b:
+            referee = referee or Referee(folder)
+            prompt = engine.encode([request.prefix + request.text])[0]
+            pair = [
+                engine.encode([c.text])[0] + sorted(engine.end_ids)[:1] * (c.finish_reason == "eos")
+                for c in (a, b)
+            ]
+            assert referee.is_near_tie(prompt, pair[0], pair[1], request, DRAWN)
+    assert sum(a == b for a, b in zip(*rows, strict=True)) >= 0.8 * n
+
+
+def test_teacher_forcing_tells_a_near_tie_from_another_draw(
+    engine: EmbeddedEngine, tiny_models: dict[str, Path]
+) -> None:
+    referee = Referee(tiny_models["tiny-large"])
+    request = REQUESTS[0]
+    prompt = engine.encode([request.prefix + request.text])[0]
+    drawn = complete(engine, [request], DRAWN)[0]
+    ids = engine.encode([drawn.text])[0]
+    other = [ids[0], (ids[1] + 97) % 256 + 3, *ids[2:]]
+    assert not referee.is_near_tie(prompt, ids, other, request, DRAWN)
+
+
+def test_order_and_company_change_nothing(engine: EmbeddedEngine) -> None:
+    forwards = complete(engine, REQUESTS, DRAWN)
+    backwards = complete(engine, REQUESTS[::-1], DRAWN)[::-1]
+    assert forwards == backwards
+    assert complete(engine, REQUESTS[1:2], DRAWN) == forwards[1:2]
+
+
+def test_repeated_requests_draw_their_own_tokens(engine: EmbeddedEngine) -> None:
+    answers = complete(engine, [Request(TEXTS[0], PREFIX, sample=i) for i in range(3)], DRAWN)
+    assert len({a.text for a in answers}) == 3
+
+
+def test_another_seed_draws_other_tokens(engine: EmbeddedEngine) -> None:
+    other = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=40, seed=6)
+    assert complete(engine, REQUESTS, DRAWN) != complete(engine, REQUESTS, other)
+
+
+def test_a_stop_string_ends_a_row_early_and_is_cut_off(engine: EmbeddedEngine) -> None:
+    whole = complete(engine, REQUESTS, DRAWN)
+    stop = whole[0].text[4:6]
+    at = whole[0].text.index(stop)
+    stopped = complete(
+        engine,
+        REQUESTS,
+        Sampling(temperature=1.0, top_p=0.9, max_new_tokens=40, stop=(stop,), seed=5),
+    )
+    assert stopped[0].text == whole[0].text[:at]
+    assert stopped[0].finish_reason == "stop"
+    assert stopped[0].n_tokens < whole[0].n_tokens
+    for a, b in zip(stopped, whole, strict=True):
+        assert a.text == b.text.split(stop)[0]
+
+
+def test_the_token_limit_is_exact_and_said(engine: EmbeddedEngine) -> None:
+    for completion in complete(engine, REQUESTS, DRAWN):
+        if completion.finish_reason == "length":
+            assert completion.n_tokens == 40
+        else:
+            assert completion.n_tokens <= 40
+
+
+def test_end_of_text_is_not_part_of_the_answer(engine: EmbeddedEngine) -> None:
+    """400 near-uniform tokens of 259: many rows meet the end."""
+    long = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=400)
+    answers = complete(engine, [Request(t, PREFIX, i) for t in TEXTS for i in range(4)], long)
+    ended = [a for a in answers if a.finish_reason == "eos"]
+    assert ended
+    assert all("<eos>" not in a.text and "<pad>" not in a.text for a in answers)
+
+
+def test_special_tokens_in_a_text_are_plain_characters(engine: EmbeddedEngine) -> None:
+    ids = engine.encode(["say <eos> now"])[0]
+    assert not engine.end_ids & set(ids)
+    assert engine.tokenizer.decode(ids) == "say <eos> now"
+
+
+def test_several_prefixes_in_one_call(engine: EmbeddedEngine) -> None:
+    others = [Request(text, "Something else.\n\n-----") for text in TEXTS]
+    mixed = [request for pair in zip(REQUESTS, others, strict=True) for request in pair]
+    answers = complete(engine, mixed, DRAWN)
+    assert answers[::2] == complete(engine, REQUESTS, DRAWN)
+    assert answers[1::2] == complete(engine, others, DRAWN)
+
+
+def test_where_the_prefix_ends_changes_nothing(engine: EmbeddedEngine) -> None:
+    split_elsewhere = [Request(PREFIX[50:] + text, PREFIX[:50]) for text in TEXTS]
+    unsplit = [Request(PREFIX + text) for text in TEXTS]
+    answers = complete(engine, REQUESTS, DRAWN)
+    assert complete(engine, split_elsewhere, DRAWN) == answers
+    assert complete(engine, unsplit, DRAWN) == answers
+
+
+def test_tokens_are_counted_as_they_come(engine: EmbeddedEngine) -> None:
+    counts: list[int] = []
+    answers = dict(engine.generate(REQUESTS, DRAWN, counts.append))
+    assert sum(counts) == sum(a.n_tokens for a in answers.values())
+
+
+@pytest.mark.real
+def test_greedy_answers_of_the_default_model_equal_plain_generate(smollm2: Path) -> None:
+    engine = EmbeddedEngine(smollm2, dtype="float32", batch_size=8)
+    answers = complete(engine, REQUESTS, GREEDY)
+    for request, answer in zip(REQUESTS, answers, strict=True):
+        plain = generate_plainly(smollm2, engine, request, GREEDY.max_new_tokens)
+        if answer.text != plain:
+            prompt = engine.encode([request.prefix + request.text])[0]
+            ids = [engine.encode([text])[0] for text in (answer.text, plain)]
+            assert Referee(smollm2).is_near_tie(prompt, ids[0], ids[1], request, GREEDY)
+
+
+@pytest.mark.real
+def test_batch_size_changes_nothing_but_near_ties_on_the_default_model(smollm2: Path) -> None:
+    check_batch_sizes(smollm2, batch_size=3, n=20)
+
+
+@pytest.mark.real
+def test_the_default_model_pads_with_another_token_than_it_ends_with(smollm2: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    assert tokenizer.pad_token == "<|endoftext|>"
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert len(list(smollm2.glob("*.safetensors"))) == 1

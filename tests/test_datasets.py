@@ -1,0 +1,99 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kedro.io import DatasetError, Version
+
+from almost_kedro.datasets.whole_file import (
+    FigureDataset,
+    FolderDataset,
+    JSONFileDataset,
+    RowsDataset,
+    TextFileDataset,
+)
+
+ROWS = [
+    {"id": "007", "text": "1\u20282\x85 naïve", "ids": ["1e5"]},
+    {"id": "8", "text": "", "ids": []},
+]
+
+
+def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
+    dataset = RowsDataset(filepath=str(tmp_path / "rows.jsonl"))
+    dataset.save(ROWS)
+    assert dataset.load() == ROWS
+    assert len((tmp_path / "rows.jsonl").read_bytes().split(b"\n")) == 3
+
+
+def test_no_rows_are_an_empty_file(tmp_path: Path) -> None:
+    dataset = RowsDataset(filepath=str(tmp_path / "rows.jsonl"))
+    dataset.save([])
+    assert dataset.load() == []
+    assert dataset.preview() == {"index": [], "columns": [], "data": []}
+
+
+def test_versions_are_kept_apart(tmp_path: Path) -> None:
+    path = str(tmp_path / "rows.jsonl")
+    for version in ("2026-01-01", "2026-01-02"):
+        RowsDataset(filepath=path, version=Version(None, version)).save([{"v": version}])
+    assert RowsDataset(filepath=path, version=Version(None, None)).load() == [{"v": "2026-01-02"}]
+    assert RowsDataset(filepath=path, version=Version("2026-01-01", None)).load() == [
+        {"v": "2026-01-01"}
+    ]
+
+
+def test_a_kill_while_saving_leaves_the_last_whole_version(tmp_path: Path) -> None:
+    path = str(tmp_path / "rows.jsonl")
+    RowsDataset(filepath=path, version=Version(None, "1")).save(ROWS)
+    script = (
+        "import os\n"
+        "from kedro.io import Version\n"
+        "from almost_kedro.datasets.whole_file import RowsDataset\n"
+        "def rows():\n"
+        "    for i in range(100_000):\n"
+        "        yield {'i': i}\n"
+        "    os.kill(os.getpid(), 9)\n"
+        f"RowsDataset(filepath={path!r}, version=Version(None, '2')).save(rows())\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    assert RowsDataset(filepath=path, version=Version(None, None)).load() == ROWS
+
+
+def test_a_place_that_can_not_be_written_is_one_line() -> None:
+    with pytest.raises(DatasetError, match="could not be written: "):
+        RowsDataset(filepath="/proc/almost_kedro/rows.jsonl").save(ROWS)
+
+
+def test_a_line_that_is_not_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n{"a": \n')
+    with pytest.raises(DatasetError, match=r"rows.jsonl, line 2: not JSON"):
+        RowsDataset(filepath=str(tmp_path / "rows.jsonl")).load()
+
+
+def test_rows_preview_as_a_table(tmp_path: Path) -> None:
+    dataset = RowsDataset(filepath=str(tmp_path / "rows.jsonl"))
+    dataset.save(ROWS)
+    preview = dataset.preview(nrows=1)
+    assert preview["columns"] == ["id", "text", "ids"]
+    assert preview["data"] == [["007", ROWS[0]["text"], '["1e5"]']]
+
+
+def test_documents_texts_and_figures_come_back(tmp_path: Path) -> None:
+    for kind, data in (
+        (JSONFileDataset, {"a": [1, None, "é"]}),
+        (TextFileDataset, "one\ntwo\n"),
+        (FigureDataset, {"data": [], "layout": {"title": {"text": "t"}}}),
+    ):
+        dataset = kind(filepath=str(tmp_path / kind.__name__))
+        dataset.save(data)
+        assert dataset.load() == data
+        assert dataset.preview()
+
+
+def test_a_folder_is_made_and_is_absolute(tmp_path: Path) -> None:
+    dataset = FolderDataset(filepath=str(tmp_path / "a/b"))
+    assert dataset.load() == tmp_path / "a/b"
+    assert (tmp_path / "a/b").is_dir()
+    with pytest.raises(DatasetError, match="filled by programs"):
+        dataset.save(tmp_path)

@@ -1,0 +1,78 @@
+"""Every environment loads, is valid and resolves its catalog, without a GPU and without a model."""
+
+from pathlib import Path
+
+import pytest
+from kedro.framework.context import KedroContext
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from almost_kedro.options import Options, check_options
+
+ENVIRONMENTS = ["base", "paper", "study", "smoke"]
+PIPELINES = {"synthetic_feedback", "reward_model", "rmsp_sft", "rl", "evaluation"}
+VERSIONED = ("prompts", "responses", "comparisons", "ledger_prompts", "ledger_comparisons")
+
+
+def load(project: Path, env: str) -> KedroContext:
+    bootstrap_project(project)
+    with KedroSession.create(project, env=env) as session:
+        return session.load_context()
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_options_are_valid_and_every_dataset_resolves(env: str, project: Path) -> None:
+    context = load(project, env)
+    options = check_options(context.config_loader["parameters"])
+    assert isinstance(options, Options)
+    catalog = context.catalog
+    for name in sorted(pipelines["__default__"].datasets()):
+        assert catalog.get(name) is not None, name
+        if not name.startswith("params:"):
+            assert "MemoryDataset" not in type(catalog.get(name)).__name__, name
+    for name in VERSIONED:
+        assert catalog.get(name)._version is not None
+
+
+def test_each_environment_has_a_data_root_of_its_own(project: Path) -> None:
+    roots = {env: load(project, env).params["data_root"] for env in ENVIRONMENTS}
+    assert len(set(roots.values())) == len(ENVIRONMENTS)
+
+
+def test_the_five_pipelines_are_registered(project: Path) -> None:
+    bootstrap_project(project)
+    assert set(pipelines) == PIPELINES | {"__default__"}
+
+
+def test_the_paper_environment_is_the_published_set_up(project: Path) -> None:
+    options = check_options(load(project, "paper").config_loader["parameters"])
+    assert options.rules == "original"
+    assert options.generation.engine == "vllm"
+    assert (options.prompt_generation.temperature, options.prompt_generation.top_p) == (1.2, 0.9)
+    assert options.prompt_generation.max_new_tokens == 64
+    assert options.response_generation.temperature == 1.0
+    budgets = [
+        (a.model, a.demonstrations, a.shots, a.max_new_tokens)
+        for a in options.response_generation.assistants
+    ]
+    assert budgets == [
+        ("llama-2-13b", "Faithful", 3, 768),
+        ("llama-2-7b", "Faithful", 3, 768),
+        ("llama-2-7b", "HHH", 3, None),
+        ("llama-2-7b", "HHH", 1, None),
+    ]
+    assert options.response_generation.max_new_tokens == 384
+    assert (options.comparisons.pairs, options.comparisons.length_control) == (
+        "nearest",
+        "heuristic",
+    )
+
+
+def test_one_parameter_can_be_changed_without_losing_its_siblings(project: Path) -> None:
+    bootstrap_project(project)
+    runtime = {"prompt_generation": {"n_prompts": 7}}
+    with KedroSession.create(project, env="smoke", runtime_params=runtime) as session:
+        options = check_options(session.load_context().config_loader["parameters"])
+    assert options.prompt_generation.n_prompts == 7
+    assert options.prompt_generation.shots == 3

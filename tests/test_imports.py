@@ -1,0 +1,82 @@
+"""The Kedro process never imports torch and its like, and starts quickly."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "transformers", "trl", "vllm", "accelerate")
+CHECK = f"""
+import sys
+loaded = [name for name in {HEAVY!r} if name in sys.modules]
+assert not loaded, loaded
+"""
+
+
+def run_python(code: str, cwd: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_registering_and_describing_all_pipelines_imports_nothing_heavy(project: Path) -> None:
+    run_python(
+        f"""
+from pathlib import Path
+from kedro.framework.project import pipelines
+from kedro.framework.startup import bootstrap_project
+bootstrap_project(Path({str(project)!r}))
+assert pipelines["__default__"].nodes
+{CHECK}
+assert "mlflow" not in sys.modules
+""",
+        project,
+    )
+
+
+def test_a_whole_run_imports_nothing_heavy(
+    project: Path, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    run_python(
+        f"""
+from pathlib import Path
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+bootstrap_project(Path({str(project)!r}))
+params = {{"data_root": {str(tmp_path)!r}, "prompt_generation": {{"n_prompts": 2}}}}
+with KedroSession.create({str(project)!r}, env="smoke", runtime_params=params) as session:
+    session.run(pipeline_names=["synthetic_feedback"])
+{CHECK}
+""",
+        project,
+    )
+    assert list(tmp_path.glob("*/comparisons.jsonl/*/comparisons.jsonl"))
+
+
+def test_registry_list_takes_less_than_three_seconds(project: Path) -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "kedro", "registry", "list"],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        seconds.append(time.perf_counter() - start)
+    assert "synthetic_feedback" in done.stdout
+    assert min(seconds) < 3
+
+
+@pytest.mark.parametrize("package", ["feedback", "rows.py", "options.py"])
+def test_pure_logic_knows_neither_kedro_nor_torch(package: str, project: Path) -> None:
+    place = project / "src/almost_kedro" / package
+    for file in place.rglob("*.py") if place.is_dir() else [place]:
+        text = file.read_text()
+        for name in (*HEAVY, "kedro", "mlflow"):
+            assert f"import {name}\n" not in text, file
+            assert f"from {name}" not in text.replace("from almost_kedro", ""), file

@@ -1,0 +1,198 @@
+"""Bad options give one line that names the option, what was found and what to do."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+
+from almost_kedro.errors import UserError
+from almost_kedro.options import check_options
+from almost_kedro.settings import CONFIG_LOADER_ARGS
+
+PARAMETERS: dict[str, Any] = {
+    "data_root": "data",
+    "assets_root": "assets",
+    "models": {
+        "base": {"source": "hub", "id": "org/base"},
+        "local": {"source": "folder", "path": "/models/local"},
+        "small": {"source": "tiny", "layers": 1, "hidden_size": 32},
+        "packed": {
+            "source": "wheel",
+            "packages": ["p==1"],
+            "members": ["p/m.gguf"],
+            "sha256": "0",
+            "license": "MIT",
+        },
+    },
+    "generation": {"engine": "embedded"},
+    "prompt_generation": {"model": "base", "n_prompts": 5},
+    "response_generation": {
+        "max_new_tokens": 64,
+        "assistants": [
+            {"model": "base", "demonstrations": "HHH", "shots": 3},
+            {"model": "small", "demonstrations": "HHH", "shots": 1},
+        ],
+    },
+    "comparisons": {"rubric": ["base-HHH-3shot", "small-HHH-1shot"]},
+}
+REMOVED = object()
+
+
+def change(path: str, value: Any) -> dict[str, Any]:
+    """The parameters with one value set or removed; a number in the path indexes a list."""
+    parameters = copy.deepcopy(PARAMETERS)
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    block: Any = parameters
+    for part in parents:
+        block = block[part]
+    if value is REMOVED:
+        del block[last]
+    else:
+        block[last] = value
+    return parameters
+
+
+def explain(parameters: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as error:
+        check_options(parameters)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_good_options_pass_with_the_published_defaults() -> None:
+    options = check_options(PARAMETERS)
+    assert options.rules == "corrected"
+    prompts, responses = options.prompt_generation, options.response_generation
+    assert (prompts.temperature, prompts.top_p, prompts.max_new_tokens) == (1.2, 0.9, 64)
+    assert (prompts.shots, prompts.overlap_threshold) == (10, 0.5)
+    assert (responses.temperature, responses.top_p) == (1.0, 0.9)
+    comparisons = options.comparisons
+    assert (comparisons.pairs, comparisons.length_control) == ("all", "matched")
+
+
+@pytest.mark.filterwarnings("ignore:register_new_resolver")
+@pytest.mark.parametrize("env", ["base", "smoke", "paper", "study"])
+def test_options_of_every_environment_pass(project: Path, env: str) -> None:
+    loader = OmegaConfigLoader(str(project / "conf"), env=env, **CONFIG_LOADER_ARGS)
+    check_options(loader["parameters"])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "sed",
+        "generation.batchsize",
+        "prompt_generation.n_promts",
+        "response_generation.temprature",
+        "response_generation.assistants.1.shot",
+        "comparisons.ruberic",
+        "models.base.revison",
+        "models.local.id",
+        "models.small.width",
+        "models.packed.sha",
+        "hub",
+        "prompt_generation.folder",
+    ],
+)
+def test_misspelt_option_is_named(path: str) -> None:
+    message = explain(change(path, 1))
+    assert message == f"option {path}: there is no such option; check the spelling"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "data_root",
+        "assets_root",
+        "models",
+        "generation",
+        "prompt_generation",
+        "response_generation",
+        "comparisons",
+        "prompt_generation.model",
+        "prompt_generation.n_prompts",
+        "response_generation.max_new_tokens",
+        "response_generation.assistants.0.shots",
+        "comparisons.rubric",
+        "models.base.id",
+        "models.small.layers",
+    ],
+)
+def test_missing_option_is_named(path: str) -> None:
+    message = explain(change(path, REMOVED))
+    assert message.startswith(f"option {path}: missing; set it in conf/<env>/")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "allowed"),
+    [
+        ("rules", "corected", "'original' or 'corrected'"),
+        ("seed", "one", "valid integer"),
+        ("generation.engine", "vlm", "'embedded' or 'vllm'"),
+        ("generation.batch_size", 0, "greater than 0"),
+        ("generation.dtype", "fp16", "'auto', 'bfloat16' or 'float32'"),
+        ("generation", None, "valid dictionary"),
+        ("prompt_generation.n_prompts", 0, "greater than 0"),
+        ("prompt_generation.n_prompts", "many", "valid integer"),
+        ("prompt_generation.shots", 0, "greater than 0"),
+        ("prompt_generation.top_p", 0, "greater than 0"),
+        ("prompt_generation.top_p", 1.1, "less than or equal to 1"),
+        ("prompt_generation.temperature", -0.1, "greater than or equal to 0"),
+        ("prompt_generation.overlap_threshold", 0, "greater than 0"),
+        ("response_generation.assistants", [], "at least 1 item"),
+        ("response_generation.assistants.1.shots", -1, "greater than or equal to 0"),
+        ("response_generation.assistants.0.max_new_tokens", 0, "greater than 0"),
+        ("comparisons.pairs", "near", "'nearest' or 'all'"),
+        ("comparisons.length_control", "some", "'none', 'heuristic' or 'matched'"),
+        ("comparisons.length_tolerance", 1.5, "less than or equal to 1"),
+        ("comparisons.rubric", "base-HHH-3shot", "valid list"),
+        ("models.small.layers", 0, "greater than 0"),
+        ("models.packed.trust_remote_code", True, "False"),
+        ("models.base.source", "hubb", "'hub', 'folder', 'wheel', 'tiny'"),
+    ],
+)
+def test_wrong_value_is_named_with_what_is_allowed(path: str, value: Any, allowed: str) -> None:
+    message = explain(change(path, value))
+    assert message.startswith(f"option {path.removesuffix('.source')}: ")
+    assert allowed in message
+    assert "; found " in message
+
+
+def test_wrong_level_of_the_rubric_is_named_as_it_stands_in_the_file() -> None:
+    message = explain(change("comparisons.rubric.0", 7))
+    assert message.startswith("option comparisons.rubric.0: ")
+    assert "list" in message
+
+
+@pytest.mark.parametrize("name", ["tiny", "hub"])
+def test_model_that_is_called_like_a_source_is_named(name: str) -> None:
+    wrong = {"source": "tiny", "layers": 0, "hidden_size": 32}
+    assert explain(change(f"models.{name}", wrong)).startswith(f"option models.{name}.layers: ")
+
+
+def test_unknown_model_of_the_prompts_is_named_with_those_that_exist() -> None:
+    assert explain(change("prompt_generation.model", "bass")) == (
+        "option prompt_generation.model: unknown model 'bass'; "
+        "models.yml has base, local, small, packed"
+    )
+
+
+def test_unknown_model_of_an_assistant_is_named_with_those_that_exist() -> None:
+    assert explain(change("response_generation.assistants.1.model", "bass")) == (
+        "option response_generation.assistants.1.model: unknown model 'bass'; "
+        "models.yml has base, local, small, packed"
+    )
+
+
+def test_an_assistant_may_show_no_demonstrations() -> None:
+    options = check_options(change("response_generation.assistants.0.shots", 0))
+    assert options.response_generation.assistants[0].shots == 0
+
+
+def test_options_cannot_be_changed() -> None:
+    options: Any = check_options(PARAMETERS)
+    with pytest.raises(ValueError, match="frozen"):
+        options.seed = 1

@@ -1,0 +1,144 @@
+"""Child processes: real ones, killed for real."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from almost_kedro.errors import UserError
+from almost_kedro.programs import run_program
+
+
+def write_module(folder: Path, code: str) -> dict[str, str]:
+    (folder / "child_program.py").write_text(code)
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_output_is_kept_in_the_log_file(tmp_path: Path) -> None:
+    env = write_module(tmp_path, "import sys; print('[bold]as it is[/bold]', sys.argv[1])")
+    run_program("child_program", tmp_path / "job.json", tmp_path / "child.log", env)
+    assert (tmp_path / "child.log").read_text() == f"[bold]as it is[/bold] {tmp_path}/job.json\n"
+
+
+def test_what_the_user_can_mend_is_one_line(tmp_path: Path) -> None:
+    code = "import sys; print('error: option x: too big; lower it', file=sys.stderr); sys.exit(2)"
+    with pytest.raises(UserError, match=r"^option x: too big; lower it$"):
+        run_program("child_program", tmp_path, tmp_path / "log", write_module(tmp_path, code))
+
+
+def test_any_other_failure_shows_the_last_lines(tmp_path: Path) -> None:
+    env = write_module(tmp_path, "print('before'); raise ValueError('unexpected')")
+    with pytest.raises(RuntimeError, match=r"(?s)status 1.*before.*ValueError: unexpected"):
+        run_program("child_program", tmp_path, tmp_path / "log", env)
+
+
+def test_a_killed_program_is_said_to_be_killed(tmp_path: Path) -> None:
+    env = write_module(tmp_path, "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(UserError, match=r"killed by SIGKILL.*is kept"):
+        run_program("child_program", tmp_path, tmp_path / "log", env)
+
+
+def test_grandchildren_end_with_the_program(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "pathlib.Path(sys.argv[1]).write_text(str(child.pid))\n"
+    )
+    run_program("child_program", tmp_path / "pid", tmp_path / "log", write_module(tmp_path, code))
+    assert not is_running(int((tmp_path / "pid").read_text()))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def start_kedro(project: Path, root: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "kedro", "run", "--pipeline", "synthetic_feedback"]
+    command += ["--env", "smoke", "--params", f"data_root={root}"]
+    # Ctrl-C must reach Python even where the test runner's own parent ignores it.
+    return subprocess.Popen(
+        command,
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def count_cached(root: Path) -> int:
+    file = root / "04_feature/generation/completions.sqlite"
+    if not file.exists():
+        return 0
+    with sqlite3.connect(file) as db:
+        return int(db.execute("SELECT count(*) FROM completions").fetchone()[0])
+
+
+def wait_for(condition: Any, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+def find_worker(root: Path) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(root) in part for part in process.info["cmdline"] or [])
+        and "almost_kedro.generation.worker" in (process.info["cmdline"] or [])
+        and is_running(process.pid)
+    ]
+
+
+def try_sqlite(condition: Any) -> Any:
+    def safe() -> bool:
+        try:
+            return bool(condition())
+        except sqlite3.OperationalError:  # the table is just being made
+            return False
+
+    return safe
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL, "worker"])
+def test_nothing_generated_is_lost_or_generated_again(
+    how: Any, project: Path, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    """Ctrl-C, kill -9 of Kedro, kill -9 of the worker: in the middle of the generation."""
+    kedro = start_kedro(project, tmp_path)
+    wait_for(try_sqlite(lambda: count_cached(tmp_path) >= 5))
+    workers = find_worker(tmp_path)
+    assert workers
+    if how == "worker":
+        workers[0].kill()
+    else:
+        os.kill(kedro.pid, how)
+    output, _ = kedro.communicate(timeout=60)
+    assert kedro.returncode != 0
+    wait_for(lambda: not find_worker(tmp_path), 20)
+    if how == "worker":
+        assert output.splitlines()[-1].startswith(
+            "Error: almost_kedro.generation.worker was killed"
+        )
+    assert not list(tmp_path.glob("*/prompts.jsonl/*/*"))
+    before = count_cached(tmp_path)
+
+    again = start_kedro(project, tmp_path)
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    costs = [
+        json.loads(f.read_text()) for f in tmp_path.glob("04_feature/generation/*/metrics.json")
+    ]
+    assert sum(cost["requests_generated"] for cost in costs) == count_cached(tmp_path) - before

@@ -1,0 +1,176 @@
+"""The checks that the catalog runs on rows."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from almost_kedro.rows import (
+    Assistants,
+    Comparisons,
+    Ledger,
+    PromptRequests,
+    Prompts,
+    Responses,
+    RowsValidator,
+    row_id,
+)
+
+ROWS: list[tuple[type[RowsValidator], str, dict[str, Any]]] = [
+    (
+        PromptRequests,
+        "request_id",
+        {
+            "request_id": "a",
+            "round": 0,
+            "shot_ids": ["s1", "s2"],
+            "output": " Why?",
+            "finish_reason": "stop",
+            "n_tokens": 3,
+            "verdict": "ok",
+        },
+    ),
+    (
+        Prompts,
+        "prompt_id",
+        {"prompt_id": "a", "text": "Why?", "shot_ids": [], "request_id": "r"},
+    ),
+    (
+        Responses,
+        "response_id",
+        {
+            "response_id": "a",
+            "prompt_id": "p",
+            "assistant": "m-HHH-1shot",
+            "text": "",
+            "finish_reason": "length",
+            "n_tokens": 0,
+            "verdict": "rule_12_empty",
+        },
+    ),
+    (
+        Comparisons,
+        "comparison_id",
+        {
+            "comparison_id": "a",
+            "prompt_id": "p",
+            "prompt": "Why?",
+            "chosen": "So.",
+            "rejected": "No.",
+            "chosen_id": "r1",
+            "rejected_id": "r2",
+            "chosen_assistant": "m-HHH-3shot",
+            "rejected_assistant": "m-HHH-1shot",
+            "factors": ["size", "shots", "demonstrations"],
+        },
+    ),
+    (
+        Ledger,
+        "row_id",
+        {"row_id": "a", "rule": "ok", "detail": "", "original": "ok", "corrected": "ok"},
+    ),
+    (
+        Assistants,
+        "name",
+        {
+            "name": "a",
+            "model": "m",
+            "demonstrations": "HHH",
+            "shots": 0,
+            "max_new_tokens": 64,
+            "prefix": "Be kind.",
+        },
+    ),
+]
+each_kind = pytest.mark.parametrize(("validator", "key", "row"), ROWS)
+each_field = pytest.mark.parametrize(
+    ("validator", "key", "row", "field"),
+    [(validator, key, row, field) for validator, key, row in ROWS for field in row],
+)
+
+
+@each_kind
+def test_good_rows_pass_unchanged(
+    validator: type[RowsValidator], key: str, row: dict[str, Any]
+) -> None:
+    rows = [row, row | {key: "b"}]
+    before = copy.deepcopy(rows)
+    assert validator().validate(rows) is rows
+    assert rows == before
+
+
+@each_kind
+def test_no_rows_pass(validator: type[RowsValidator], key: str, row: dict[str, Any]) -> None:
+    assert validator().validate([]) == []
+
+
+@each_field
+def test_wrong_type_is_named_by_row_and_field(
+    validator: type[RowsValidator], key: str, row: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^row 2, {field}: .*; found 1.5$"):
+        validator().validate([row, row | {key: "b"} | {field: 1.5}])
+
+
+@each_field
+def test_missing_key_is_named_by_row_and_field(
+    validator: type[RowsValidator], key: str, row: dict[str, Any], field: str
+) -> None:
+    short = {name: value for name, value in row.items() if name != field}
+    with pytest.raises(ValueError, match=f"^row 1, {field}: Field required; found "):
+        validator().validate([short])
+
+
+@each_kind
+def test_extra_key_is_named_by_row_and_field(
+    validator: type[RowsValidator], key: str, row: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"^row 2, more: .* not permitted; found 'x'$"):
+        validator().validate([row, row | {key: "b", "more": "x"}])
+
+
+@each_kind
+def test_repeated_id_is_named_by_row_and_field(
+    validator: type[RowsValidator], key: str, row: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=f"^row 3, {key}: 'a' occurs twice$"):
+        validator().validate([row, row | {key: "b"}, row])
+
+
+@pytest.mark.parametrize(
+    ("validator", "changes", "where"),
+    [
+        (Responses, {"finish_reason": "eof"}, "row 1, finish_reason"),
+        (Responses, {"n_tokens": "3"}, "row 1, n_tokens"),
+        (PromptRequests, {"round": True}, "row 1, round"),
+        (PromptRequests, {"shot_ids": ["s1", 2]}, "row 1, shot_ids.1"),
+        (Comparisons, {"factors": ["size", "colour"]}, "row 1, factors.1"),
+        (Prompts, {"text": None}, "row 1, text"),
+    ],
+)
+def test_values_are_not_converted(
+    validator: type[RowsValidator], changes: dict[str, Any], where: str
+) -> None:
+    row = next(row for kind, _, row in ROWS if kind is validator)
+    with pytest.raises(ValueError, match=f"^{where}: "):
+        validator().validate([row | changes])
+
+
+def test_row_that_is_no_mapping_is_named() -> None:
+    rows: Any = ["text"]
+    with pytest.raises(ValueError, match=r"^row 1, the row: .*; found 'text'$"):
+        Prompts().validate(rows)
+
+
+def test_long_values_are_shortened_in_the_message() -> None:
+    row = {"prompt_id": "a", "text": ["x" * 1000], "shot_ids": [], "request_id": "r"}
+    with pytest.raises(ValueError, match=r"^row 1, text: ") as error:
+        Prompts().validate([row])
+    assert len(str(error.value)) < 160
+
+
+def test_row_id_depends_on_every_part_and_where_it_ends() -> None:
+    # SHA-256 of ["a","b",1]
+    assert row_id("a", "b", 1) == "18948164fa1d1dc2"
+    others = [row_id("ab", 1), row_id("a", "b"), row_id("a", "b", "1"), row_id("b", "a", 1)]
+    assert len({row_id("a", "b", 1), *others}) == 5
