@@ -118,6 +118,13 @@ class SummaryHook:
         lines.append("  why rows were dropped: ledger_*.jsonl beside it; lineage: make viz")
         for line in lines:
             logger.info("%s", line, extra=PLAIN)
+        if not metrics["n_comparisons"]:
+            logger.warning(
+                "all %d candidate pairs were dropped: ask for more prompts "
+                "(prompt_generation.n_prompts), widen comparisons.length_tolerance, or set "
+                "comparisons.length_control: none",
+                metrics["n_candidates"],
+            )
 
 
 def find_versions(catalog: DataCatalog, loaded: set[str], saved: set[str]) -> dict[str, str]:

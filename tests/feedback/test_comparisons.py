@@ -354,6 +354,7 @@ def test_summary_counts_edges_factors_and_how_often_the_chosen_is_longer() -> No
     assert summarise_comparisons(comparisons, ledger) == {
         "n_comparisons": 3,
         "n_candidates": 6,
+        "n_dropped": 3,
         "chosen_longer": 0.6667,
         "edges": {"A-vs-B": {"n": 1, "chosen_longer": 1}, "B-vs-C": {"n": 2, "chosen_longer": 0.5}},
         "factors": {"demonstrations": 2, "size": 1},
@@ -369,6 +370,7 @@ def test_summary_of_nothing_has_no_share() -> None:
     assert summarise_comparisons([], []) == {
         "n_comparisons": 0,
         "n_candidates": 0,
+        "n_dropped": 0,
         "chosen_longer": None,
         "edges": {},
         "factors": {},

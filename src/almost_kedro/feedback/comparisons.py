@@ -216,6 +216,7 @@ def summarise_comparisons(
     return {
         "n_comparisons": len(comparisons),
         "n_candidates": len(comparisons) + dropped,
+        "n_dropped": dropped,
         "chosen_longer": round(mean(longer), 4) if longer else None,
         "edges": {
             name: {"n": len(values), "chosen_longer": round(mean(values), 4)}

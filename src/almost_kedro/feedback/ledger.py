@@ -32,28 +32,29 @@ def other_rules(rules: Rules) -> Rules:
 
 
 def enter(
-    row_id: str, rules: Rules, in_force: Verdict, other: Verdict | None = None
+    row_id: str, rules: Rules, in_force: Verdict, other: Verdict | None = None, note: str = ""
 ) -> list[LedgerRow]:
-    """Enter a row if it is dropped or if the other rule set would decide otherwise.
+    """Enter a row if it is dropped or if the other rule set would treat it otherwise.
 
     Args:
         row_id: The row.
         rules: The rule set in force.
         in_force: Its verdict.
         other: The other set's verdict; None where both sets agree by construction.
+        note: How the sets differ on a row that both keep; empty if they don't.
 
     Returns:
         One row or none.
     """
     other = other or in_force
-    if in_force.kept and other.kept:
+    if in_force.kept and other.kept and not note:
         return []
     verdicts = {rules: in_force.rule, other_rules(rules): other.rule}
     return [
         LedgerRow(
             row_id=row_id,
             rule=in_force.rule,
-            detail=in_force.detail or other.detail,
+            detail=in_force.detail or other.detail or note,
             original=verdicts["original"],
             corrected=verdicts["corrected"],
         )
@@ -61,9 +62,13 @@ def enter(
 
 
 def summarise_ledger(ledger: Sequence[LedgerRow]) -> dict[str, int]:
-    """Count drops a rule, and the rows that one rule set keeps and the other drops."""
+    """Count drops a rule, and the rows that the two rule sets treat differently.
+
+    They differ on a row that one set keeps and the other drops, and on one that both keep, since
+    such a row is entered only if its text differs.
+    """
     counts = Counter(row["rule"] for row in ledger if row["rule"] != KEPT)
-    differ = sum((row["original"] == KEPT) != (row["corrected"] == KEPT) for row in ledger)
+    differ = sum(KEPT in (row["original"], row["corrected"]) for row in ledger)
     return {
         "n_dropped": sum(counts.values()),
         **{f"dropped_{rule}": n for rule, n in sorted(counts.items())},

@@ -236,18 +236,21 @@ class PromptJudge:
     ) -> Prompt | None:
         """Enter an output into the run's requests and ledger; return the prompt if accepted.
 
-        Both rule sets judge the text that the set in force extracts: they read different lines of
-        an output, and after a stop at the line's end there is no second line.
+        The two sets read different lines of an output. Under `corrected` there is no second line,
+        since generation stops at the first one's end, so `original` judges the same text.
         """
         request_id = key[:16]
         text = extract_prompt(completion.text, self.rules)
+        other_text = extract_prompt(completion.text, "corrected")
         verdict = self.verdict(text, completion, self.rules)
-        other = self.verdict(text, completion, other_rules(self.rules))
+        other = self.verdict(other_text, completion, other_rules(self.rules))
+        note = "" if text == other_text else f"corrected reads {other_text!r}"
         if verdict.kept and len(run.prompts) == options.n_prompts:
+            note = ""
             verdict = other = Verdict(
                 "surplus", f"{options.n_prompts} prompts were accepted before"
             )
-        run.ledger += enter(request_id, self.rules, verdict, other)
+        run.ledger += enter(request_id, self.rules, verdict, other, note)
         run.requests.append(
             PromptRequest(
                 request_id=request_id,

@@ -172,21 +172,24 @@ def build_responses(
     rows: list[Response] = []
     ledger: list[LedgerRow] = []
     for prompt, (key, completion) in zip(prompts, completions, strict=True):
-        verdicts = {}
-        for each in (other_rules(rules), rules):
-            text = extract_answer(completion.text, completion.finish_reason, each)
-            verdicts[each] = check_answer(text, completion.finish_reason, each)
+        texts, verdicts = {}, {}
+        for each in (rules, other_rules(rules)):
+            texts[each] = extract_answer(completion.text, completion.finish_reason, each)
+            verdicts[each] = check_answer(texts[each], completion.finish_reason, each)
         row = Response(
             response_id=row_id("response", key, prompt["prompt_id"], assistant["name"]),
             prompt_id=prompt["prompt_id"],
             assistant=assistant["name"],
-            text=text,
+            text=texts[rules],
             finish_reason=completion.finish_reason,
             n_tokens=completion.n_tokens,
             verdict=verdicts[rules].rule,
         )
         rows.append(row)
-        ledger += enter(row["response_id"], rules, verdicts[rules], verdicts[other_rules(rules)])
+        note = "" if texts["original"] == texts["corrected"] else "the sets cut it differently"
+        ledger += enter(
+            row["response_id"], rules, verdicts[rules], verdicts[other_rules(rules)], note
+        )
     return rows, ledger
 
 

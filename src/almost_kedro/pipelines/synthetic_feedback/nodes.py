@@ -186,7 +186,7 @@ def compare_responses(
     rows, ledger = make_comparisons(
         prompts, responses, ledger_responses, assistants, comparisons, rules
     )
-    metrics = {**summarise_comparisons(rows, ledger), **summarise_ledger(ledger)}
+    metrics = {**summarise_ledger(ledger), **summarise_comparisons(rows, ledger)}
     return rows, ledger, metrics
 
 
