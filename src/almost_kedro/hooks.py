@@ -115,7 +115,8 @@ class SummaryHook:
             share = f"chosen is longer in {values['chosen_longer']:.0%}"
             lines.append(f"  {edge}: {values['n']} ({share})")
         lines.append(f"  read them: {dataset.load_path()}")
-        lines.append("  why rows were dropped: ledger_*.jsonl beside it; lineage: make viz")
+        root = catalog.load("params:data_root")
+        lines.append(f"  why rows were dropped: {root}/0*/ledger_*.jsonl; lineage: make viz")
         for line in lines:
             logger.info("%s", line, extra=PLAIN)
         if not metrics["n_comparisons"]:

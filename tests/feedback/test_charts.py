@@ -47,10 +47,16 @@ def make_comparison(edge: str, chosen: int, rejected: int, factors: list[Factor]
 
 def test_waterfall_goes_from_all_rows_by_rule_to_the_kept() -> None:
     rows = [drop("rule_5_too_long"), drop("rule_4_no_query"), drop("rule_5_too_long"), drop("ok")]
-    (bars,) = draw_ledger_waterfall([("prompts", 10, rows), ("responses", 7, [])])["data"]
+    (bars,) = draw_ledger_waterfall(
+        [("requests", 10, rows, "prompts"), ("responses", 7, [], "usable")]
+    )["data"]
     assert bars["x"] == [
-        ["prompts", "prompts", "prompts", "prompts", "responses", "responses"],
-        ["all", "rule_4_no_query", "rule_5_too_long", "kept", "all", "kept"],
+        "requests",
+        "rule_4_no_query",
+        "rule_5_too_long",
+        "prompts",
+        "responses",
+        "usable",
     ]
     assert bars["y"] == [10, -1, -2, 0, 7, 0]
     assert bars["measure"] == ["absolute", "relative", "relative", "total", "absolute", "total"]
@@ -62,8 +68,8 @@ def test_waterfall_leaves_out_rows_that_were_no_candidates() -> None:
         drop("rule_15_nothing_to_compare"),
         drop("matched_length"),
     ]
-    (bars,) = draw_ledger_waterfall([("pairs", 5, rows)])["data"]
-    assert bars["x"][1] == ["all", "matched_length", "kept"]
+    (bars,) = draw_ledger_waterfall([("pairs", 5, rows, "comparisons")])["data"]
+    assert bars["x"] == ["pairs", "matched_length", "comparisons"]
     assert bars["y"] == [5, -1, 0]
 
 
@@ -102,7 +108,7 @@ def test_comparisons_are_counted_by_edge_factors_and_longer_side() -> None:
 @pytest.mark.parametrize(
     "figure",
     [
-        draw_ledger_waterfall([("prompts", 3, [drop("rule_4_no_query")])]),
+        draw_ledger_waterfall([("requests", 3, [drop("rule_4_no_query")], "prompts")]),
         draw_ledger_waterfall([]),
         draw_response_lengths([make_response("A", 60), make_response("B", 5, "rule_12_short")]),
         draw_response_lengths([]),

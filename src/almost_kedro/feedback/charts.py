@@ -16,24 +16,23 @@ PALETTE = (BLUE, ORANGE, GREEN, PURPLE, GREY)
 
 
 def draw_ledger_waterfall(
-    steps: Sequence[tuple[str, int, Sequence[LedgerRow]]],
+    steps: Sequence[tuple[str, int, Sequence[LedgerRow], str]],
 ) -> dict[str, Any]:
     """Draw how many rows each step started with, what each rule dropped, and what was left.
 
     Args:
-        steps: Name, rows at the start, and ledger of each step.
+        steps: What a step starts with, how many, its ledger, and what the kept rows are called.
     """
-    x: list[list[str]] = [[], []]
+    x: list[str] = []
     y: list[int] = []
     measure: list[str] = []
-    for name, start, ledger in steps:
+    for name, start, ledger, kept in steps:
         drops = Counter(row["rule"] for row in ledger if row["rule"] not in (KEPT, *NOT_CANDIDATES))
-        bars = [("all", start, "absolute")]
+        bars = [(name, start, "absolute")]
         bars += [(rule, -n, "relative") for rule, n in sorted(drops.items())]
-        bars += [("kept", 0, "total")]
+        bars += [(kept, 0, "total")]
         for label, value, kind in bars:
-            x[0].append(name)
-            x[1].append(label)
+            x.append(label)
             y.append(value)
             measure.append(kind)
     waterfall = {
@@ -47,6 +46,8 @@ def draw_ledger_waterfall(
         "increasing": {"marker": {"color": BLUE}},
         "decreasing": {"marker": {"color": ORANGE}},
         "totals": {"marker": {"color": GREEN}},
+        # A line to the next bar would join the end of one step to the start of another.
+        "connector": {"visible": False},
     }
     return _figure([waterfall], "Rows kept and dropped, by rule", "", "rows")
 

@@ -202,9 +202,9 @@ def draw_feedback_charts(
     """Draw the ledger waterfall, the lengths of the answers, and the comparisons by edge."""
     waterfall = charts.draw_ledger_waterfall(
         [
-            ("prompt requests", prompts_metrics["n_requests"], ledger_prompts),
-            ("responses", len(responses), ledger_responses),
-            ("pairs", comparisons_metrics["n_candidates"], ledger_comparisons),
+            ("prompt requests", prompts_metrics["n_requests"], ledger_prompts, "prompts"),
+            ("responses", len(responses), ledger_responses, "usable responses"),
+            ("pairs", comparisons_metrics["n_candidates"], ledger_comparisons, "comparisons"),
         ]
     )
     return waterfall, charts.draw_response_lengths(responses), charts.draw_comparisons(comparisons)
