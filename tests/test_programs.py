@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import sqlite3
 import subprocess
@@ -26,6 +27,53 @@ def test_output_is_kept_in_the_log_file(tmp_path: Path) -> None:
     env = write_module(tmp_path, "import sys; print('[bold]as it is[/bold]', sys.argv[1])")
     run_program("child_program", tmp_path / "job.json", tmp_path / "child.log", env)
     assert (tmp_path / "child.log").read_text() == f"[bold]as it is[/bold] {tmp_path}/job.json\n"
+
+
+def test_progress_is_a_log_line_where_there_is_no_terminal(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = (
+        "from almost_kedro.generation.progress import Progress\n"
+        "progress = Progress('answers [red]', 8, every=0)\n"
+        "progress.add_tokens(100)\n"
+        "progress.add_rows(2)\n"
+        "progress.add_rows(6)\n"
+        "progress.finish()\n"
+    )
+    with caplog.at_level("INFO", logger="almost_kedro"):
+        run_program("child_program", tmp_path, tmp_path / "log", write_module(tmp_path, code))
+    lines = [r.getMessage() for r in caplog.records if "answers" in r.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].startswith("answers [red]: 8 of 8")
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_progress_is_a_bar_on_a_terminal(tmp_path: Path) -> None:
+    code = (
+        "from almost_kedro.generation.progress import Progress\n"
+        "progress = Progress('answers', 8, every=0)\n"
+        "progress.add_tokens(100)\n"
+        "progress.add_rows(8)\n"
+    )
+    env = write_module(tmp_path, code)
+    parent = (
+        "import pathlib\nfrom almost_kedro.programs import run_program\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        f"run_program('child_program', folder, folder / 'log', {env!r})\n"
+    )
+    shown, terminal = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-c", parent],
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        check=False,
+    )
+    os.close(terminal)
+    assert done.returncode == 0
+    text = os.read(shown, 65536).decode()
+    assert "answers" in text
+    assert "8/8" in text
+    assert "\u2501" in text  # the bar itself
 
 
 def test_what_the_user_can_mend_is_one_line(tmp_path: Path) -> None:
@@ -53,7 +101,7 @@ def test_grandchildren_end_with_the_program(tmp_path: Path) -> None:
         "pathlib.Path(sys.argv[1]).write_text(str(child.pid))\n"
     )
     run_program("child_program", tmp_path / "pid", tmp_path / "log", write_module(tmp_path, code))
-    assert not is_running(int((tmp_path / "pid").read_text()))
+    wait_for(lambda: not is_running(int((tmp_path / "pid").read_text())), 10)
 
 
 def is_running(pid: int) -> bool:
@@ -102,6 +150,12 @@ def find_worker(root: Path) -> list[psutil.Process]:
     ]
 
 
+def read_statuses(root: Path) -> set[str]:
+    """How MLflow says that the runs of a data root ended."""
+    with sqlite3.connect(root / "08_reporting/mlflow/mlflow.db") as db:
+        return {status for (status,) in db.execute("SELECT status FROM runs")}
+
+
 def try_sqlite(condition: Any) -> Any:
     def safe() -> bool:
         try:
@@ -133,6 +187,8 @@ def test_nothing_generated_is_lost_or_generated_again(
             "Error: almost_kedro.generation.worker was killed"
         )
     assert not list(tmp_path.glob("*/prompts.jsonl/*/*"))
+    if how == signal.SIGINT:
+        assert read_statuses(tmp_path) == {"KILLED"}
     before = count_cached(tmp_path)
 
     again = start_kedro(project, tmp_path)

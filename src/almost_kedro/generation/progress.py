@@ -21,7 +21,9 @@ class Progress:
         """
         self.what, self.total, self.every = what, total, every
         self.rows = self.tokens = 0
-        self.start = self.last = time.monotonic()
+        # The rate counts from the first token on: loading a model is no generation.
+        self.start: float | None = None
+        self.last = time.monotonic()
 
     def add_rows(self, n: int) -> None:
         """Count finished rows."""
@@ -34,6 +36,8 @@ class Progress:
 
     def add_tokens(self, n: int) -> None:
         """Count generated tokens."""
+        if self.start is None:
+            self.start = time.monotonic()
         self.tokens += n
         self._print_when_due()
 
@@ -52,6 +56,6 @@ class Progress:
             "rows": self.rows,
             "total": self.total,
             "tokens": self.tokens,
-            "seconds": round(self.last - self.start, 2),
+            "seconds": round(self.last - (self.start or self.last), 2),
         }
         print(MARK + json.dumps(state), flush=True)
