@@ -48,6 +48,12 @@ def test_progress_is_a_log_line_where_there_is_no_terminal(
     assert (tmp_path / "log").read_text() == ""
 
 
+def test_a_broken_progress_line_is_text(tmp_path: Path) -> None:
+    code = "print('@progress {\"rows\": 1}[W123] a warning'); print('x\\n' * 100_000)"
+    run_program("child_program", tmp_path, tmp_path / "log", write_module(tmp_path, code))
+    assert (tmp_path / "log").read_text().startswith('@progress {"rows": 1}[W123] a warning')
+
+
 def test_progress_is_a_bar_on_a_terminal(tmp_path: Path) -> None:
     code = (
         "from almost_kedro.generation.progress import Progress\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 from kedro.framework.session import KedroSession
@@ -30,7 +31,7 @@ def one_clear_line() -> Iterator[None]:
     """Turn what the user can mend into an error message without a traceback."""
     try:
         yield
-    except (UserError, DatasetError) as exc:
+    except (UserError, DatasetError, MissingConfigException) as exc:
         if os.environ.get("ALMOST_KEDRO_DEBUG"):
             raise
         raise click.ClickException(" ".join(str(exc).split())) from exc
@@ -67,9 +68,10 @@ def list_command(metadata: ProjectMetadata, env: str | None) -> None:
     """List the models of models.yml and where they are."""
     from almost_kedro.models import list_models
 
-    options, store = load_options(metadata.project_path, env)
-    for name, source, state in list_models(options.models.root, store):
-        click.echo(f"{name:20} {source:7} {state}")
+    with one_clear_line():
+        options, store = load_options(metadata.project_path, env)
+        for name, source, state in list_models(options.models.root, store):
+            click.echo(f"{name:20} {source:7} {state}")
 
 
 @models.command("get")

@@ -115,8 +115,12 @@ class SummaryHook:
             share = f"chosen is longer in {values['chosen_longer']:.0%}"
             lines.append(f"  {edge}: {values['n']} ({share})")
         lines.append(f"  read them: {dataset.load_path()}")
-        root = catalog.load("params:data_root")
-        lines.append(f"  why rows were dropped: {root}/0*/ledger_*.jsonl; lineage: make viz")
+        lines.append("  why rows were dropped:")
+        for name in ("ledger_prompts", "ledger_responses", "ledger_comparisons"):
+            ledger = catalog.get(name)
+            if isinstance(ledger, WholeFileDataset) and ledger.exists():
+                lines.append(f"    {ledger.load_path()}")
+        lines.append("  where they came from: make viz")
         for line in lines:
             logger.info("%s", line, extra=PLAIN)
         if not metrics["n_comparisons"]:

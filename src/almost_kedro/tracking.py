@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -135,9 +136,10 @@ def track_program(name: str, metrics_file: Path) -> Iterator[dict[str, str]]:
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join the names of nested mappings by dots."""
+    """Join the names of nested mappings by dots; MLflow's forbidden characters become "_"."""
     flat: dict[str, Any] = {}
-    for name, value in nested.items():
+    for key, value in nested.items():
+        name = re.sub(r"[^\w\-./ ]", "_", str(key))
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{name}.")
         else:

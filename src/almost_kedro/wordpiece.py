@@ -59,6 +59,12 @@ def load_wordpiece(name: str) -> Tokenize:
                 f"({type(exc).__name__}); give the folder of a lower-cased WordPiece tokenizer"
             ) from exc
 
+    kind = type(pieces.model if isinstance(pieces, Tokenizer) else pieces._tokenizer.model).__name__
+    if kind != "WordPiece" or pieces.normalizer is None:
+        raise UserError(
+            f"{OPTION}: {name!r} is a {kind} tokenizer; give a WordPiece one that lower-cases"
+        )
+
     def tokenize(text: str) -> list[str]:
         return list(pieces.encode(text, add_special_tokens=False).tokens)
 

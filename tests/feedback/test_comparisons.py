@@ -34,6 +34,7 @@ Rubric = list[Any]
 BOTH: list[Rules] = ["original", "corrected"]
 ABCD: Rubric = ["A", "B", "C", "D"]
 UNUSABLE, NOTHING = "rule_15_unusable_answer", "rule_15_nothing_to_compare"
+UNRANKED = "rule_14_not_in_rubric"
 
 
 def make_assistant(name: str, model: str, demonstrations: str, shots: int) -> Assistant:
@@ -102,7 +103,8 @@ def compare(
 ) -> tuple[list[Comparison], list[LedgerRow]]:
     names = dict.fromkeys(row["prompt_id"] for row in responses)
     prompts = [make_prompt(name) for name in names]
-    return make_comparisons(prompts, responses, ledger, ASSISTANTS, make_options(**changes), rules)
+    made: list[Any] = [{**row, "rule": row[rules]} for row in ledger]
+    return make_comparisons(prompts, responses, made, ASSISTANTS, make_options(**changes), rules)
 
 
 def name_pairs(comparisons: Iterable[Comparison]) -> list[str]:
@@ -323,12 +325,12 @@ def test_corrected_keeps_six_pairs_and_its_ledger_tells_what_original_would_drop
     assert {row["row_id"] for row in ledger} <= {row["comparison_id"] for row in comparisons}
 
 
-def test_kept_pair_without_a_partner_of_like_difference_is_in_the_ledger() -> None:
+def test_kept_pair_of_one_length_is_in_the_ledger() -> None:
     comparisons, ledger = compare(
         make_responses(A=90, B=90), [], "original", pairs="nearest", length_control="heuristic"
     )
     assert name_pairs(comparisons) == ["p1 AB"]
-    assert list_columns(ledger) == {("ok", "ok", "matched_balance"): 1}
+    assert list_columns(ledger) == {("ok", "ok", "matched_tie"): 1}
 
 
 def test_pair_of_an_answer_that_only_corrected_uses_is_in_the_ledger_of_original() -> None:
@@ -431,7 +433,7 @@ def test_every_candidate_pair_is_a_comparison_or_dropped_in_the_ledger(
     comparisons, ledger = compare(responses, bad, rules, **changes)
     candidates = list_candidates(responses, bad, rules, changes["rubric"])
     kept = {(row["chosen_id"], row["rejected_id"]) for row in comparisons}
-    dropped = [row for row in ledger if row["rule"] not in ("ok", UNUSABLE, NOTHING)]
+    dropped = [row for row in ledger if row["rule"] not in ("ok", UNUSABLE, NOTHING, UNRANKED)]
     assert len(kept) == len(comparisons)
     assert kept <= candidates
     assert len(comparisons) + len(dropped) == len(candidates)
@@ -527,3 +529,27 @@ def test_order_of_the_answers_decides_nothing_where_ranks_do_not_tie(
             )
         )
     assert results[0] == results[1]
+
+
+def test_usable_answer_of_an_assistant_outside_the_rubric_is_in_the_ledger() -> None:
+    _, ledger = compare(make_responses(A=90, B=85, D=88), [], "corrected", rubric=["A", "B"])
+    rows = [row["row_id"] for row in ledger if row["rule"] == UNRANKED]
+    assert rows == ["p1-D"]
+
+
+def test_answers_to_prompts_of_another_version_are_refused() -> None:
+    strangers = make_responses("elsewhere", A=90, B=85)
+    with pytest.raises(UserError, match="2 of 2 answer prompts that are not in this version"):
+        make_comparisons(
+            [make_prompt("p1")], strangers, [], ASSISTANTS, make_options(), "corrected"
+        )
+
+
+def test_answers_made_under_the_other_rule_set_are_refused() -> None:
+    responses = make_responses("p1", A=90, B=85)
+    ledger = [drop("p1-A", original="rule_12_well")]
+    made: list[Any] = [{**row, "rule": row["original"]} for row in ledger]
+    with pytest.raises(UserError, match="made under the other rule set than `rules: corrected`"):
+        make_comparisons(
+            [make_prompt("p1")], responses, made, ASSISTANTS, make_options(), "corrected"
+        )

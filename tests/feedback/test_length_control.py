@@ -109,7 +109,7 @@ def test_difference_is_a_share_of_the_longer_answer(
         (100, 82, "ok"),
         (81, 100, "matched_length"),
         (100, 81, "matched_length"),
-        (100, 100, "ok"),
+        (100, 100, "matched_tie"),
     ],
 )
 def test_lengths_may_differ_by_the_tolerance(chosen: int, rejected: int, rule: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ledger import Rules
 from almost_kedro.feedback.planning import (
-    check_context,
+    check_answer_context,
+    check_request_context,
     check_rubric,
     check_seeds,
     plan_assistants,
@@ -132,41 +133,36 @@ def count_words(model: str, text: str) -> int:
     return len(text.split())
 
 
-# Write. Query: a b c Query: a b c d e Query: are 12 words, and 64 may follow.
-PROMPT_NEEDS = 12 + 64
-# Be kind. ----- Human: A? Assistant: B. ----- Human: Assistant: are 10, the prompt 64, and 384 may
-# follow.
-ANSWER_NEEDS = 10 + 64 + 384
-
-
-@pytest.mark.parametrize("rules", BOTH)
-def test_request_of_the_longest_seeds_may_fill_the_context(rules: Rules) -> None:
-    check_context(SEEDS, [], PROMPTS, rules, {"m": PROMPT_NEEDS}, count_words)
+def test_request_of_the_longest_prompts_may_fill_the_context() -> None:
+    """Words: 2 of the frame, 2 shots of 64 and a label, 1 for bos, 64 new: 197."""
+    check_request_context(SEEDS, PROMPTS, 197, count_words)
     with pytest.raises(UserError) as error:
-        check_context(SEEDS, [], PROMPTS, rules, {"m": PROMPT_NEEDS - 1}, count_words)
+        check_request_context(SEEDS, PROMPTS, 196, count_words)
     assert str(error.value) == (
-        "prompt_generation: 2 shots and the prompt take up to 12 tokens, 64 more are to be "
-        "generated, but model 'm' has a context of 75; use fewer shots, shorter demonstrations or "
+        "prompt_generation: 2 shots and the prompt take up to 132 tokens, 64 more are to be "
+        "generated, but model 'm' has a context of 196; use fewer shots, shorter demonstrations or "
         "a lower max_new_tokens"
     )
 
 
+def test_seeds_longer_than_a_generated_prompt_count_as_they_are() -> None:
+    seeds = SeedFile("Write.", ("w " * 100, "w " * 200))
+    with pytest.raises(UserError, match="take up to 304 tokens"):
+        check_request_context(seeds, PROMPTS, 300, count_words)
+
+
 @pytest.mark.parametrize("rules", BOTH)
 def test_answer_to_the_longest_prompt_may_fill_the_context(rules: Rules) -> None:
-    assistants = plan(describe(), rules=rules)
-    check_context(SEEDS, assistants, PROMPTS, rules, {"m": ANSWER_NEEDS}, count_words)
+    """Words: 10 of prefix and frame, 64 of the prompt, 1 for bos, 384 new: 459."""
+    (assistant,) = plan(describe(), rules=rules)
+    check_answer_context(assistant, 64, 459, count_words)
     with pytest.raises(UserError, match=r"assistant m-HHH-1shot: 1 shots .* up to 74 tokens, 384"):
-        check_context(SEEDS, assistants, PROMPTS, rules, {"m": ANSWER_NEEDS - 1}, count_words)
-
-
-def test_each_model_is_held_to_its_own_context() -> None:
-    assistants = plan(describe(model="small"))
-    context = {"m": 1000, "small": 100}
-    with pytest.raises(UserError, match="model 'small' has a context of 100"):
-        check_context(SEEDS, assistants, PROMPTS, "corrected", context, count_words)
+        check_answer_context(assistant, 64, 458, count_words)
 
 
 def test_unknown_context_or_token_count_passes() -> None:
-    assistants = plan(describe())
-    check_context(SEEDS, assistants, PROMPTS, "corrected", {"m": None}, count_words)
-    check_context(SEEDS, assistants, PROMPTS, "corrected", {"m": 1}, lambda model, text: None)
+    (assistant,) = plan(describe())
+    check_answer_context(assistant, 64, None, count_words)
+    check_answer_context(assistant, 64, 1, lambda model, text: None)
+    check_request_context(SEEDS, PROMPTS, None, count_words)
+    check_request_context(SEEDS, PROMPTS, 1, lambda model, text: None)

@@ -13,11 +13,14 @@ from transformers import (
     Gemma3TextConfig,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    PhimoeConfig,
+    PhimoeForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
 )
 
+from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.engine import Completion, Request, Sampling
 
@@ -104,7 +107,23 @@ def engine(tiny_models: dict[str, Path]) -> EmbeddedEngine:
     return EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", batch_size=3)
 
 
-@pytest.mark.parametrize("family", [gemma3, gpt_neox, qwen2])
+def phimoe() -> PreTrainedModel:
+    """Its sliding window comes by a mask alone, which the shared product does not read."""
+    config = PhimoeConfig(
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=2,
+        sliding_window=24,
+        max_position_embeddings=2048,
+    )
+    return PhimoeForCausalLM(config)
+
+
+@pytest.mark.parametrize("family", [gemma3, gpt_neox, qwen2, phimoe])
 @pytest.mark.parametrize("bos", [False, True])
 def test_greedy_answers_equal_plain_generate(
     family: type, bos: bool, tiny_models: dict[str, Path], tmp_path: Path
@@ -118,7 +137,7 @@ def test_greedy_answers_equal_plain_generate(
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tiny_models["tiny-small"] / file, tmp_path)
     engine = EmbeddedEngine(tmp_path, dtype="float32", batch_size=3, bos=bos)
-    assert engine.shares_prefix
+    assert engine.shares_prefix == (family is not phimoe)
     answers = complete(engine, REQUESTS, GREEDY)
     assert [a.text for a in answers] == [
         generate_plainly(tmp_path, engine, r, GREEDY.max_new_tokens) for r in REQUESTS
@@ -138,8 +157,11 @@ def test_greedy_answers_of_a_llama_equal_plain_generate(
 def test_an_engine_that_can_not_share_the_prefix_answers_alike(
     engine: EmbeddedEngine, tiny_models: dict[str, Path]
 ) -> None:
-    plain = EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", batch_size=3)
-    plain.shares_prefix = False
+    class PlainEngine(EmbeddedEngine):
+        def _try_sharing(self) -> bool:
+            return False
+
+    plain = PlainEngine(tiny_models["tiny-large"], dtype="float32", batch_size=3)
     assert complete(plain, REQUESTS, DRAWN) == complete(engine, REQUESTS, DRAWN)
 
 
@@ -180,6 +202,11 @@ def test_teacher_forcing_tells_a_near_tie_from_another_draw(
     ids = engine.encode([drawn.text])[0]
     other = [ids[0], (ids[1] + 97) % 256 + 3, *ids[2:]]
     assert not referee.is_near_tie(prompt, ids, other, request, DRAWN)
+
+
+def test_a_request_beyond_the_context_is_refused(engine: EmbeddedEngine) -> None:
+    with pytest.raises(UserError, match="the model has a context of 16384"):
+        complete(engine, [Request("x" * 16380)], DRAWN)
 
 
 def test_order_and_company_change_nothing(engine: EmbeddedEngine) -> None:

@@ -138,7 +138,10 @@ class TextFileDataset(WholeFileDataset):
         path = self.load_path()
         if not path.is_file():
             raise DatasetError(f"{path}: no such file; put it there or set the option assets_root")
-        return path.read_text(encoding="utf-8-sig")
+        try:
+            return path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as exc:
+            raise DatasetError(f"{path}, byte {exc.start}: not UTF-8; save it as UTF-8") from exc
 
     def preview(self, nrows: int = 20) -> TablePreview:
         """Return the first lines as a table for kedro-viz."""

@@ -29,8 +29,9 @@ from almost_kedro.rows import (
 
 UNUSABLE = Verdict("rule_15_unusable_answer", "an answer of this pair is empty or BAD")
 NOTHING_TO_COMPARE = "rule_15_nothing_to_compare"
-# Ledger rows of prompts, and of pairs that only the other rule set would consider.
-NOT_CANDIDATES = (UNUSABLE.rule, NOTHING_TO_COMPARE)
+# Ledger rows of prompts, of answers, and of pairs that only the other rule set would consider.
+NOT_RANKED = "rule_14_not_in_rubric"
+NOT_CANDIDATES = (UNUSABLE.rule, NOTHING_TO_COMPARE, NOT_RANKED)
 
 
 def rank_rubric(rubric: Sequence[str | Sequence[str]], known: Sequence[str]) -> dict[str, int]:
@@ -167,6 +168,31 @@ def judge_pairs(
     return candidates, verdicts
 
 
+def check_origin(
+    prompts: Sequence[Prompt],
+    responses: Sequence[Response],
+    ledger_responses: Sequence[LedgerRow],
+    rules: Rules,
+) -> None:
+    """Refuse answers to other prompts, or answers that were cut by the other rule set.
+
+    Raises:
+        UserError: Which versions do not go together.
+    """
+    known = {prompt["prompt_id"] for prompt in prompts}
+    strangers = sum(row["prompt_id"] not in known for row in responses)
+    if strangers:
+        raise UserError(
+            f"responses: {strangers} of {len(responses)} answer prompts that are not in this "
+            "version of prompts; load the versions of one run, with --load-versions prompts:V"
+        )
+    if any(row["rule"] != row[rules] for row in ledger_responses):
+        raise UserError(
+            f"responses: made under the other rule set than `rules: {rules}`; run write_responses "
+            "again (what was generated is kept), or set the option back"
+        )
+
+
 def make_comparisons(
     prompts: Sequence[Prompt],
     responses: Sequence[Response],
@@ -180,6 +206,7 @@ def make_comparisons(
     The ledger compares with the other rule set as its user would run it: `original` with nearest
     pairs and the heuristic, `corrected` with all pairs of matched length.
     """
+    check_origin(prompts, responses, ledger_responses, rules)
     found = {}
     for each in (rules, other_rules(rules)):
         usable = usable_ids(responses, ledger_responses, each)
@@ -197,6 +224,11 @@ def make_comparisons(
             ledger += enter(key, rules, UNUSABLE, verdict)
         elif key not in verdicts and key in prompt_ids:
             ledger += enter(key, rules, Verdict(), verdict)
+    ranks = rank_rubric(options.rubric, [assistant["name"] for assistant in assistants])
+    for row in responses:
+        if row["assistant"] not in ranks and row["verdict"] == KEPT:
+            unranked = Verdict(NOT_RANKED, f"{row['assistant']} is not in comparisons.rubric")
+            ledger += enter(row["response_id"], rules, unranked)
     comparisons = [row for key, row in candidates.items() if verdicts[key].rule == KEPT]
     return comparisons, ledger
 

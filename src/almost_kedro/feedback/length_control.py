@@ -37,7 +37,10 @@ def check_heuristic(chosen: str, rejected: str, usable: Sequence[str], rules: Ru
 
 
 def check_like_length(chosen: str, rejected: str, tolerance: float) -> Verdict:
-    """`matched`, first half: skip a pair whose lengths differ by too much.
+    """`matched`, first half: skip a pair whose lengths differ by too much, or not at all.
+
+    A pair of one length is on neither side of the balance: with such pairs, "longer wins" would be
+    right more often than not on those where it says anything.
 
     Args:
         chosen: An answer.
@@ -45,6 +48,8 @@ def check_like_length(chosen: str, rejected: str, tolerance: float) -> Verdict:
         tolerance: Largest difference in characters, as a share of the longer one.
     """
     difference = length_difference(chosen, rejected)
+    if difference == 0:
+        return Verdict("matched_tie", f"both {len(chosen)} characters: on neither side")
     if abs(difference) > tolerance:
         return Verdict(
             "matched_length",
@@ -63,8 +68,8 @@ def balance_edges(comparisons: Sequence[Comparison]) -> dict[str, Verdict]:
     """`matched`, second half: on each rubric edge, the chosen answer is the longer one in half.
 
     Each pair of the scarcer side keeps the partner on the other side whose difference in length is
-    closest to its own; what finds no partner is dropped. So the kept sides differ in sign only, and
-    neither "longer wins" nor any function of the difference's size predicts the choice.
+    closest to its own; what finds no partner is dropped. So the two sides have about the same
+    differences, with opposite signs.
 
     Returns:
         Verdicts of the dropped, by comparison_id.

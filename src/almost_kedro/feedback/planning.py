@@ -82,55 +82,68 @@ def check_rubric(assistants: list[Assistant], options: ComparisonOptions) -> Non
     rank_rubric(options.rubric, [assistant["name"] for assistant in assistants])
 
 
-def check_context(
+def check_request_context(
     seeds: SeedFile,
-    assistants: list[Assistant],
-    prompt_options: PromptGenerationOptions,
-    rules: Rules,
-    context: Mapping[str, int | None],
+    options: PromptGenerationOptions,
+    limit: int | None,
     count_tokens: CountTokens,
 ) -> None:
-    """Refuse requests that can outgrow a model's context.
+    """Refuse requests for prompts that can outgrow the model's context.
+
+    A shot is a seed or an accepted prompt, so each may be as long as the token limit of one.
 
     Args:
-        seeds: The seed file; its longest prompts stand for the worst request.
-        assistants: The assistants.
-        prompt_options: A prompt is at most as long as its token limit.
-        rules: The rule set in force.
-        context: Tokens that each model's positions reach.
+        seeds: The seed file.
+        options: Shots and token limit.
+        limit: Tokens that the model's positions reach; None if that is not known.
         count_tokens: Counts a text's tokens under a model.
 
     Raises:
-        UserError: Which request is too long for which model, and by how much.
+        UserError: What is too long, and by how much.
     """
-    longest = sorted(seeds.prompts, key=len)[-prompt_options.shots :]
-    request = "".join(build_prompt_request(seeds.instruction, longest))
-    needs = [
-        (
-            "prompt_generation",
-            prompt_options.model,
-            f"{prompt_options.shots} shots",
-            count_tokens(prompt_options.model, request),
-            prompt_options.max_new_tokens,
+    longest = sorted(seeds.prompts, key=len)[-options.shots :]
+    tokens = count_tokens(options.model, "".join(build_prompt_request(seeds.instruction, longest)))
+    bare = count_tokens(options.model, "".join(build_prompt_request(seeds.instruction, [])))
+    label = count_tokens(options.model, "\nQuery: ")
+    if tokens is None or bare is None or label is None:
+        return
+    grown = bare + options.shots * (options.max_new_tokens + label)
+    needed = max(tokens, grown)
+    _check_fits(
+        "prompt_generation", options.model, options.shots, needed, options.max_new_tokens, limit
+    )
+
+
+def check_answer_context(
+    assistant: Assistant, prompt_tokens: int, limit: int | None, count_tokens: CountTokens
+) -> None:
+    """Refuse an assistant whose requests can outgrow its model's context.
+
+    Args:
+        assistant: The assistant.
+        prompt_tokens: Tokens of the longest prompt.
+        limit: Tokens that the model's positions reach; None if that is not known.
+        count_tokens: Counts a text's tokens under a model.
+
+    Raises:
+        UserError: What is too long, and by how much.
+    """
+    frame = assistant["prefix"] + build_question("", "original")
+    tokens = count_tokens(assistant["model"], frame)
+    if tokens is not None:
+        needed = tokens + prompt_tokens
+        new = assistant["max_new_tokens"]
+        name = f"assistant {assistant['name']}"
+        _check_fits(name, assistant["model"], assistant["shots"], needed, new, limit)
+
+
+def _check_fits(
+    what: str, model: str, shots: int, tokens: int, new: int, limit: int | None
+) -> None:
+    # One token more for the bos.
+    if limit is not None and tokens + 1 + new > limit:
+        raise UserError(
+            f"{what}: {shots} shots and the prompt take up to {tokens} tokens, {new} more are to "
+            f"be generated, but model {model!r} has a context of {limit}; use fewer shots, shorter "
+            "demonstrations or a lower max_new_tokens"
         )
-    ]
-    for assistant in assistants:
-        text = assistant["prefix"] + build_question("", rules)
-        tokens = count_tokens(assistant["model"], text)
-        needs.append(
-            (
-                f"assistant {assistant['name']}",
-                assistant["model"],
-                f"{assistant['shots']} shots",
-                None if tokens is None else tokens + prompt_options.max_new_tokens,
-                assistant["max_new_tokens"],
-            )
-        )
-    for what, model, shots, tokens, new in needs:
-        limit = context[model]
-        if tokens is not None and limit is not None and tokens + new > limit:
-            raise UserError(
-                f"{what}: {shots} and the prompt take up to {tokens} tokens, {new} more are to be "
-                f"generated, but model {model!r} has a context of {limit}; use fewer shots, "
-                "shorter demonstrations or a lower max_new_tokens"
-            )

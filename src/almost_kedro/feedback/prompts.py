@@ -37,7 +37,7 @@ def read_seed_file(text: str) -> SeedFile:
     Raises:
         UserError: If there is no seed prompt.
     """
-    lines = [line.strip() for line in text.lstrip("\ufeff").splitlines()]
+    lines = [line.strip() for line in text.lstrip("\ufeff").split("\n")]
     lines = list(dict.fromkeys(line for line in lines if line))
     if len(lines) < 2:
         raise UserError(
@@ -83,7 +83,7 @@ def extract_prompt(output: str, rules: Rules) -> str | None:
         The prompt; None if there is none.
     """
     if rules == "original":
-        lines = [line for line in output.splitlines() if line.startswith("Query:")]
+        lines = [line for line in output.split("\n") if line.startswith("Query:")]
         line = lines[0].removeprefix("Query:") if lines else ""
     else:
         line = output.split("\n", 1)[0]
@@ -92,9 +92,9 @@ def extract_prompt(output: str, rules: Rules) -> str | None:
 
 
 def find_prompt_end(prompt: str, completion: Completion) -> str:
-    """Tell what ended a prompt: whatever ended the output, unless the prompt ended before it."""
-    ends_together = completion.text.rstrip().endswith(prompt)
-    return completion.finish_reason if ends_together else "stop"
+    """Tell what ended a first line: whatever ended the output, unless the line ended before it."""
+    last = "\n" not in completion.text and completion.text.rstrip().endswith(prompt)
+    return completion.finish_reason if last else "stop"
 
 
 def check_prompt_length(prompt: str, finish_reason: str, rules: Rules) -> Verdict:
@@ -130,8 +130,9 @@ def check_overlap(prompt: str, index: OverlapIndex, tokenize: Tokenize) -> Verdi
 
 
 def format_prompts_txt(prompts: Sequence[Prompt]) -> str:
-    """Rule 7: the prompts as text, one a line."""
-    return "".join(" ".join(prompt["text"].split()) + "\n" for prompt in prompts)
+    """Rule 7: the prompts as text, one a line; what can't be printed becomes a space."""
+    texts = ["".join(c if c.isprintable() else " " for c in p["text"]) for p in prompts]
+    return "".join(" ".join(text.split()) + "\n" for text in texts)
 
 
 @dataclass

@@ -99,10 +99,19 @@ def extract_answer(output: str, finish_reason: str, rules: Rules) -> str:
     cut_off = finish_reason == "length" and answer == output
     answer = answer.strip()
     if rules == "corrected" and cut_off:
-        # A number before the full stop is more often a list's than a sentence's end.
-        ends = [m.end() for m in re.finditer(r"(?<!\d)[.!?][\"')\]]*(?=\s|$)", answer)]
-        answer = answer[: ends[-1]] if ends else ""
+        answer = answer[: max([0, *find_ends(answer)])]
     return answer
+
+
+def find_ends(answer: str) -> list[int]:
+    """Find where an answer that was cut off can end: after a sentence or a whole line of a list."""
+    ends = []
+    for match in re.finditer(r"[.!?][\"')\]\u201d\u2019*_]*(?=\s|$)", answer):
+        # One or two digits before the full stop are more often a list's number than a sentence's.
+        if not re.search(r"(?:^|\s)\d{1,2}$", answer[: match.start()]):
+            ends.append(match.end())
+    lines = re.finditer(r"^[ \t]*(?:[-*•]|\d+[.)])[ \t]+\S[^\n]*(?=\n)", answer, re.MULTILINE)
+    return ends + [match.end() for match in lines]
 
 
 def check_answer(answer: str, finish_reason: str, rules: Rules) -> Verdict:

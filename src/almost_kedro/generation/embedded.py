@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -10,12 +11,16 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedTokenizerBase
 
+from almost_kedro.errors import UserError
 from almost_kedro.generation.engine import Completion, FinishReason, Request, Sampling
 from almost_kedro.generation.sampling import random_stream, sample_tokens
 from almost_kedro.generation.shared_prefix import ATTENTION, SharedPrefix
 
-# Attention that adds more than scores and a window is not reproduced by the shared-prefix product.
-UNSUPPORTED_CONFIG = ("attn_logit_softcapping", "use_sinks", "alibi")
+logger = logging.getLogger(__name__)
+# Tokens of the trial by which an architecture is found to share its prefix exactly, and how far its
+# logits may be apart, as a share of their spread (measured in bfloat16: 0.03).
+TRIAL_TOKENS, TRIAL_PREFIX = 40, 24
+TRIAL_TOLERANCE = {torch.bfloat16: 0.1, torch.float32: 1e-3}
 
 
 def choose_dtype(name: str) -> torch.dtype:
@@ -72,13 +77,46 @@ class EmbeddedEngine:
             trust_remote_code=trust_remote_code,
         ).to(self.device)
         self.model.eval()
-        self.shares_prefix = bool(self.model._supports_attention_backend) and not any(
-            getattr(self.model.config, name, None) for name in UNSUPPORTED_CONFIG
-        )
+        config = self.model.config.get_text_config()
+        self.context: int | None = getattr(config, "max_position_embeddings", None)
+        self.shares_prefix = self._try_sharing()
         if bos is None:
             bos = self.tokenizer("a")["input_ids"][:1] == [self.tokenizer.bos_token_id]
         self.bos: list[int] = [self.tokenizer.bos_token_id] if bos else []
         self.end_ids = self._end_ids()
+
+    @torch.inference_mode()
+    def _try_sharing(self) -> bool:
+        """Find out whether the shared prefix gives this architecture's own logits.
+
+        Not every model goes through the attention interface, and some say by a mask alone what
+        they see. Such a model generates without sharing: slower, and exact.
+        """
+        own = self.model.config._attn_implementation
+        config = self.model.config.get_text_config()
+        ids = torch.arange(TRIAL_TOKENS) * 7919 % config.vocab_size
+        expected = self.model(ids[None].to(self.device)).logits[0, -1].float()
+        try:
+            shared = SharedPrefix(self._prefill_prefix(ids[:TRIAL_PREFIX].tolist()), TRIAL_PREFIX)
+            self.shares_prefix = True
+            self.model.set_attn_implementation(ATTENTION)
+            cache = DynamicCache()
+            positions = torch.arange(TRIAL_PREFIX, TRIAL_TOKENS, device=self.device)[None]
+            shared.step(positions[:, :-1], positions[:, :-1])
+            self._forward(ids[None, TRIAL_PREFIX:-1].to(self.device), shared, cache)
+            shared.step(positions[:, -1:], positions)
+            found = self._forward(ids[None, -1:].to(self.device), shared, cache)[0].float()
+        except Exception as exc:
+            reason = f"{type(exc).__name__}: {exc}"
+        else:
+            error = float((found - expected).std() / expected.std())
+            window = getattr(config, "sliding_window", None)
+            if error < TRIAL_TOLERANCE[self.model.dtype] and not (window and not shared.windowed):
+                return True
+            reason = f"logits {error:.2g} of their spread apart, window {window}"
+        logger.warning("demonstrations are not shared with this model (%s)", reason)
+        self.model.set_attn_implementation(own)
+        return False
 
     def _end_ids(self) -> set[int]:
         """Collect the ids that end a text; the pad token, once generated, is one of them."""
@@ -122,6 +160,13 @@ class EmbeddedEngine:
         self, indices: list[int], requests: Sequence[Request], sampling: Sampling
     ) -> list[Row]:
         tokens = self.encode([requests[i].prefix + requests[i].text for i in indices])
+        longest = max(map(len, tokens)) + sampling.max_new_tokens
+        if self.context is not None and longest > self.context:
+            raise UserError(
+                f"a request takes {longest} tokens, the new ones included, but the model has a "
+                f"context of {self.context}; use fewer shots, shorter demonstrations or prompts, "
+                "or a lower max_new_tokens"
+            )
         return [
             Row(
                 index,
@@ -153,7 +198,8 @@ class EmbeddedEngine:
         on_tokens: Callable[[int], None],
     ) -> Iterator[tuple[int, Completion]]:
         """Continue rows that are in one batch; a finished row leaves it at once."""
-        self.model.set_attn_implementation(ATTENTION if self.shares_prefix else "sdpa")
+        if self.shares_prefix:
+            self.model.set_attn_implementation(ATTENTION)
         inputs, key_positions = self._pad([row.tokens[shared.length :] for row in rows], shared)
         query_positions = key_positions
         cache = DynamicCache()

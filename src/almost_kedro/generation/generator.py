@@ -54,8 +54,8 @@ class Generator:
     @property
     def identity(self) -> str:
         """What all completions of this generator have in common."""
-        options = self.job.generation
-        return f"{self.job.model.fingerprint}/{options.engine}/{options.dtype}"
+        options, model = self.job.generation, self.job.model
+        return f"{model.fingerprint}/bos={model.bos}/{options.engine}/{options.dtype}"
 
     def generate(
         self,

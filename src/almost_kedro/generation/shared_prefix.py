@@ -11,6 +11,8 @@ from transformers import AttentionInterface
 ATTENTION = "shared_prefix"
 # Scores of one product stay below so many numbers (float32: 256 MB).
 MAX_SCORES = 64_000_000
+# Arguments by which some models change their scores; the product here does not know them.
+SCORE_CHANGING = ("s_aux", "softcap", "position_bias", "chunk_size", "head_mask")
 
 
 @dataclass
@@ -22,12 +24,14 @@ class SharedPrefix:
         length: Tokens in the prefix.
         query_positions: `(batch, queries)` absolute positions of this step's tokens.
         key_positions: `(batch, keys)` absolute positions of the rows' own tokens; -1 is padding.
+        windowed: Whether any layer has asked for a sliding window.
     """
 
     layers: list[tuple[torch.Tensor, torch.Tensor]]
     length: int
     query_positions: torch.Tensor = field(default_factory=lambda: torch.empty(0))
     key_positions: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    windowed: bool = False
     _masks: dict[int | None, tuple[torch.Tensor | None, torch.Tensor]] = field(default_factory=dict)
 
     def step(self, query_positions: torch.Tensor, key_positions: torch.Tensor) -> None:
@@ -67,8 +71,7 @@ def shared_prefix_attention(
     *,
     scaling: float,
     shared: SharedPrefix,
-    sliding_window: int | None = None,
-    **_: object,
+    **extra: object,
 ) -> tuple[torch.Tensor, None]:
     """Attend to the shared prefix and to each row's own tokens under one softmax.
 
@@ -82,11 +85,21 @@ def shared_prefix_attention(
         attention_mask: Ignored.
         scaling: Factor on the scores.
         shared: The prefix and the positions.
-        sliding_window: How far back a query sees, in tokens, itself included.
+        extra: `sliding_window`, how far back a query sees, itself included; anything else that
+            would change the scores is refused.
 
     Returns:
         `(batch, queries, heads, head_size)` and None.
+
+    Raises:
+        NotImplementedError: If the layer wants more than scores and a window.
     """
+    unknown = [name for name in SCORE_CHANGING if extra.get(name) is not None]
+    if unknown:
+        raise NotImplementedError(f"attention with {', '.join(unknown)}")
+    sliding_window = extra.get("sliding_window")
+    assert sliding_window is None or isinstance(sliding_window, int)
+    shared.windowed |= sliding_window is not None
     batch, heads, queries, size = query.shape
     prefix = shared.layers[int(module.layer_idx)] if shared.length else None  # type: ignore[arg-type]
     masks = shared.masks(sliding_window)

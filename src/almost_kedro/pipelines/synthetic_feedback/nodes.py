@@ -10,7 +10,8 @@ from almost_kedro.feedback import charts
 from almost_kedro.feedback.comparisons import make_comparisons, summarise_comparisons
 from almost_kedro.feedback.ledger import summarise_ledger
 from almost_kedro.feedback.planning import (
-    check_context,
+    check_answer_context,
+    check_request_context,
     check_rubric,
     check_seeds,
     plan_assistants,
@@ -24,7 +25,7 @@ from almost_kedro.feedback.responses import (
 )
 from almost_kedro.generation.client import run_worker
 from almost_kedro.generation.engine import Completion, check_engine_installed
-from almost_kedro.generation.job import PromptsTask, RequestGroup, ResponsesTask
+from almost_kedro.generation.job import ModelFolder, PromptsTask, RequestGroup, ResponsesTask
 from almost_kedro.models import context_length, count_tokens, resolve_model
 from almost_kedro.options import (
     ComparisonOptions,
@@ -59,20 +60,20 @@ def check_feedback_inputs(
     Raises:
         UserError: The first thing that is wrong.
     """
-    check_engine_installed(generation.engine)
     seeds = read_seed_file(seed_prompts)
     check_seeds(seeds, prompt_generation)
-    assistants = plan_assistants(demonstrations, response_generation, rules)
-    check_rubric(assistants, comparisons)
     choose_tokenizers(rules, prompt_generation.wordpiece)
-    names = dict.fromkeys([prompt_generation.model, *(a["model"] for a in assistants)])
-    folders = {name: resolve_model(name, models.root, model_store) for name in names}
-
-    def count(model: str, text: str) -> int | None:
-        return count_tokens(folders[model].folder, text)
-
-    context = {name: context_length(model.folder) for name, model in folders.items()}
-    check_context(seeds, assistants, prompt_generation, rules, context, count)
+    assistants, folders = plan_responses(
+        demonstrations, models, generation, response_generation, rules, model_store
+    )
+    check_rubric(assistants, comparisons)
+    name = prompt_generation.model
+    folders[name] = resolve_model(name, models.root, model_store)
+    count = token_counter(folders)
+    check_request_context(seeds, prompt_generation, context_length(folders[name].folder), count)
+    for assistant in assistants:
+        limit = context_length(folders[assistant["model"]].folder)
+        check_answer_context(assistant, prompt_generation.max_new_tokens, limit, count)
     return {
         "models": {name: model.model_dump(mode="json") for name, model in folders.items()},
         "n_seeds": len(seeds.prompts),
@@ -81,6 +82,30 @@ def check_feedback_inputs(
             for assistant in assistants
         },
     }
+
+
+def plan_responses(
+    demonstrations: Demonstrations,
+    models: Models,
+    generation: GenerationOptions,
+    response_generation: ResponseGenerationOptions,
+    rules: Rules,
+    model_store: Path,
+) -> tuple[list[Assistant], dict[str, ModelFolder]]:
+    """Make the assistants and find their models; raises UserError before anything is generated."""
+    check_engine_installed(generation.engine)
+    assistants = plan_assistants(demonstrations, response_generation, rules)
+    names = dict.fromkeys(assistant["model"] for assistant in assistants)
+    return assistants, {name: resolve_model(name, models.root, model_store) for name in names}
+
+
+def token_counter(folders: Mapping[str, ModelFolder]) -> Callable[[str, str], int | None]:
+    """Return what counts a text's tokens under a model, by the model's name."""
+
+    def count(model: str, text: str) -> int | None:
+        return count_tokens(folders[model].folder, text)
+
+    return count
 
 
 def write_prompts(
@@ -129,6 +154,7 @@ def write_responses(
     models: Models,
     generation: GenerationOptions,
     response_generation: ResponseGenerationOptions,
+    comparisons: ComparisonOptions,
     rules: Rules,
     seed: int,
     model_store: Path,
@@ -139,11 +165,20 @@ def write_responses(
     Returns:
         Assistants, responses, the same as lists aligned with the prompts, ledger and metrics.
     """
-    assistants = plan_assistants(demonstrations, response_generation, rules)
+    assistants, folders = plan_responses(
+        demonstrations, models, generation, response_generation, rules, model_store
+    )
+    # Prompts may be a user's own: this is the first node that meets them.
+    check_rubric(assistants, comparisons)
+    count = token_counter(folders)
+    longest = max((prompt["text"] for prompt in prompts), key=len, default="")
+    for assistant in assistants:
+        limit = context_length(folders[assistant["model"]].folder)
+        tokens = count(assistant["model"], longest) or 0
+        check_answer_context(assistant, tokens, limit, count)
     answers: dict[str, list[dict[str, Any]]] = {}
     costs: dict[str, Any] = {}
-    for name in dict.fromkeys(assistant["model"] for assistant in assistants):
-        model = resolve_model(name, models.root, model_store)
+    for name, model in folders.items():
         groups = [
             RequestGroup(
                 name=assistant["name"],
@@ -190,9 +225,15 @@ def compare_responses(
     return rows, ledger, metrics
 
 
+def draw_prompt_chart(
+    prompts_metrics: dict[str, Any], ledger_prompts: list[LedgerRow]
+) -> dict[str, Any]:
+    """Draw what became of the requests for prompts."""
+    start = prompts_metrics["n_requests"]
+    return charts.draw_ledger_waterfall([("prompt requests", start, ledger_prompts, "prompts")])
+
+
 def draw_feedback_charts(
-    prompts_metrics: dict[str, Any],
-    ledger_prompts: list[LedgerRow],
     responses: list[Response],
     ledger_responses: list[LedgerRow],
     comparisons: list[Comparison],
@@ -200,11 +241,11 @@ def draw_feedback_charts(
     ledger_comparisons: list[LedgerRow],
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Draw the ledger waterfall, the lengths of the answers, and the comparisons by edge."""
+    n_pairs = comparisons_metrics["n_candidates"]
     waterfall = charts.draw_ledger_waterfall(
         [
-            ("prompt requests", prompts_metrics["n_requests"], ledger_prompts, "prompts"),
             ("responses", len(responses), ledger_responses, "usable responses"),
-            ("pairs", comparisons_metrics["n_candidates"], ledger_comparisons, "comparisons"),
+            ("pairs", n_pairs, ledger_comparisons, "comparisons"),
         ]
     )
     return waterfall, charts.draw_response_lengths(responses), charts.draw_comparisons(comparisons)

@@ -55,6 +55,7 @@ def create_pipeline() -> Pipeline:
                     "models": "params:models",
                     "generation": "params:generation",
                     "response_generation": "params:response_generation",
+                    "comparisons": "params:comparisons",
                     "rules": "params:rules",
                     "seed": "params:seed",
                     "model_store": "model_store",
@@ -83,12 +84,16 @@ def create_pipeline() -> Pipeline:
                 name="compare_responses",
             ),
             Node(
+                func=nodes.draw_prompt_chart,
+                inputs=["prompts_metrics", "ledger_prompts"],
+                outputs="prompts_waterfall_plot",
+                name="draw_prompt_chart",
+            ),
+            Node(
                 func=nodes.draw_feedback_charts,
                 inputs={
                     name: name
                     for name in (
-                        "prompts_metrics",
-                        "ledger_prompts",
                         "responses",
                         "ledger_responses",
                         "comparisons",
