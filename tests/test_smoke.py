@@ -1,6 +1,10 @@
 """The pipeline through a real KedroSession, on two tiny models of different size."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections import defaultdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -290,3 +294,33 @@ def test_windows_files_give_the_same_rows(
     for name in SAME_BYTES:
         same = find_files(tmp_path / "data", name)[0].read_bytes()
         assert same == find_files(root, name)[0].read_bytes(), name
+
+
+def test_kedro_viz_builds_with_lineage_and_previews(
+    project: Path, root: Path, tmp_path: Path
+) -> None:
+    for name in ("conf", "assets", "src"):
+        shutil.copytree(project / name, tmp_path / name)
+    shutil.copy(project / "pyproject.toml", tmp_path)
+    shutil.copytree(root, tmp_path / "data/smoke", ignore=shutil.ignore_patterns("generation"))
+    done = subprocess.run(
+        [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"],
+        cwd=tmp_path,
+        env={**os.environ, "KEDRO_ENV": "smoke"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "circular dependency" not in done.stderr
+    nodes = [json.loads(f.read_text()) for f in (tmp_path / "build/api/nodes").iterdir()]
+    previews = {
+        Path(node["filepath"]).name: node["preview_type"] for node in nodes if node.get("preview")
+    }
+    rows = ("prompts", "prompt_requests", "assistants", "responses", "comparisons")
+    ledgers = ("ledger_prompts", "ledger_responses", "ledger_comparisons")
+    for name in (*rows, *ledgers):
+        assert previews[f"{name}.jsonl"] == "TablePreview"
+    for name in ("prompts_waterfall", "ledger_waterfall", "response_lengths", "comparisons"):
+        assert previews[f"{name}.json"] == "PlotlyPreview"
+    assert previews["seed_prompts.txt"] == "TablePreview"
