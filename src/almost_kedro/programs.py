@@ -151,8 +151,9 @@ class ProgressView:
         if self.done:
             return
         self.done, self.logged = finished, time.monotonic()
+        new = rows - float(state["rows_at_start"])
         left = (
-            f", about {seconds * (total - rows) / rows:.0f} s left" if rows and not finished else ""
+            f", about {seconds * (total - rows) / new:.0f} s left" if new and not finished else ""
         )
         logger.info("%s: %d of %d, %s%s", state["what"], rows, total, rate, left, extra=PLAIN)
 

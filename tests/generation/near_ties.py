@@ -29,7 +29,9 @@ class Referee:
         sampling: Sampling,
     ) -> bool:
         """Tell whether rows `a` and `b` first differ where the draw lies between their tokens."""
-        at = next(i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
+        at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+        if at is None:  # one row goes on where the other was ended, by no token of its own
+            return False
         with torch.no_grad():
             logits = self.model(torch.tensor([prompt_ids + a[:at]])).logits[0, -1]
         if sampling.temperature == 0:

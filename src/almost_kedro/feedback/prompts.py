@@ -181,18 +181,12 @@ def generate_prompts(
     while len(run.prompts) < options.n_prompts:
         if number >= limit:
             raise UserError(_explain_shortage(run, options, number))
-        shots = []
-        for i in range(number, number + options.round_size):
-            draw = random.Random(digest("shots", seed, i))
-            shots.append(draw.sample(pool, options.shots))
-        requests = [
-            Request(text, prefix, sample=number + i)
-            for i, drawn in enumerate(shots)
-            for prefix, text in [build_prompt_request(seeds.instruction, [t for _, t in drawn])]
+        round_ = [
+            draw_request(seeds.instruction, pool, options.shots, seed, number + i)
+            for i in range(options.round_size)
         ]
-        results = generate(requests, sampling)
-        for drawn, (key, completion) in zip(shots, results, strict=True):
-            shot_ids = [shot_id for shot_id, _ in drawn]
+        results = generate([request for _, request in round_], sampling)
+        for (shot_ids, _), (key, completion) in zip(round_, results, strict=True):
             prompt = judge.judge(run, options, key, completion, shot_ids, number)
             if prompt:
                 run.prompts.append(prompt)
@@ -200,6 +194,23 @@ def generate_prompts(
         number += options.round_size
         on_round(len(run.prompts))
     return run
+
+
+def draw_request(
+    instruction: str, pool: Sequence[tuple[str, str]], shots: int, seed: int, number: int
+) -> tuple[list[str], Request]:
+    """Draw a request's shots without replacement; returns their ids and the request.
+
+    Args:
+        instruction: First line of the seed file.
+        pool: Ids and texts of seeds and accepted prompts.
+        shots: How many to show.
+        seed: Draws them, together with the number.
+        number: Which request of the run this is; repeated texts then draw their own tokens.
+    """
+    drawn = random.Random(digest("shots", seed, number)).sample(pool, shots)
+    prefix, text = build_prompt_request(instruction, [text for _, text in drawn])
+    return [shot_id for shot_id, _ in drawn], Request(text, prefix, sample=number)
 
 
 class PromptJudge:

@@ -20,7 +20,7 @@ class Progress:
             every: Seconds between lines.
         """
         self.what, self.total, self.every = what, total, every
-        self.rows = self.tokens = 0
+        self.rows = self.rows_at_start = self.tokens = 0
         # The rate counts from the first token on: loading a model is no generation.
         self.start: float | None = None
         self.last = time.monotonic()
@@ -30,8 +30,10 @@ class Progress:
         self.set_rows(self.rows + n)
 
     def set_rows(self, n: int) -> None:
-        """Say how many rows are finished."""
+        """Say how many rows are finished; those before the first token were so from the start."""
         self.rows = n
+        if self.start is None:
+            self.rows_at_start = n
         self._print_when_due()
 
     def add_tokens(self, n: int) -> None:
@@ -54,6 +56,7 @@ class Progress:
         state = {
             "what": self.what,
             "rows": self.rows,
+            "rows_at_start": self.rows_at_start,
             "total": self.total,
             "tokens": self.tokens,
             "seconds": round(self.last - (self.start or self.last), 2),
