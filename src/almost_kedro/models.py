@@ -15,6 +15,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ HUB_FILES = [WEIGHTS, "*.json", "*.txt", "tokenizer.model"]
 
 
 def resolve_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> ModelFolder:
-    """Find a model on this machine.
+    """Find a model on this machine; a tiny random one is made if it is not here.
 
     Args:
         name: Its name in models.yml.
@@ -43,12 +44,17 @@ def resolve_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> M
     Raises:
         UserError: If it is unknown, not here, or has no safetensors weights.
     """
+    if isinstance(find_entry(name, models), TinyModel):
+        get_model(name, models, store)
+    return locate_model(name, models, store)
+
+
+def locate_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> ModelFolder:
+    """Find a model on this machine as `resolve_model` does, and make nothing."""
     entry = find_entry(name, models)
     match entry:
         case WheelModel() | TinyModel():
             folder = store / name
-            if isinstance(entry, TinyModel):
-                get_model(name, models, store)
             manifest = read_manifest(folder, entry)
             if manifest is None:
                 accept = " --accept-terms" if isinstance(entry, WheelModel) and entry.terms else ""
@@ -248,7 +254,7 @@ def list_models(models: Mapping[str, ModelEntry], store: Path) -> list[tuple[str
     rows: list[tuple[str, str, str]] = []
     for name, entry in models.items():
         try:
-            state = str(resolve_model(name, models, store).folder)
+            state = str(locate_model(name, models, store).folder)
         except UserError as exc:
             state = str(exc).split(": ", 1)[1]
         rows.append((name, entry.source, state))
@@ -268,4 +274,11 @@ def count_tokens(folder: Path, text: str) -> int | None:
     file = folder / "tokenizer.json"
     if not file.is_file():
         return None
-    return len(Tokenizer.from_file(str(file)).encode(text, add_special_tokens=False).ids)
+    tokenizer = _load_tokenizer(str(file), file.stat().st_mtime_ns)
+    return len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+@lru_cache(maxsize=8)
+def _load_tokenizer(file: str, modified: int) -> Tokenizer:
+    """Load a tokenizer once for all texts that are counted; a changed file is another one."""
+    return Tokenizer.from_file(file)

@@ -128,6 +128,7 @@ def check_answer_context(
     Raises:
         UserError: What is too long, and by how much.
     """
+    # The original's question is the longer one of the two rule sets, by a space.
     frame = assistant["prefix"] + build_question("", "original")
     tokens = count_tokens(assistant["model"], frame)
     if tokens is not None:

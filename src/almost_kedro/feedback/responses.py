@@ -90,8 +90,8 @@ def extract_answer(output: str, finish_reason: str, rules: Rules) -> str:
     The output is only what the model wrote. (The original looked for the request in the whole
     decoded text and, not finding it, stored the system header as the answer.)
 
-    corrected: an answer that the token limit ended loses its unfinished last sentence, for every
-        assistant alike; otherwise most long answers would be dropped as unfinished.
+    corrected: an answer that the token limit ended loses its unfinished last sentence or list
+        line, for every assistant alike; otherwise most long answers would be dropped.
     """
     answer = output
     for mark in (SPLITTER, "Assistant:", "Human:"):

@@ -50,14 +50,13 @@ class SharedPrefix:
             query = self.query_positions[:, :, None]
             key = self.key_positions[:, None, :]
             own = (key >= 0) & (key <= query)
-            if window is not None:
-                own = own & (key > query - window)
-            # A query that is padding would see nothing and become NaN; what it sees never counts.
-            own = own | (query < 0)
             prefix = None
             if window is not None:
+                own = own & (key > query - window)
                 prefix = torch.arange(self.length, device=query.device) > query - window
                 prefix = prefix[None, :, None]
+            # A query that is padding would see nothing and become NaN; what it sees never counts.
+            own = own | (query < 0)
             self._masks[window] = (prefix, own[None, :, None])
         return self._masks[window]
 

@@ -64,9 +64,8 @@ def check_feedback_inputs(
     check_seeds(seeds, prompt_generation)
     choose_tokenizers(rules, prompt_generation.wordpiece)
     assistants, folders = plan_responses(
-        demonstrations, models, generation, response_generation, rules, model_store
+        demonstrations, models, generation, response_generation, comparisons, rules, model_store
     )
-    check_rubric(assistants, comparisons)
     name = prompt_generation.model
     folders[name] = resolve_model(name, models.root, model_store)
     count = token_counter(folders)
@@ -89,12 +88,14 @@ def plan_responses(
     models: Models,
     generation: GenerationOptions,
     response_generation: ResponseGenerationOptions,
+    comparisons: ComparisonOptions,
     rules: Rules,
     model_store: Path,
 ) -> tuple[list[Assistant], dict[str, ModelFolder]]:
     """Make the assistants and find their models; raises UserError before anything is generated."""
     check_engine_installed(generation.engine)
     assistants = plan_assistants(demonstrations, response_generation, rules)
+    check_rubric(assistants, comparisons)
     names = dict.fromkeys(assistant["model"] for assistant in assistants)
     return assistants, {name: resolve_model(name, models.root, model_store) for name in names}
 
@@ -166,10 +167,9 @@ def write_responses(
         Assistants, responses, the same as lists aligned with the prompts, ledger and metrics.
     """
     assistants, folders = plan_responses(
-        demonstrations, models, generation, response_generation, rules, model_store
+        demonstrations, models, generation, response_generation, comparisons, rules, model_store
     )
     # Prompts may be a user's own: this is the first node that meets them.
-    check_rubric(assistants, comparisons)
     count = token_counter(folders)
     longest = max((prompt["text"] for prompt in prompts), key=len, default="")
     for assistant in assistants:
