@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from array import array
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
 Tokenize = Callable[[str], list[str]]
+
+FIRST_CAPACITY = 1024
+# A posting that more than one text in this many has is also kept as a row of flags: at about that
+# share, adding a whole row costs less than adding to its texts one by one.
+RARE = 64
+# Slack of the filter, a relative one: rounding must not lose a pair exactly at the threshold.
+SLACK = 1 - 1e-9
 
 
 def tokenize_words(text: str) -> list[str]:
@@ -31,73 +40,113 @@ def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
 class OverlapIndex:
     """Finds the most similar text at or above a threshold of ROUGE-L F.
 
-    A pair can reach the threshold only if its common tokens, counted with repetition, are at least
-    threshold x (m + n) / 2: the longest common subsequence is never longer than that. Postings of
-    (token, how many-th occurrence) count the common tokens of a text with all others at once; only
-    what passes is compared for real, most promising first.
+    The longest common subsequence of texts of m and n tokens is never longer than the tokens they
+    have in common, counted with repetition. So a pair can reach the threshold only with
+    threshold x (m + n) / 2 tokens in common. Postings of (token, how many-th occurrence) count them
+    for all texts at once, and only the few texts that pass are compared for real. What does not
+    pass cannot reach the threshold, so the result is that of comparing with everything.
+
+    The time to find one still grows with the number of texts, but slowly: a posting that many texts
+    have is kept as a row of flags too, and the processor adds rows many texts at a time.
+
+    Each token is one character of an internal alphabet, as that is what rapidfuzz reads fastest.
+    That leaves room for 1,114,110 different tokens.
     """
 
     def __init__(self, threshold: float):
         """Make an empty index for one threshold, 0 < threshold <= 1."""
         self.threshold = threshold
         self._ids: list[str] = []
-        self._tokens: list[list[str]] = []
-        self._lengths = np.zeros(1024, dtype=np.int64)
-        self._postings: dict[tuple[str, int], list[int]] = {}
+        self._texts: list[str] = []
+        self._alphabet: dict[str, str] = {}
+        self._postings: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+        self._rows: dict[str, np.ndarray] = {}
+        self._halves = np.zeros(FIRST_CAPACITY, dtype=np.uint8)
 
     def __len__(self) -> int:
         """Return the number of texts."""
         return len(self._ids)
 
     def add(self, text_id: str, tokens: list[str]) -> None:
-        """Add a text."""
+        """Add a text.
+
+        Raises:
+            ValueError: If there is no character left for a new token.
+        """
         number = len(self._ids)
-        if number == len(self._lengths):
-            self._lengths = np.concatenate([self._lengths, np.zeros_like(self._lengths)])
+        if number == len(self._halves):
+            self._grow()
+        known = self._alphabet
+        characters = [known.setdefault(token, chr(len(known) + 1)) for token in tokens]
         self._ids.append(text_id)
-        self._tokens.append(tokens)
-        self._lengths[number] = len(tokens)
-        for posting in _occurrences(tokens):
-            self._postings.setdefault(posting, []).append(number)
+        self._texts.append("".join(characters))
+        self._halves[number] = min(math.floor(self.threshold * len(tokens) / 2 * SLACK), 127)
+        for posting in _occurrences(characters):
+            self._postings[posting].append(number)
+            if posting in self._rows:
+                self._rows[posting][number] = 1
 
     def find(self, tokens: list[str]) -> tuple[str, float] | None:
         """Return id and ROUGE-L F of the most similar text (the earliest of equals).
 
         None if no text reaches the threshold.
         """
-        common = self._count_common(tokens)
-        totals = self._lengths[: len(common)] + len(tokens)
-        # One part in 10^9 of slack: rounding must not lose a pair that is exactly at the bound.
-        possible = np.nonzero(2 * common >= self.threshold * totals * (1 - 1e-9))[0]
-        possible = possible[common[possible] > 0]
-        bounds = 2 * common[possible] / totals[possible]
-        best, best_score = -1, 0.0
-        for i in np.argsort(-bounds, kind="stable"):
-            if bounds[i] < best_score:
-                break
-            number = int(possible[i])
-            needed = math.floor(self.threshold * int(totals[number]) / 2)
-            lcs = LCSseq.similarity(tokens, self._tokens[number], score_cutoff=needed)
-            score = 2 * lcs / int(totals[number])
-            if score > best_score or (score == best_score and number < best):
-                best, best_score = number, score
-        if best < 0 or best_score < self.threshold:
+        if not tokens:
             return None
-        return self._ids[best], best_score
+        # Character 0 stands for what no text has.
+        characters = [self._alphabet.get(token, "\0") for token in tokens]
+        possible = self._find_possible(characters)
+        if not possible:
+            return None
+        # Whole numbers from rapidfuzz: its own scores with a cutoff lose some exactly at it.
+        texts = [self._texts[number] for number in possible]
+        common = process.cdist(["".join(characters)], texts, scorer=LCSseq.similarity)[0].tolist()
+        totals = [len(tokens) + len(text) for text in texts]
+        scores = [2 * lcs / total for lcs, total in zip(common, totals, strict=True)]
+        best = max(scores)
+        if best < self.threshold:
+            return None
+        return self._ids[possible[scores.index(best)]], best
 
-    def _count_common(self, tokens: list[str]) -> np.ndarray:
-        """Count, a text, the tokens in common with repetition; `(texts,)`."""
-        found = [self._postings[p] for p in _occurrences(tokens) if p in self._postings]
-        if not found:
-            return np.zeros(len(self._ids), dtype=np.int64)
-        return np.bincount(np.concatenate(found), minlength=len(self._ids))
+    def _find_possible(self, characters: Sequence[str]) -> list[int]:
+        """Return, in ascending order, all texts with enough tokens in common (and few others).
+
+        Count and bound are one byte a text. The bound is threshold x n / 2 rounded down and cut at
+        127, plus threshold x m / 2 rounded up: never more than the sum rounded up, so no text is
+        lost. A text of more than 255 tokens could overflow the count and is compared with all.
+        """
+        if len(characters) > 255:
+            return list(range(len(self._ids)))
+        common = np.zeros(len(self._ids), dtype=np.uint8)
+        rare = []
+        for posting in _occurrences(characters):
+            if posting in self._rows:
+                common += self._rows[posting][: len(common)]
+            elif posting in self._postings:
+                rare.append(self._postings[posting])
+        if rare:
+            np.add.at(common, np.frombuffer(b"".join(rare), dtype=np.int64), np.uint8(1))
+        needed = np.uint8(math.ceil(self.threshold * len(characters) / 2 * SLACK))
+        return np.flatnonzero(common >= self._halves[: len(common)] + needed).tolist()
+
+    def _grow(self) -> None:
+        """Double the capacity, and decide anew which postings have rows."""
+        capacity = 2 * len(self._halves)
+        self._halves = np.concatenate([self._halves, np.zeros_like(self._halves)])
+        self._rows = {}
+        for posting, numbers in self._postings.items():
+            if len(numbers) * RARE > len(self._ids):
+                row = np.zeros(capacity, dtype=np.uint8)
+                row[np.frombuffer(numbers, dtype=np.int64)] = 1
+                self._rows[posting] = row
 
 
-def _occurrences(tokens: Sequence[str]) -> list[tuple[str, int]]:
-    """Number the repetitions of each token: a b a -> (a, 0) (b, 0) (a, 1)."""
-    seen: Counter[str] = Counter()
+def _occurrences(characters: Sequence[str]) -> list[str]:
+    """Number the repetitions of each token: a b a a -> a b a1 a2."""
+    seen: dict[str, int] = {}
     numbered = []
-    for token in tokens:
-        numbered.append((token, seen[token]))
-        seen[token] += 1
+    for character in characters:
+        before = seen.get(character, 0)
+        seen[character] = before + 1
+        numbered.append(f"{character}{before}" if before else character)
     return numbered
