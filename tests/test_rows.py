@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from almost_kedro.rows import (
+    CHUNK,
     Assistants,
     Comparisons,
     Ledger,
@@ -14,6 +15,7 @@ from almost_kedro.rows import (
     Responses,
     RowsValidator,
     row_id,
+    share_texts,
 )
 
 ROWS: list[tuple[type[RowsValidator], str, dict[str, Any]]] = [
@@ -67,7 +69,14 @@ ROWS: list[tuple[type[RowsValidator], str, dict[str, Any]]] = [
     (
         Ledger,
         "row_id",
-        {"row_id": "a", "rule": "ok", "detail": "", "original": "ok", "corrected": "ok"},
+        {
+            "row_id": "a",
+            "rule": "rule_16_chosen_once",
+            "detail": "rank 0 was chosen in a pair before",
+            "original": "rule_16_chosen_once",
+            "corrected": "ok",
+            "parent_ids": ["p", "r1", "r2"],
+        },
     ),
     (
         Assistants,
@@ -135,6 +144,42 @@ def test_repeated_id_is_named_by_row_and_field(
 ) -> None:
     with pytest.raises(ValueError, match=f"^row 3, {key}: 'a' occurs twice$"):
         validator().validate([row, row | {key: "b"}, row])
+
+
+def test_rows_are_numbered_through_chunks() -> None:
+    rows: list[Any] = [
+        {"prompt_id": f"p{number}", "text": "Why?", "shot_ids": [], "request_id": "r"}
+        for number in range(2 * CHUNK + 5)
+    ]
+    assert Prompts().validate(rows) is rows
+    wrong = [*rows[: CHUNK + 2], {**rows[0], "text": 7}, *rows[CHUNK + 2 :]]
+    with pytest.raises(ValueError, match=f"^row {CHUNK + 3}, text: .*; found 7$"):
+        Prompts().validate(wrong)
+    with pytest.raises(ValueError, match=f"^row {2 * CHUNK + 6}, prompt_id: 'p3' occurs twice$"):
+        Prompts().validate([*rows, rows[3]])
+
+
+def test_what_is_no_list_is_named() -> None:
+    data: Any = {"prompt_id": "a"}
+    with pytest.raises(ValueError, match=r"^Input should be a valid list; found dict$"):
+        Prompts().validate(data)
+
+
+def test_sharing_texts_changes_no_row_and_keeps_one_of_each_short_text() -> None:
+    def copy_text(text: str) -> str:
+        return "".join(text)
+
+    rows = [
+        {copy_text("id"): f"{number}", "rule": copy_text("rule_12"), "of": [copy_text("parent")]}
+        for number in range(2)
+    ]
+    before = copy.deepcopy(rows)
+    first, second = share_texts(rows)
+    assert [first, second] == rows == before
+    assert first["rule"] is second["rule"]
+    assert first["of"][0] is second["of"][0]
+    assert first["of"] is not second["of"]
+    assert next(iter(first)) is next(iter(second))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ from almost_kedro.rows import Comparison, Factor, LedgerRow, Response
 
 
 def drop(rule: str) -> LedgerRow:
-    return LedgerRow(row_id=rule, rule=rule, detail="", original=rule, corrected=rule)
+    return LedgerRow(
+        row_id=rule, rule=rule, detail="", original=rule, corrected=rule, parent_ids=[]
+    )
 
 
 def make_response(assistant: str, length: int, verdict: str = "ok") -> Response:
@@ -79,10 +81,24 @@ def test_lengths_are_those_of_usable_answers_by_assistant() -> None:
         make_response("B", 5, "rule_12_short"),
         make_response("A", 80),
         make_response("A", 9, "rule_12_short"),
+        make_response("C", 70),
     ]
-    boxes = draw_response_lengths(rows)["data"]
-    assert [box["name"] for box in boxes] == ["A (2 of 3 usable)", "B (0 of 1 usable)"]
-    assert [box["y"] for box in boxes] == [[60, 80], []]
+    a, b, c = draw_response_lengths(rows)["data"]
+    names = ["A (2 of 3 usable)", "B (0 of 1 usable)", "C (1 of 1 usable)"]
+    assert [box["name"] for box in (a, b, c)] == names
+    quartiles = ("lowerfence", "q1", "median", "q3", "upperfence", "mean")
+    assert [a[name] for name in quartiles] == [[60], [65], [70], [75], [80], [70]]
+    assert not b.keys() & {*quartiles}
+    assert [c[name] for name in quartiles] == [[70]] * 6
+    assert [box.get("x") for box in (a, b, c)] == [[names[0]], None, [names[2]]]
+
+
+def test_a_chart_of_many_answers_is_no_larger_than_one_of_few() -> None:
+    sizes = [
+        len(json.dumps(draw_response_lengths([make_response("A", 60 + i % 9) for i in range(n)])))
+        for n in (100, 10_000)
+    ]
+    assert sizes[1] - sizes[0] < 20
 
 
 def test_sixth_assistant_takes_the_first_colour_again() -> None:

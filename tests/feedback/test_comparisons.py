@@ -28,6 +28,7 @@ from almost_kedro.rows import (
     LedgerRow,
     Prompt,
     Response,
+    row_id,
 )
 
 Rubric = list[Any]
@@ -78,7 +79,12 @@ def make_responses(prompt: str = "p1", **lengths: int) -> list[Response]:
 
 def drop(response_id: str, original: str = "ok", corrected: str = "ok") -> LedgerRow:
     return LedgerRow(
-        row_id=response_id, rule=original, detail="BAD", original=original, corrected=corrected
+        row_id=response_id,
+        rule=original,
+        detail="BAD",
+        original=original,
+        corrected=corrected,
+        parent_ids=[],
     )
 
 
@@ -185,6 +191,7 @@ def test_prompt_with_one_usable_answer_gives_no_pair(rules: Rules) -> None:
             "detail": "1 usable answers on fewer than two ranks",
             "original": NOTHING,
             "corrected": NOTHING,
+            "parent_ids": [],
         }
     ]
 
@@ -349,6 +356,29 @@ def test_pair_of_an_answer_that_only_corrected_uses_is_in_the_ledger_of_correcte
     comparisons, ledger = compare(responses, bad, "corrected")
     assert name_pairs(comparisons) == ["p1 AB", "p2 AB"]
     assert list_columns(ledger) == {("ok", UNUSABLE, "ok"): 2, ("ok", NOTHING, "ok"): 2}
+
+
+def test_only_a_dropped_pair_names_its_parents() -> None:
+    """What is kept, and prompts and answers, are in datasets that name theirs."""
+    bad = [drop("p3-B", original="rule_12_well"), drop("p4-B", original="rule_12_well")]
+    lone = make_responses("p3", A=95, B=90) + make_responses("p4", A=90, B=95)
+    for rules, changes in (
+        ("original", {"pairs": "nearest", "length_control": "heuristic"}),
+        ("corrected", {}),
+    ):
+        comparisons, ledger = compare(SIX + lone, bad, rules, **changes)
+        kept = {row["comparison_id"] for row in comparisons}
+        prompts = {"p1", "p2", "p3", "p4"}
+        for row in ledger:
+            if row["row_id"] in kept | prompts:
+                assert row["parent_ids"] == []
+            else:
+                prompt, chosen, rejected = row["parent_ids"]
+                assert row["row_id"] == row_id("comparison", chosen, rejected)
+                assert chosen.startswith(f"{prompt}-")
+                assert rejected.startswith(f"{prompt}-")
+        dropped = [row for row in ledger if row["parent_ids"]]
+        assert len(dropped) == (5 if rules == "original" else 0)
 
 
 def test_summary_counts_edges_factors_and_how_often_the_chosen_is_longer() -> None:

@@ -50,8 +50,17 @@ def test_row_that_a_rule_set_drops_is_entered_with_both_verdicts(
     assert Ledger().validate(rows)
 
 
+def test_row_that_is_in_no_dataset_names_its_parents() -> None:
+    (row,) = enter("r1", "corrected", SHORT, parent_ids=["p", "a", "b"])
+    assert row["parent_ids"] == ["p", "a", "b"]
+    (row,) = enter("r1", "corrected", SHORT)
+    assert row["parent_ids"] == []
+
+
 def make_row(rule: str, original: str, corrected: str) -> LedgerRow:
-    return LedgerRow(row_id="r", rule=rule, detail="", original=original, corrected=corrected)
+    return LedgerRow(
+        row_id="r", rule=rule, detail="", original=original, corrected=corrected, parent_ids=[]
+    )
 
 
 def test_summary_counts_drops_a_rule_and_rows_on_which_the_sets_differ() -> None:

@@ -427,6 +427,7 @@ def test_kept_prompt_that_the_other_rules_drop_is_in_the_ledger() -> None:
             "detail": "270 characters, with final punctuation",
             "original": "rule_5_too_long",
             "corrected": "ok",
+            "parent_ids": [],
         }
     ]
 

@@ -363,6 +363,7 @@ def test_ledger_has_both_verdicts_on_an_answer_cut_off_by_the_token_limit(
             "detail": "ends in 'ain. And the'",
             "original": "rule_12_unfinished",
             "corrected": "ok",
+            "parent_ids": [],
         }
     ]
 

@@ -7,14 +7,16 @@ version. These write beside the file and rename.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
 from kedro_datasets._typing import JSONPreview, PlotlyPreview, TablePreview
+
+from almost_kedro.json_lines import encode, encode_rows, read_rows, write_whole
+from almost_kedro.rows import share_texts
 
 
 class WholeFileDataset(AbstractVersionedDataset[Any, Any]):
@@ -37,23 +39,18 @@ class WholeFileDataset(AbstractVersionedDataset[Any, Any]):
         super().__init__(PurePosixPath(filepath), version)
         self.metadata = metadata
 
-    def _lines(self, data: Any) -> Iterator[str]:
-        """Serialise data piece by piece."""
+    def _write(self, data: Any, file: BinaryIO) -> None:
+        """Write data piece by piece."""
         raise NotImplementedError
 
     def save(self, data: Any) -> None:
         """Write the data."""
         path = Path(self._get_save_path())
-        part = path.with_name(path.name + ".part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(self._lines(data))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
+            with write_whole(path) as file:
+                self._write(data, file)
         except OSError as exc:
-            part.unlink(missing_ok=True)
             raise DatasetError(f"{path}: could not be written: {exc.strerror or exc}") from exc
 
     def load_path(self) -> Path:
@@ -70,7 +67,30 @@ class WholeFileDataset(AbstractVersionedDataset[Any, Any]):
         return {"filepath": self._filepath, "version": self._version}
 
 
-class RowsDataset(WholeFileDataset):
+class StreamedRowsDataset(WholeFileDataset):
+    """Base: rows that can be read one by one."""
+
+    def load(self) -> list[dict[str, Any]]:
+        """Read all rows."""
+        return list(share_texts(self.stream()))
+
+    def stream(self) -> Iterator[dict[str, Any]]:
+        """Read the rows one by one."""
+        raise NotImplementedError
+
+    def find(self, key: str, ids: Collection[str]) -> Iterator[dict[str, Any]]:
+        """Read the rows whose field `key` is one of the ids."""
+        return (row for row in self.stream() if row.get(key) in ids)
+
+    def preview(self, nrows: int = 20) -> TablePreview:
+        """Return the first rows as a table for kedro-viz."""
+        rows = list(islice(self.stream(), nrows))
+        columns = list(rows[0]) if rows else []
+        cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+        return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": cells})
+
+
+class RowsDataset(StreamedRowsDataset):
     """Rows as JSON lines.
 
     YAML:
@@ -84,39 +104,25 @@ class RowsDataset(WholeFileDataset):
         RowsDataset(filepath="prompts.jsonl").save([{"prompt_id": "007"}])
     """
 
-    def _lines(self, data: list[dict[str, Any]]) -> Iterator[str]:
-        for row in data:
-            yield json.dumps(row, ensure_ascii=False) + "\n"
+    def _write(self, data: Iterable[dict[str, Any]], file: BinaryIO) -> None:
+        file.writelines(encode_rows(data))
 
-    def load(self) -> list[dict[str, Any]]:
-        """Read all rows."""
-        return list(self._rows())
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        path = self.load_path()
-        # Only "\n" ends a row: text may contain other line separators.
-        with path.open(encoding="utf-8-sig", newline="\n") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    yield json.loads(line)
-                except ValueError as exc:
-                    raise DatasetError(f"{path}, line {number}: not JSON ({exc})") from exc
-
-    def preview(self, nrows: int = 20) -> TablePreview:
-        """Return the first rows as a table for kedro-viz."""
-        rows = list(islice(self._rows(), nrows))
-        columns = list(rows[0]) if rows else []
-        cells = [[_cell(row.get(column)) for column in columns] for row in rows]
-        return TablePreview({"index": list(range(len(rows))), "columns": columns, "data": cells})
+    def stream(self) -> Iterator[dict[str, Any]]:
+        """Read the rows one by one."""
+        try:
+            yield from read_rows(self.load_path())
+        except ValueError as exc:
+            raise DatasetError(str(exc)) from exc
 
 
 class JSONFileDataset(WholeFileDataset):
     """A JSON document."""
 
-    def _lines(self, data: Any) -> Iterator[str]:
-        yield json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+    def _write(self, data: Any, file: BinaryIO) -> None:
+        # Piece by piece: `responses_aligned` is as large as all answers together.
+        pieces = json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(data)
+        file.writelines(encode(piece) for piece in pieces)
+        file.write(b"\n")
 
     def load(self) -> Any:
         """Read the document."""
@@ -130,8 +136,8 @@ class JSONFileDataset(WholeFileDataset):
 class TextFileDataset(WholeFileDataset):
     """A text file."""
 
-    def _lines(self, data: str) -> Iterator[str]:
-        yield data
+    def _write(self, data: str, file: BinaryIO) -> None:
+        file.write(encode(data))
 
     def load(self) -> str:
         """Read the text; a byte-order mark is not part of it."""
@@ -153,8 +159,8 @@ class TextFileDataset(WholeFileDataset):
 class FigureDataset(WholeFileDataset):
     """A plotly figure as its JSON description."""
 
-    def _lines(self, data: dict[str, Any]) -> Iterator[str]:
-        yield json.dumps(data) + "\n"
+    def _write(self, data: dict[str, Any], file: BinaryIO) -> None:
+        file.write(encode(json.dumps(data) + "\n"))
 
     def load(self) -> dict[str, Any]:
         """Read the description."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import Any
+
+import numpy as np
 
 from almost_kedro.feedback.comparisons import NOT_CANDIDATES
 from almost_kedro.feedback.ledger import KEPT
@@ -53,23 +56,40 @@ def draw_ledger_waterfall(
 
 
 def draw_response_lengths(responses: Sequence[Response]) -> dict[str, Any]:
-    """Draw the length of usable answers by assistant."""
-    lengths = defaultdict(list)
+    """Draw the length of usable answers by assistant; whiskers reach the shortest and longest.
+
+    The chart has quartiles instead of lengths: a browser does not take a million of those.
+    """
+    lengths: Mapping[str, list[int]] = defaultdict(list)
+    answers: Counter[str] = Counter()
     for row in responses:
-        lengths[row["assistant"]].append(len(row["text"]) if row["verdict"] == KEPT else None)
+        answers[row["assistant"]] += 1
+        if row["verdict"] == KEPT:
+            lengths[row["assistant"]].append(len(row["text"]))
+    labels = {name: f"{name} ({len(lengths[name])} of {n} usable)" for name, n in answers.items()}
     boxes = [
         {
             "type": "box",
-            "name": f"{name} ({sum(v is not None for v in values)} of {len(values)} usable)",
-            "y": [value for value in values if value is not None],
+            "name": label,
+            **_draw_quartiles(label, lengths[name]),
             "boxmean": True,
             "marker": {"color": PALETTE[i % len(PALETTE)]},
         }
-        for i, (name, values) in enumerate(lengths.items())
+        for i, (name, label) in enumerate(labels.items())
     ]
     figure = _figure(boxes, "Length of usable answers, by assistant", "", "characters")
     figure["layout"]["showlegend"] = False
     return figure
+
+
+def _draw_quartiles(label: str, values: Sequence[int]) -> dict[str, list[Any]]:
+    if not values:
+        return {"y": []}
+    names = ("lowerfence", "q1", "median", "q3", "upperfence")
+    found = np.percentile(values, [0, 25, 50, 75, 100]).tolist()
+    quartiles = {name: [value] for name, value in zip(names, found, strict=True)}
+    # Plotly puts boxes without `x` on top of one another.
+    return {"x": [label], **quartiles, "mean": [mean(values)]}
 
 
 def draw_comparisons(comparisons: Sequence[Comparison]) -> dict[str, Any]:

@@ -133,6 +133,11 @@ def build_comparison(
     )
 
 
+def list_parents(pair: Comparison | None) -> list[str]:
+    """Return the ids of a pair's prompt and answers; none if it is no pair."""
+    return [pair["prompt_id"], pair["chosen_id"], pair["rejected_id"]] if pair else []
+
+
 def judge_pairs(
     prompts: Sequence[Prompt],
     responses: Sequence[Response],
@@ -213,15 +218,16 @@ def make_comparisons(
         chosen = options if each == rules else options.as_run_by(each)
         found[each] = judge_pairs(prompts, responses, assistants, usable, chosen, each)
     candidates, verdicts = found[rules]
-    other_verdicts = found[other_rules(rules)][1]
+    others, other_verdicts = found[other_rules(rules)]
     ledger: list[LedgerRow] = []
     prompt_ids = {prompt["prompt_id"] for prompt in prompts}
     for key, verdict in verdicts.items():
         absent = Verdict() if key in prompt_ids else UNUSABLE
-        ledger += enter(key, rules, verdict, other_verdicts.get(key, absent))
+        parents = [] if verdict.kept else list_parents(candidates.get(key))
+        ledger += enter(key, rules, verdict, other_verdicts.get(key, absent), parent_ids=parents)
     for key, verdict in other_verdicts.items():
         if key not in verdicts and verdict.kept:
-            ledger += enter(key, rules, UNUSABLE, verdict)
+            ledger += enter(key, rules, UNUSABLE, verdict, parent_ids=list_parents(others[key]))
         elif key not in verdicts and key in prompt_ids:
             ledger += enter(key, rules, Verdict(), verdict)
     ranks = rank_rubric(options.rubric, [assistant["name"] for assistant in assistants])

@@ -32,7 +32,12 @@ def other_rules(rules: Rules) -> Rules:
 
 
 def enter(
-    row_id: str, rules: Rules, in_force: Verdict, other: Verdict | None = None, note: str = ""
+    row_id: str,
+    rules: Rules,
+    in_force: Verdict,
+    other: Verdict | None = None,
+    note: str = "",
+    parent_ids: Sequence[str] = (),
 ) -> list[LedgerRow]:
     """Enter a row if it is dropped or if the other rule set would treat it otherwise.
 
@@ -42,6 +47,7 @@ def enter(
         in_force: Its verdict.
         other: The other set's verdict; None where both sets agree by construction.
         note: How the sets differ on a row that both keep; empty if they don't.
+        parent_ids: What the row was made of, if it is in no dataset.
 
     Returns:
         One row or none.
@@ -57,6 +63,7 @@ def enter(
             detail=in_force.detail or other.detail or note,
             original=verdicts["original"],
             corrected=verdicts["corrected"],
+            parent_ids=list(parent_ids),
         )
     ]
 

@@ -13,7 +13,7 @@ from almost_kedro.feedback.ledger import Rules, Verdict, enter, other_rules
 from almost_kedro.feedback.overlap import OverlapIndex, Tokenize
 from almost_kedro.generation.engine import Completion, Request, Sampling, digest
 from almost_kedro.options import PromptGenerationOptions
-from almost_kedro.rows import LedgerRow, Prompt, PromptRequest, row_id
+from almost_kedro.rows import LedgerRow, Prompt, PromptRequest, Seed, row_id
 
 # Takes requests, returns each one's key and completion.
 Generate = Callable[[Sequence[Request], Sampling], list[tuple[str, Completion]]]
@@ -45,6 +45,11 @@ def read_seed_file(text: str) -> SeedFile:
             "give an instruction on the first line and one seed prompt on each further line"
         )
     return SeedFile(lines[0], tuple(lines[1:]))
+
+
+def make_seed_rows(seeds: SeedFile) -> list[Seed]:
+    """Give each seed prompt the id by which requests name their shots."""
+    return [Seed(seed_id=row_id("seed", text), text=text) for text in seeds.prompts]
 
 
 def build_prompt_request(instruction: str, shots: Sequence[str]) -> tuple[str, str]:
@@ -171,7 +176,7 @@ def generate_prompts(
         UserError: If the bound on requests is reached: how many were rejected by which rule.
     """
     sampling = prompt_sampling(options, rules, seed)
-    pool = [(row_id("seed", text), text) for text in seeds.prompts]
+    pool = [(seed["seed_id"], seed["text"]) for seed in make_seed_rows(seeds)]
     judge = PromptJudge(options.overlap_threshold, rules, tokenizers)
     for seed_id, text in pool:
         judge.accept(seed_id, text)

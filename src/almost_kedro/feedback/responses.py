@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, enter, other_rules
@@ -164,7 +164,7 @@ def align_responses(
 def build_responses(
     prompts: Sequence[Prompt],
     assistant: Assistant,
-    completions: Sequence[tuple[str, Completion]],
+    completions: Iterable[tuple[str, Completion]],
     rules: Rules,
 ) -> tuple[list[Response], list[LedgerRow]]:
     """Make one assistant's rows, with rules 11 and 12 applied.

@@ -1,0 +1,76 @@
+"""Rows as JSON lines, in files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+REPLACE = "almost_kedro.replace"
+
+
+def _replace_surrogates(error: UnicodeError) -> tuple[bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "\ufffd".encode() * (error.end - error.start), error.end
+
+
+codecs.register_error(REPLACE, _replace_surrogates)
+
+
+def encode(text: str) -> bytes:
+    """Encode as UTF-8; half a surrogate pair, which UTF-8 can't hold, becomes U+FFFD.
+
+    A server may send one. It must not cost what was generated before it.
+    """
+    return text.encode("utf-8", REPLACE)
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside `path`; it takes the place of `path` once the block has ended well."""
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def encode_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Return each row as a line."""
+    for row in rows:
+        yield encode(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows one by one."""
+    with write_whole(path) as file:
+        file.writelines(encode_rows(rows))
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Read rows one by one.
+
+    Raises:
+        ValueError: File and line of the first row that is no JSON object.
+    """
+    # Bytes, since only "\n" ends a row: text may contain other line separators.
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as exc:
+                raise ValueError(f"{path}, line {number}: not JSON ({exc})") from exc
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}, line {number}: not a JSON object")
+            yield row
