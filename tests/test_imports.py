@@ -72,7 +72,9 @@ def test_registry_list_takes_less_than_three_seconds(project: Path) -> None:
     assert min(seconds) < 3
 
 
-@pytest.mark.parametrize("package", ["feedback", "rows.py", "options.py"])
+@pytest.mark.parametrize(
+    "package", ["feedback", "rows.py", "options.py", "trace/tables.py", "trace/ancestry.py"]
+)
 def test_pure_logic_knows_neither_kedro_nor_torch(package: str, project: Path) -> None:
     place = project / "src/almost_kedro" / package
     for file in place.rglob("*.py") if place.is_dir() else [place]:

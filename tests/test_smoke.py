@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
@@ -32,11 +33,16 @@ def run_smoke(project: Path, root: Path, params: dict[str, Any] | None = None, *
 
 def find_files(root: Path, dataset: str) -> list[Path]:
     """All versions of a dataset of rows, oldest first."""
-    return sorted(root.glob(f"*/{dataset}.jsonl/*/{dataset}.jsonl"))
+    names = (f"{dataset}.jsonl", f"{dataset}.parquet")
+    return sorted(file for name in names for file in root.glob(f"*/{name}/*/{name}"))
 
 
 def read_latest(root: Path, dataset: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in find_files(root, dataset)[-1].read_text().splitlines()]
+    file = find_files(root, dataset)[-1]
+    if file.suffix == ".parquet":
+        rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
+        return rows
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +107,10 @@ def test_parents_of_every_row_exist(root: Path) -> None:
     texts = {row["prompt_id"]: row["text"] for row in prompts}
     assert {row["request_id"] for row in prompts} <= requests
     assert {row["prompt_id"] for row in responses.values()} == set(texts)
+    for row in read_latest(root, "ledger_comparisons"):
+        if row["parent_ids"]:
+            prompt, *answers = row["parent_ids"]
+            assert {responses[answer]["prompt_id"] for answer in answers} == {prompt}
     for row in read_latest(root, "comparisons"):
         assert row["prompt"] == texts[row["prompt_id"]]
         assert row["chosen"] == responses[row["chosen_id"]]["text"]
@@ -113,6 +123,19 @@ def test_the_same_command_gives_the_same_bytes(project: Path, root: Path, tmp_pa
     for name in (*SAME_BYTES, "ledger_prompts", "ledger_responses", "ledger_comparisons"):
         first, second = (find_files(folder, name)[0] for folder in (root, tmp_path))
         assert first.read_bytes() == second.read_bytes(), name
+
+
+def test_a_job_leaves_its_rows_as_json_lines_and_then_its_metrics(root: Path) -> None:
+    jobs = {file.parent for file in root.glob("04_feature/generation/*/job.json")}
+    assert len(jobs) == 3
+    for job in jobs:
+        names = {file.name for file in job.iterdir()}
+        if job.name.startswith("prompts"):
+            rows = {"prompts.jsonl", "requests.jsonl", "ledger.jsonl"}
+        else:
+            groups = json.loads((job / "job.json").read_text())["task"]["groups"]
+            rows = {f"answers_{number}.jsonl" for number in range(len(groups))}
+        assert names == rows | {"job.json", "metrics.json", "worker.log"}
 
 
 def test_a_second_run_generates_nothing(project: Path, root: Path) -> None:
@@ -320,7 +343,7 @@ def test_kedro_viz_builds_with_lineage_and_previews(
     rows = ("prompts", "prompt_requests", "assistants", "responses", "comparisons")
     ledgers = ("ledger_prompts", "ledger_responses", "ledger_comparisons")
     for name in (*rows, *ledgers):
-        assert previews[f"{name}.jsonl"] == "TablePreview"
+        assert previews[find_files(root, name)[0].name] == "TablePreview"
     for name in ("prompts_waterfall", "ledger_waterfall", "response_lengths", "comparisons"):
         assert previews[f"{name}.json"] == "PlotlyPreview"
     assert previews["seed_prompts.txt"] == "TablePreview"

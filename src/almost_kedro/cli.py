@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,24 @@ import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
+from kedro.framework.context import KedroContext
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import ProjectMetadata
-from kedro.io import DatasetError
+from kedro.io import DataCatalog, DatasetError
 
 from almost_kedro.errors import UserError
+from almost_kedro.locks import DISK_ERRORS, RootLock, explain_disk
 from almost_kedro.options import Options, check_options
+
+
+def params_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option `--params` of `kedro run`."""
+    like = next(param for param in kedro_run.params if param.name == "params")
+    assert isinstance(like, click.Option)
+    option = click.option(
+        "--params", type=like.type, default=like.default, callback=like.callback, help=like.help
+    )
+    return option(command)
 
 
 @click.group(name="almost_kedro")
@@ -35,6 +48,10 @@ def one_clear_line() -> Iterator[None]:
         if os.environ.get("ALMOST_KEDRO_DEBUG"):
             raise
         raise click.ClickException(" ".join(str(exc).split())) from exc
+    except OSError as exc:
+        if exc.errno not in DISK_ERRORS or os.environ.get("ALMOST_KEDRO_DEBUG"):
+            raise
+        raise click.ClickException(explain_disk(exc)) from exc
 
 
 def _explain(callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,6 +103,100 @@ def get_command(metadata: ProjectMetadata, name: str, accept_terms: bool, env: s
     with one_clear_line():
         options, store = load_options(metadata.project_path, env)
         click.echo(f"{name}: {get_model(name, options.models.root, store, accept_terms)}")
+
+
+@params_option
+@cli.command("rows")
+@click.argument("dataset")
+@click.option("--version", help="Version to read; by default the newest.")
+@click.option(
+    "--where",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="Only rows with this value; a list has it if one of its items is it. Can be repeated.",
+)
+@click.option("--limit", type=click.IntRange(min=0), help="Only so many rows.")
+@env_option
+@click.pass_obj
+def rows_command(
+    metadata: ProjectMetadata,
+    dataset: str,
+    version: str | None,
+    where: tuple[str, ...],
+    limit: int | None,
+    env: str | None,
+    params: dict[str, Any],
+) -> None:
+    """Print rows of DATASET as JSON lines."""
+    from almost_kedro.show_rows import find_rows, print_rows, select_rows
+
+    with one_clear_line():
+        rows = find_rows(load_catalog(metadata.project_path, env, params), dataset, version)
+        print_rows(islice(select_rows(rows.stream(), where), limit))
+
+
+@cli.group()
+def cache() -> None:
+    """The request cache: what was generated once."""
+
+
+@params_option
+@cache.command("repair")
+@env_option
+@click.pass_obj
+def repair_command(metadata: ProjectMetadata, env: str | None, params: dict[str, Any]) -> None:
+    """Make a damaged request cache anew from what can be read of it."""
+    from almost_kedro.generation.cache import repair_cache
+    from almost_kedro.generation.client import CACHE
+
+    with one_clear_line():
+        catalog = load_catalog(metadata.project_path, env, params)
+        lock = RootLock()
+        lock.acquire(Path(catalog.load("parameters")["data_root"]))
+        kept, damaged = repair_cache(catalog.load("generation_work") / CACHE)
+        lock.release()
+        click.echo(f"{kept} answers kept; the damaged file is {damaged}")
+
+
+@cli.command("trace")
+@click.argument("id_", metavar="ID")
+@click.option("--forward", is_flag=True, help="List what was made from it.")
+@click.option("--version", help="Version to look in; by default the newest that holds the row.")
+@click.option("--depth", type=click.IntRange(min=0), help="Levels to walk back; by default all.")
+@click.option("--full", is_flag=True, help="Cut no text.")
+@env_option
+@params_option
+@click.pass_obj
+def trace_command(
+    metadata: ProjectMetadata, /, id_: str, env: str | None, params: dict[str, Any], **how: Any
+) -> None:
+    """Show where the row ID comes from: every step back to seed prompts.
+
+    ID is the id of any row, also of a seed prompt, of a dropped request or answer, or of a dropped
+    pair, which only a ledger has.
+    """
+    from almost_kedro.trace.command import trace
+
+    with one_clear_line():
+        trace(load_context(metadata.project_path, env, params), id_, **how)
+
+
+def load_context(
+    project: Path, env: str | None, params: dict[str, Any] | None = None
+) -> KedroContext:
+    """Return an environment's context."""
+    with KedroSession.create(project_path=project, env=env, runtime_params=params) as session:
+        assert isinstance(session, KedroSession)
+        return session.load_context()
+
+
+def load_catalog(
+    project: Path, env: str | None, params: dict[str, Any] | None = None
+) -> DataCatalog:
+    """Return an environment's catalog, with `--params` as for `kedro run`."""
+    catalog = load_context(project, env, params).catalog
+    assert isinstance(catalog, DataCatalog)
+    return catalog
 
 
 def load_options(project: Path, env: str | None) -> tuple[Options, Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from kedro.pipeline import Pipeline
 
 from almost_kedro import tracking
 from almost_kedro.datasets.whole_file import WholeFileDataset
+from almost_kedro.errors import UserError
+from almost_kedro.locks import RootLock
 from almost_kedro.options import check_options
 from almost_kedro.programs import PLAIN
 
@@ -29,6 +32,30 @@ class OptionsHook:
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters of the environment, unknown names included."""
         check_options(context.config_loader["parameters"])
+
+
+class LockHook:
+    """Lets one run at a time work on a data root."""
+
+    def __init__(self) -> None:
+        """Nothing is locked yet."""
+        self.lock = RootLock()
+
+    @hook_impl(tryfirst=True)
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Lock the data root, unless the pipeline is empty."""
+        if pipeline.nodes:
+            self.lock.acquire(Path(catalog.load("parameters")["data_root"]))
+
+    @hook_impl(trylast=True)
+    def after_pipeline_run(self) -> None:
+        """Let others in."""
+        self.lock.release()
+
+    @hook_impl(trylast=True)
+    def on_pipeline_error(self) -> None:
+        """Let others in."""
+        self.lock.release()
 
 
 class TrackingHook:
@@ -87,16 +114,21 @@ class TrackingHook:
     def on_pipeline_error(self, catalog: DataCatalog) -> None:
         """Tag the run with the versions so far, and end it as failed."""
         if self.tracker:
-            self.tracker.set_tags(find_versions(catalog, self.loaded, self.saved))
+            # The run's own error is the one to show; ending the run warns of the store's.
+            with suppress(UserError):
+                self.tracker.set_tags(find_versions(catalog, self.loaded, self.saved))
             self.end("FAILED")
 
     def end(self, status: str) -> None:
-        """End the parent run once."""
+        """End the parent run once; that it can't be ended costs no rows and is a warning."""
         if self.tracker:
-            self.tracker.end(status)
-            self.tracker = None
+            tracker, self.tracker = self.tracker, None
             tracking.set_active(None)
             atexit.unregister(self.end)
+            try:
+                tracker.end(status)
+            except UserError as exc:
+                logger.warning("%s", exc, extra=PLAIN)
 
 
 class SummaryHook:

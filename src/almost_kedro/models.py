@@ -23,7 +23,15 @@ from tokenizers import Tokenizer
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.job import ModelFolder
-from almost_kedro.options import FolderModel, HubModel, ModelEntry, TinyModel, WheelModel
+from almost_kedro.locks import wait_for_lock
+from almost_kedro.options import (
+    FolderModel,
+    HubModel,
+    ModelEntry,
+    ServerModel,
+    TinyModel,
+    WheelModel,
+)
 from almost_kedro.programs import run_program
 
 MANIFEST = "almost_kedro.json"
@@ -52,6 +60,7 @@ def resolve_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> M
 def locate_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> ModelFolder:
     """Find a model on this machine as `resolve_model` does, and make nothing."""
     entry = find_entry(name, models)
+    folder: Path | None
     match entry:
         case WheelModel() | TinyModel():
             folder = store / name
@@ -72,6 +81,9 @@ def locate_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> Mo
             check_folder(name, folder)
             # The folder of a hub snapshot is named after its commit.
             fingerprint = f"{entry.id}@{folder.name}"
+        case ServerModel():
+            folder = check_tokenizer(name, entry)
+            fingerprint = f"server:{entry.id}@{entry.revision}"
     return ModelFolder(
         name=name,
         folder=folder,
@@ -95,6 +107,8 @@ def get_model(
     if isinstance(entry, FolderModel):
         check_folder(name, Path(entry.path))
         return Path(entry.path)
+    if isinstance(entry, ServerModel):
+        raise UserError(f"model {name!r}: only servers have it (models.yml); nothing to fetch")
     if isinstance(entry, HubModel):
         folder = download_from_hub(name, entry, local_only=False)
         check_folder(name, folder)
@@ -108,6 +122,16 @@ def get_model(
             f"`kedro models get {name} --accept-terms`"
         )
     store.mkdir(parents=True, exist_ok=True)
+    with wait_for_lock(store):
+        # Another process may have made it while this one waited.
+        if not read_manifest(folder, entry):
+            build_model(name, entry, store)
+    return folder
+
+
+def build_model(name: str, entry: WheelModel | TinyModel, store: Path) -> None:
+    """Make a model's folder from its entry."""
+    folder = store / name
     for left in store.glob(f".{name}-*"):  # by a fetch that was killed
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=store, prefix=f".{name}-") as scratch:
@@ -129,7 +153,6 @@ def get_model(
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(built, folder)
-    return folder
 
 
 def read_manifest(folder: Path, entry: ModelEntry) -> dict[str, Any] | None:
@@ -166,6 +189,24 @@ def check_folder(name: str, folder: Path) -> None:
             f"model {name!r}: no *.safetensors in {folder}; pickled weights can run code when "
             "opened and are refused, so convert them to safetensors first"
         )
+
+
+def check_tokenizer(name: str, entry: ServerModel) -> Path | None:
+    """Return the folder of a served model's tokenizer, if it is given.
+
+    Raises:
+        UserError: If it lacks a file.
+    """
+    if entry.tokenizer is None:
+        return None
+    folder = Path(entry.tokenizer)
+    for file in ("config.json", "tokenizer_config.json"):
+        if not (folder / file).is_file():
+            raise UserError(
+                f"model {name!r}: no {file} in {folder}; give the folder of its tokenizer and "
+                "config.json, or leave `tokenizer` out"
+            )
+    return folder
 
 
 def fingerprint_folder(folder: Path) -> str:
@@ -254,23 +295,28 @@ def list_models(models: Mapping[str, ModelEntry], store: Path) -> list[tuple[str
     rows: list[tuple[str, str, str]] = []
     for name, entry in models.items():
         try:
-            state = str(locate_model(name, models, store).folder)
+            located = locate_model(name, models, store)
+            state = str(located.folder) if located.folder else "on servers"
         except UserError as exc:
             state = str(exc).split(": ", 1)[1]
         rows.append((name, entry.source, state))
     return rows
 
 
-def context_length(folder: Path) -> int | None:
-    """Return how many tokens a model's positions reach, if its configuration says so."""
+def context_length(folder: Path | None) -> int | None:
+    """Return how many tokens a model's positions reach, if there is a configuration to say so."""
+    if folder is None:
+        return None
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config = config.get("text_config", config)
     value = config.get("max_position_embeddings")
     return int(value) if value else None
 
 
-def count_tokens(folder: Path, text: str) -> int | None:
-    """Count a text's tokens without torch; None if the model has no tokenizer.json."""
+def count_tokens(folder: Path | None, text: str) -> int | None:
+    """Count a text's tokens without torch; None if there is no tokenizer.json."""
+    if folder is None:
+        return None
     file = folder / "tokenizer.json"
     if not file.is_file():
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -10,6 +11,7 @@ from pydantic import (
     Field,
     RootModel,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -65,6 +67,21 @@ class WheelModel(Block):
     trust_remote_code: Literal[False] = False
 
 
+class ServerModel(Block):
+    """A model that only servers have (engine openai)."""
+
+    source: Literal["server"]
+    id: str = Field(description="What the servers run; part of every request's cache key")
+    revision: str = Field("main", description="Its branch, tag or commit; part of the key, too")
+    tokenizer: str | None = Field(
+        None,
+        description="Folder of its tokenizer and config.json: lengths are then checked here and "
+        "texts sent as token ids, so that no server reads special tokens into them",
+    )
+    bos: bool | None = Field(None, description="Start texts with the bos token; null: as usual")
+    trust_remote_code: Literal[False] = False
+
+
 class TinyModel(Block):
     """A random Llama with a byte-level tokenizer, made on the spot for tests."""
 
@@ -77,14 +94,43 @@ class TinyModel(Block):
 
 
 ModelEntry = Annotated[
-    HubModel | FolderModel | WheelModel | TinyModel, Field(discriminator="source")
+    HubModel | FolderModel | WheelModel | ServerModel | TinyModel, Field(discriminator="source")
 ]
+
+
+class ServerOptions(Block):
+    """One OpenAI-compatible completions server (engine openai)."""
+
+    url: str = Field(description="Base of its API, up to and including /v1")
+    model: str = Field(description="Name in models.yml of what it serves")
+    served_as: str | None = Field(None, description="What the server calls it; null: the same")
+    key: str | None = Field(
+        None, description="Name of its API key below `servers` in credentials.yml; null: no key"
+    )
+    concurrency: Positive = Field(64, description="Requests under way at once")
+    timeout: float = Field(600, gt=0, description="Seconds after which a request has failed")
+
+    @field_validator("url")
+    @classmethod
+    def check_url(cls, url: str) -> str:
+        """Refuse what is no URL, or has a secret in it: options are logged."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("give a URL such as http://host:8000/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("give the URL without user, password or query; name a `key` instead")
+        return url.rstrip("/")
 
 
 class GenerationOptions(Block):
     """How text is generated, whatever it is for."""
 
-    engine: Literal["embedded", "vllm"] = Field("embedded", description="What runs the model")
+    engine: Literal["embedded", "vllm", "openai"] = Field(
+        "embedded", description="What runs the model"
+    )
+    servers: list[ServerOptions] = Field(
+        [], description="Where the openai engine sends requests; several may serve one model"
+    )
     batch_size: Positive = Field(64, description="Rows generated together (embedded engine)")
     tensor_parallel: Positive = Field(1, description="GPUs that share one model (vllm engine)")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
@@ -182,13 +228,33 @@ class Options(Block):
         uses = {"prompt_generation.model": self.prompt_generation.model}
         for number, assistant in enumerate(self.response_generation.assistants):
             uses[f"response_generation.assistants.{number}.model"] = assistant.model
-        for option, name in uses.items():
+        served = {
+            f"generation.servers.{number}.model": server.model
+            for number, server in enumerate(self.generation.servers)
+        }
+        for option, name in {**uses, **served}.items():
             if name not in self.models.root:
                 raise ValueError(
                     f"{option}: unknown model {name!r}; "
                     f"models.yml has {', '.join(self.models.root)}"
                 )
+        for option, name in uses.items():
+            self._check_engine_has(option, name)
         return self
+
+    def _check_engine_has(self, option: str, name: str) -> None:
+        """Refuse a model that the engine can't run."""
+        if self.generation.engine == "openai":
+            if name not in {server.model for server in self.generation.servers}:
+                raise ValueError(
+                    f"generation.servers: none has the model {name!r} of {option}; "
+                    f"add {{url: http://host:8000/v1, model: {name}}}"
+                )
+        elif isinstance(self.models.root[name], ServerModel):
+            raise ValueError(
+                f"{option}: {name!r} is only on servers (models.yml), but generation.engine is "
+                f"{self.generation.engine}; set it to openai"
+            )
 
 
 def check_options(parameters: dict[str, Any]) -> Options:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -93,7 +94,7 @@ def run_program(
 
 def relay(lines: IO[str], log_file: Path, last: deque[str]) -> None:
     """Show a child's progress, log its other lines, and keep the last ones."""
-    with log_file.open("w", encoding="utf-8") as log, ProgressView() as view:
+    with LogFile(log_file) as log, ProgressView() as view:
         for line in lines:
             if line.startswith(MARK):
                 try:
@@ -106,6 +107,37 @@ def relay(lines: IO[str], log_file: Path, last: deque[str]) -> None:
             if line:
                 last.append(line)
                 logger.info("%s", line, extra=PLAIN)
+
+
+class LogFile:
+    """A file that gives up where the disk does: the child must not wait for a reader."""
+
+    def __init__(self, path: Path):
+        """Open the file."""
+        self.path = path
+        self.file: IO[str] | None = None
+
+    def __enter__(self) -> LogFile:
+        """Open the file."""
+        self._try(lambda: setattr(self, "file", self.path.open("w", 1, encoding="utf-8")))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        if self.file:
+            self._try(self.file.close)
+
+    def write(self, line: str) -> None:
+        """Write a line, if the file is still there."""
+        if file := self.file:
+            self._try(lambda: file.write(line))
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as exc:
+            self.file = None
+            logger.warning("%s: %s; what the program prints is no longer kept", self.path, exc)
 
 
 class ProgressView:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from almost_kedro.errors import UserError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -22,6 +24,23 @@ logger = logging.getLogger(__name__)
 EXPERIMENT = "almost_kedro"
 # MLflow's own limits on one batch and on one parameter's value.
 MAX_BATCH, MAX_VALUE = 100, 6000
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Turn what the store refuses into one clear line."""
+    from mlflow import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as exc:
+        # SQLAlchemy adds the statement and its parameters to what the database says.
+        reason = " ".join(re.sub(r"\[SQL:.*", "", str(exc), flags=re.DOTALL).split())[:300]
+        raise UserError(
+            f"MLflow store {uri}: {reason}; mend it, or set the option mlflow_uri, and run again: "
+            "what was finished is kept"
+        ) from exc
 
 
 class Tracker:
@@ -44,20 +63,22 @@ class Tracker:
         """
         from mlflow import MlflowClient
 
-        # Making a new store logs every step of it.
-        for noisy in ("mlflow.store.db.utils", "mlflow.tracking", "alembic"):
+        # Making a new store logs every step of it; what a store refuses is said in `explained`.
+        for noisy in ("mlflow.tracking", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         artifacts = None
         if uri is None:
             uri = f"sqlite:///{folder / 'mlflow.db'}"
             artifacts = (folder / "artifacts").as_uri()
-        client = MlflowClient(tracking_uri=uri)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            experiment_id = client.create_experiment(EXPERIMENT, artifact_location=artifacts)
-        else:
-            experiment_id = experiment.experiment_id
-        run = client.create_run(experiment_id, tags=tags, run_name=name)
+        with explained(uri):
+            client = MlflowClient(tracking_uri=uri)
+            experiment = client.get_experiment_by_name(EXPERIMENT)
+            if experiment is None:
+                experiment_id = client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+            else:
+                experiment_id = experiment.experiment_id
+            run = client.create_run(experiment_id, tags=tags, run_name=name)
         return cls(client, uri, run.info.run_id, experiment_id)
 
     def log_options(self, options: Mapping[str, Any]) -> None:
@@ -65,8 +86,9 @@ class Tracker:
         from mlflow.entities import Param
 
         params = [Param(k, str(v)[:MAX_VALUE]) for k, v in flatten(options).items()]
-        for i in range(0, len(params), MAX_BATCH):
-            self.client.log_batch(self.run_id, params=params[i : i + MAX_BATCH])
+        with explained(self.uri):
+            for i in range(0, len(params), MAX_BATCH):
+                self.client.log_batch(self.run_id, params=params[i : i + MAX_BATCH])
 
     def log_metrics(
         self, metrics: Mapping[str, Any], prefix: str = "", run_id: str | None = None
@@ -80,23 +102,27 @@ class Tracker:
             for name, value in flatten(metrics).items()
             if isinstance(value, int | float)
         ]
-        for i in range(0, len(values), MAX_BATCH):
-            self.client.log_batch(run_id or self.run_id, metrics=values[i : i + MAX_BATCH])
+        with explained(self.uri):
+            for i in range(0, len(values), MAX_BATCH):
+                self.client.log_batch(run_id or self.run_id, metrics=values[i : i + MAX_BATCH])
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Add tags to the parent run."""
-        for name, value in tags.items():
-            self.client.set_tag(self.run_id, name, value)
+        with explained(self.uri):
+            for name, value in tags.items():
+                self.client.set_tag(self.run_id, name, value)
 
     def start_child(self, name: str) -> str:
         """Start a child run; returns its id."""
         tags = {"mlflow.parentRunId": self.run_id}
-        run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
+        with explained(self.uri):
+            run = self.client.create_run(self.experiment_id, tags=tags, run_name=name)
         return str(run.info.run_id)
 
     def end(self, status: str, run_id: str | None = None) -> None:
         """End a run: FINISHED, FAILED or KILLED."""
-        self.client.set_terminated(run_id or self.run_id, status)
+        with explained(self.uri):
+            self.client.set_terminated(run_id or self.run_id, status)
 
 
 _active: Tracker | None = None
@@ -132,7 +158,10 @@ def track_program(name: str, metrics_file: Path) -> Iterator[dict[str, str]]:
         status = "FAILED"
         raise
     finally:
-        _active.end(status, run_id)
+        try:
+            _active.end(status, run_id)
+        except UserError as exc:  # what the program itself failed of is the one to show
+            logger.warning("%s", exc)
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

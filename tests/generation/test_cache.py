@@ -2,8 +2,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from almost_kedro.generation.cache import CompletionCache
-from almost_kedro.generation.engine import Completion, Request, Sampling, request_key
+import pytest
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.cache import CompletionCache, repair_cache
+from almost_kedro.generation.engine import Completion, Request, Sampling, digest, request_key
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=8, stop=("\n",), seed=1)
 
@@ -57,3 +60,89 @@ def test_where_the_prefix_ends_does_not_change_the_key() -> None:
     assert request_key("m", Request("b", "a"), SAMPLING) == request_key(
         "m", Request("ab"), SAMPLING
     )
+
+
+def fill(path: Path, n: int) -> dict[str, Completion]:
+    made = {digest(i): Completion(f"answer {i} " * 20, "eos", i) for i in range(n)}
+    with CompletionCache(path) as cache:
+        for key, completion in made.items():
+            cache.put(key, completion)
+    return made
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.99])
+def test_a_cache_cut_short_is_one_clear_line_and_repair_keeps_what_is_left(
+    share: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "completions.sqlite"
+    made = fill(path, 3000)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(int(size * share))
+    with (
+        pytest.raises(UserError, match=r"completions\.sqlite: damaged .*`kedro cache repair`"),
+        CompletionCache(path) as cache,
+    ):
+        cache.get(made)
+    kept, damaged = repair_cache(path)
+    assert damaged.stat().st_size == int(size * share)
+    with CompletionCache(path) as cache:
+        found = cache.get(made)
+        assert len(found) == kept
+        assert all(made[key] == completion for key, completion in found.items())
+        for key in made.keys() - found.keys():
+            cache.put(key, made[key])
+        assert cache.get(made) == made
+    # The pages of the tree itself may be among the lost; of the rest, all must come back.
+    assert kept >= 0.8 * share * len(made)
+
+
+def test_bytes_overwritten_in_the_middle_cost_only_what_they_hit(tmp_path: Path) -> None:
+    path = tmp_path / "completions.sqlite"
+    made = fill(path, 3000)
+    with path.open("r+b") as file:
+        file.seek(100 * 4096)
+        file.write(b"\xff" * 4096)
+    kept, _ = repair_cache(path)
+    assert 2900 < kept < 3000
+    with CompletionCache(path) as cache:
+        found = cache.get(made)
+    assert all(made[key] == completion for key, completion in found.items())
+
+
+def test_a_file_that_is_no_cache_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "completions.sqlite"
+    path.write_bytes(b"something else entirely" * 100)
+    with pytest.raises(UserError, match="damaged"):
+        CompletionCache(path)
+    assert repair_cache(path)[0] == 0
+    with CompletionCache(path) as cache:
+        cache.put("a", Completion("new", "eos", 1))
+
+
+def test_there_is_nothing_to_repair_without_a_cache(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        repair_cache(tmp_path / "completions.sqlite")
+
+
+def test_a_journal_cut_short_costs_only_its_end(tmp_path: Path) -> None:
+    """After kill -9 the newest answers are in the journal; half of it may be lost."""
+    path = tmp_path / "completions.sqlite"
+    script = (
+        "import os, pathlib, sys\nsys.path.insert(0, sys.argv[2])\n"
+        "from test_cache import fill\n"
+        "from almost_kedro.generation.cache import CompletionCache\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "keep = CompletionCache(path)\n"  # so that the journal stays
+        "fill(path, 200)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    command = [sys.executable, "-c", script, str(path), str(Path(__file__).parent)]
+    assert subprocess.run(command, check=False).returncode == -9
+    journal = path.with_name(path.name + "-wal")
+    assert journal.stat().st_size > 10_000
+    with journal.open("r+b") as file:
+        file.truncate(journal.stat().st_size // 2)
+    with CompletionCache(path) as cache:
+        kept = len(cache.get([digest(i) for i in range(200)]))
+    assert 0 < kept < 200

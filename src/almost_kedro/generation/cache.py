@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
-from collections.abc import Iterable
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from almost_kedro.errors import UserError
 from almost_kedro.generation.engine import Completion
+from almost_kedro.locks import explain_disk
+
+# Bytes that a row takes at least: its key alone has 64. Bounds how many a damaged cache may hold.
+SMALLEST_ROW = 64
 
 
 class CompletionCache:
@@ -18,16 +29,18 @@ class CompletionCache:
     """
 
     def __init__(self, path: Path):
-        """Open the cache, or make it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS completions ("
-            "key TEXT PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL,"
-            " n_tokens INTEGER NOT NULL) WITHOUT ROWID"
-        )
+        """Open the cache, or make it; any use of it may raise what `explained` says."""
+        self._path = path
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS completions ("
+                "key TEXT PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL,"
+                " n_tokens INTEGER NOT NULL)"
+            )
 
     def __enter__(self) -> CompletionCache:
         """Return the cache."""
@@ -45,17 +58,117 @@ class CompletionCache:
     def get(self, keys: Iterable[str]) -> dict[str, Completion]:
         """Return the completions that are there, by key."""
         found = {}
-        for key in keys:
-            row = self._db.execute(
-                "SELECT text, finish_reason, n_tokens FROM completions WHERE key = ?", (key,)
-            ).fetchone()
-            if row:
-                found[key] = Completion(*row)
+        with explained(self._path):
+            for key in keys:
+                row = self._db.execute(
+                    "SELECT text, finish_reason, n_tokens FROM completions WHERE key = ?", (key,)
+                ).fetchone()
+                if row:
+                    found[key] = Completion(*row)
         return found
 
     def put(self, key: str, completion: Completion) -> None:
         """Store a completion; the first one stored under a key stays."""
-        self._db.execute(
-            "INSERT OR IGNORE INTO completions VALUES (?, ?, ?, ?)",
-            (key, completion.text, completion.finish_reason, completion.n_tokens),
-        )
+        with explained(self._path):
+            self._db.execute(
+                "INSERT OR IGNORE INTO completions VALUES (?, ?, ?, ?)",
+                (key, completion.text, completion.finish_reason, completion.n_tokens),
+            )
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what a full disk, missing permissions or a damaged file do into one clear line.
+
+    Raises:
+        UserError: What happened, and what to do.
+    """
+    try:
+        yield
+    except OSError as exc:
+        raise UserError(explain_disk(exc, f"request cache {path}")) from exc
+    except (sqlite3.OperationalError, sqlite3.DatabaseError) as exc:
+        if exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise UserError(
+                f"request cache {path}: damaged ({exc}); run `kedro cache repair` with the same "
+                "--env and --params: it keeps every answer that can be read"
+            ) from exc
+        raise UserError(
+            f"request cache {path}: {exc}; free some space or mend the folder's permissions, then "
+            "run again: what was finished is kept"
+        ) from exc
+
+
+def repair_cache(path: Path) -> tuple[int, Path]:
+    """Make a cache anew from what can be read of a damaged one.
+
+    SQLite numbers rows in the order in which they came. Whatever page of the file is missing, the
+    other rows are found by asking for ever smaller ranges of these numbers.
+
+    Args:
+        path: The cache.
+
+    Returns:
+        How many answers were kept, and where the damaged file is now.
+
+    Raises:
+        UserError: If there is no such file, or the disk refuses.
+    """
+    if not path.is_file():
+        raise UserError(f"request cache {path}: no such file; there is nothing to repair")
+    with explained(path), tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        copy = Path(scratch) / "damaged.sqlite"
+        shutil.copy(path, copy)
+        journal = path.with_name(path.name + "-wal")
+        if journal.is_file():
+            shutil.copy(journal, copy.with_name(copy.name + "-wal"))
+        length = _extend_to_full_length(copy)
+        repaired = Path(scratch) / "repaired.sqlite"
+        kept = 0
+        with CompletionCache(repaired) as cache, closing(sqlite3.connect(copy)) as db:
+            # Bytes that are no UTF-8 are damage, too, and not worth keeping.
+            for key, *completion in _read_range(db, 0, length // SMALLEST_ROW + 1):
+                cache.put(key, Completion(*completion))
+                kept += 1
+        damaged = path.with_name(f"{path.stem}.damaged-{int(time.time())}{path.suffix}")
+        os.replace(path, damaged)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        os.replace(repaired, path)
+    return kept, damaged
+
+
+def _extend_to_full_length(file: Path) -> int:
+    """Fill up a file that was cut short: SQLite reads nothing of one that lacks its last page.
+
+    Returns:
+        Its length in bytes.
+    """
+    with file.open("r+b") as db:
+        header = db.read(100)
+        size = int.from_bytes(header[16:18], "big")
+        pages = int.from_bytes(header[28:32], "big")
+        size = 65536 if size == 1 else size or 4096
+        found = file.stat().st_size
+        db.truncate(found - found % size)  # half a page would be read as rows with holes
+        # A damaged header could ask for anything.
+        if found < size * pages < 100 * found:
+            db.truncate(size * pages)
+    return file.stat().st_size
+
+
+def _read_range(db: sqlite3.Connection, start: int, end: int) -> Iterator[tuple[Any, ...]]:
+    """Read the rows of these numbers; where that fails, those of each sixteenth of the range."""
+    try:
+        rows = db.execute(
+            "SELECT key, text, finish_reason, n_tokens FROM completions"
+            " WHERE rowid >= ? AND rowid < ?",
+            (start, end),
+        ).fetchall()
+    except sqlite3.DatabaseError:
+        if end - start > 1:
+            step = -(-(end - start) // 16)
+            for part in range(start, end, step):
+                yield from _read_range(db, part, min(part + step, end))
+        return
+    yield from rows

@@ -9,14 +9,17 @@ from itertools import groupby
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, DynamicCache
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.engine import Completion, FinishReason, Request, Sampling
 from almost_kedro.generation.sampling import random_stream, sample_tokens
 from almost_kedro.generation.shared_prefix import ATTENTION, SharedPrefix
+from almost_kedro.generation.tokens import Encoder
 
 logger = logging.getLogger(__name__)
+# Requests tokenised together.
+PART = 4096
 # Tokens of the trial by which an architecture is found to share its prefix exactly, and how far its
 # logits may be apart, as a share of their spread (measured in bfloat16: 0.03).
 TRIAL_TOKENS, TRIAL_PREFIX = 40, 24
@@ -67,9 +70,8 @@ class EmbeddedEngine:
         """
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.batch_size = batch_size
-        self.tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=trust_remote_code
-        )
+        self.encoder = Encoder(folder, bos, trust_remote_code)
+        self.tokenizer, self.encode = self.encoder.tokenizer, self.encoder.encode
         self.model = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=choose_dtype(dtype),
@@ -80,9 +82,6 @@ class EmbeddedEngine:
         config = self.model.config.get_text_config()
         self.context: int | None = getattr(config, "max_position_embeddings", None)
         self.shares_prefix = self._try_sharing()
-        if bos is None:
-            bos = self.tokenizer("a")["input_ids"][:1] == [self.tokenizer.bos_token_id]
-        self.bos: list[int] = [self.tokenizer.bos_token_id] if bos else []
         self.end_ids = self._end_ids()
 
     @torch.inference_mode()
@@ -119,18 +118,10 @@ class EmbeddedEngine:
         return False
 
     def _end_ids(self) -> set[int]:
-        """Collect the ids that end a text; the pad token, once generated, is one of them."""
+        """Collect the ids that end a text."""
         configured = self.model.generation_config.eos_token_id
         ids = configured if isinstance(configured, list) else [configured]
-        ids += [self.tokenizer.eos_token_id, self.tokenizer.pad_token_id]
-        return {i for i in ids if i is not None}
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokenise texts; what looks like a special token in them is read as plain characters."""
-        encoded = self.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)[
-            "input_ids"
-        ]
-        return [self.bos + ids for ids in encoded]
+        return {i for i in ids if i is not None} | set(self.encoder.end_ids)
 
     @torch.inference_mode()
     def generate(
@@ -141,20 +132,33 @@ class EmbeddedEngine:
     ) -> Iterator[tuple[int, Completion]]:
         """See `generation.engine.Engine`."""
         order = sorted(range(len(requests)), key=lambda i: requests[i].prefix)
-        for prefix, indices in groupby(order, key=lambda i: requests[i].prefix):
-            rows = self._rows(list(indices), requests, sampling)
+        for prefix, group in groupby(order, key=lambda i: requests[i].prefix):
             prefix_ids = self.encode([prefix])[0]
-            # Tokens at the seam may differ between the prefix alone and the whole text, so the
-            # shared part is what all whole texts really have in common with it.
-            length = min(_common(prefix_ids, row.tokens[:-1]) for row in rows)
-            if not self.shares_prefix:
-                length = 0
-            layers = self._prefill_prefix(prefix_ids[:length])
-            rows.sort(key=lambda row: len(row.tokens))
-            for start in range(0, len(rows), self.batch_size):
-                batch = rows[start : start + self.batch_size]
-                shared = SharedPrefix(layers, length)
-                yield from self._generate_batch(batch, shared, sampling, on_tokens)
+            # In parts: a hundred thousand requests, tokenised at once, would fill the memory.
+            indices = list(group)
+            for start in range(0, len(indices), PART):
+                rows = self._rows(indices[start : start + PART], requests, sampling)
+                yield from self._generate_part(prefix_ids, rows, sampling, on_tokens)
+
+    def _generate_part(
+        self,
+        prefix_ids: list[int],
+        rows: list[Row],
+        sampling: Sampling,
+        on_tokens: Callable[[int], None],
+    ) -> Iterator[tuple[int, Completion]]:
+        """Continue rows that have a prefix in common, those of like length together."""
+        # Tokens at the seam may differ between the prefix alone and the whole text, so the shared
+        # part is what all whole texts really have in common with it.
+        length = min(_common(prefix_ids, row.tokens[:-1]) for row in rows)
+        if not self.shares_prefix:
+            length = 0
+        layers = self._prefill_prefix(prefix_ids[:length])
+        rows = sorted(rows, key=lambda row: len(row.tokens))
+        for start in range(0, len(rows), self.batch_size):
+            shared = SharedPrefix(layers, length)
+            batch = rows[start : start + self.batch_size]
+            yield from self._generate_batch(batch, shared, sampling, on_tokens)
 
     def _rows(
         self, indices: list[int], requests: Sequence[Request], sampling: Sampling

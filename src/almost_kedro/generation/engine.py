@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from almost_kedro.errors import UserError
 
 FinishReason = Literal["eos", "stop", "length"]
-EngineName = Literal["embedded", "vllm"]
+EngineName = Literal["embedded", "vllm", "openai"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,11 @@ def request_key(identity: str, request: Request, sampling: Sampling) -> str:
         sampling: Its sampling, seed included.
     """
     return digest(identity, request.hash(), asdict(sampling))
+
+
+def request_seed(request: Request, sampling: Sampling) -> int:
+    """Return the seed that engines with a random stream of their own get: 31 bits."""
+    return int(digest(sampling.seed, request.hash())[:8], 16) >> 1
 
 
 def check_engine_installed(engine: EngineName) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.cache import CompletionCache
@@ -19,12 +20,19 @@ from almost_kedro.generation.progress import Progress
 from almost_kedro.options import GenerationOptions
 
 
-def open_engine(model: ModelFolder, options: GenerationOptions) -> Engine:
-    """Import and load the engine that the options name; no other is imported."""
+def open_engine(model: ModelFolder, options: GenerationOptions, keys: Mapping[str, str]) -> Engine:
+    """Import and load the engine that the options name; no other is imported.
+
+    Args:
+        model: The model.
+        options: Which engine, and its options.
+        keys: API keys of servers, by name.
+    """
     match options.engine:
         case "embedded":
             from almost_kedro.generation.embedded import EmbeddedEngine
 
+            assert model.folder is not None  # `options` refuses a model that only servers have
             return EmbeddedEngine(
                 model.folder,
                 dtype=options.dtype,
@@ -36,14 +44,31 @@ def open_engine(model: ModelFolder, options: GenerationOptions) -> Engine:
             from almost_kedro.generation.vllm import VllmEngine
 
             return VllmEngine(model, options)
+        case "openai":
+            from almost_kedro.generation.openai import OpenAIEngine
+
+            return OpenAIEngine(model, options, keys)
 
 
 class Generator:
     """Answers requests from the cache, and from the engine what is not there."""
 
-    def __init__(self, job: Job, cache: CompletionCache, progress: Progress):
-        """Make a generator for a job; nothing is loaded yet."""
-        self.job, self.cache, self.progress = job, cache, progress
+    def __init__(
+        self,
+        job: Job,
+        cache: CompletionCache,
+        progress: Progress,
+        keys: Mapping[str, str] = MappingProxyType({}),
+    ):
+        """Make a generator for a job; nothing is loaded yet.
+
+        Args:
+            job: The job.
+            cache: Answers what was generated before.
+            progress: Is told of every row and token.
+            keys: API keys of servers, by name.
+        """
+        self.job, self.cache, self.progress, self.keys = job, cache, progress, keys
         self.engine: Engine | None = None
         self.load_seconds = 0.0
         self.generate_seconds = 0.0
@@ -97,7 +122,7 @@ class Generator:
     def _open(self) -> Engine:
         if self.engine is None:
             start = time.perf_counter()
-            self.engine = open_engine(self.job.model, self.job.generation)
+            self.engine = open_engine(self.job.model, self.job.generation, self.keys)
             self.load_seconds = time.perf_counter() - start
         return self.engine
 

@@ -11,6 +11,9 @@ from almost_kedro.feedback.ledger import Rules
 from almost_kedro.generation.engine import Sampling
 from almost_kedro.options import GenerationOptions, PromptGenerationOptions
 
+# The environment variable with API keys, as JSON by name: they are in no job file, log or row.
+KEYS_VARIABLE = "ALMOST_KEDRO_SERVER_KEYS"
+
 
 class Part(BaseModel):
     """Something of a job file."""
@@ -19,10 +22,10 @@ class Part(BaseModel):
 
 
 class ModelFolder(Part):
-    """A model that lies on this machine."""
+    """A model as the worker needs it; `folder` is None if only servers know its tokenizer."""
 
     name: str
-    folder: Path
+    folder: Path | None
     fingerprint: str
     bos: bool | None = None
     trust_remote_code: bool = False

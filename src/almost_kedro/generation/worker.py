@@ -1,7 +1,8 @@
 """The generation worker: a child program that carries out one job file and writes one folder.
 
-Run by hand: `python -m almost_kedro.generation.worker JOB.json`. It writes `result.json` (rows),
-then `metrics.json`; a result is there whole or not at all.
+Run by hand: `python -m almost_kedro.generation.worker JOB.json`. It writes rows as JSON lines, for
+prompts `prompts.jsonl`, `requests.jsonl` and `ledger.jsonl`, for responses `answers_N.jsonl` for
+group N, from 0. Then it writes `metrics.json`: the job is done once that is there.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ import resource
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.prompts import generate_prompts, read_seed_file
 from almost_kedro.generation.cache import CompletionCache
 from almost_kedro.generation.engine import Request
 from almost_kedro.generation.generator import Generator
-from almost_kedro.generation.job import Job, PromptsTask, ResponsesTask
+from almost_kedro.generation.job import KEYS_VARIABLE, Job, PromptsTask, ResponsesTask
 from almost_kedro.generation.progress import Progress
+from almost_kedro.json_lines import write_rows, write_whole
+from almost_kedro.locks import DISK_ERRORS, explain_disk
 from almost_kedro.programs import die_with_parent
 from almost_kedro.wordpiece import choose_tokenizers
 
@@ -33,11 +35,16 @@ def main(job_file: str) -> int:
     except UserError as exc:
         print(f"error: {exc}", file=sys.stderr, flush=True)
         return 2
+    except OSError as exc:
+        if exc.errno not in DISK_ERRORS:
+            raise
+        print(f"error: {explain_disk(exc)}", file=sys.stderr, flush=True)
+        return 2
     return 0
 
 
 def run_job(job: Job) -> None:
-    """Do the task, then write result and metrics."""
+    """Do the task, then write what it cost."""
     start = time.perf_counter()
     task = job.task
     name = f"{task.kind} ({job.model.name})"
@@ -45,19 +52,19 @@ def run_job(job: Job) -> None:
         progress = Progress(name, task.options.n_prompts)
     else:
         progress = Progress(name, sum(len(group.texts) for group in task.groups))
-    with CompletionCache(job.cache) as cache:
-        generator = Generator(job, cache, progress)
-        if isinstance(task, PromptsTask):
-            result = write_prompts(task, generator)
-        else:
-            result = write_responses(task, generator)
-    progress.finish()
     job.out.mkdir(parents=True, exist_ok=True)
-    _write_json(job.out / "result.json", result)
-    _write_json(job.out / "metrics.json", measure(generator, time.perf_counter() - start))
+    with CompletionCache(job.cache) as cache:
+        generator = Generator(job, cache, progress, json.loads(os.environ.get(KEYS_VARIABLE, "{}")))
+        if isinstance(task, PromptsTask):
+            write_prompts(task, generator, job.out)
+        else:
+            write_responses(task, generator, job.out)
+    progress.finish()
+    with write_whole(job.out / "metrics.json") as file:
+        file.write(json.dumps(measure(generator, time.perf_counter() - start)).encode())
 
 
-def write_prompts(task: PromptsTask, generator: Generator) -> dict[str, Any]:
+def write_prompts(task: PromptsTask, generator: Generator, out: Path) -> None:
     """Generate prompts in rounds; progress counts accepted prompts."""
     run = generate_prompts(
         read_seed_file(task.seed_file),
@@ -68,21 +75,18 @@ def write_prompts(task: PromptsTask, generator: Generator) -> dict[str, Any]:
         choose_tokenizers(task.rules, task.options.wordpiece),
         generator.progress.set_rows,
     )
-    return {"prompts": run.prompts, "requests": run.requests, "ledger": run.ledger}
+    write_rows(out / "prompts.jsonl", run.prompts)
+    write_rows(out / "requests.jsonl", run.requests)
+    write_rows(out / "ledger.jsonl", run.ledger)
 
 
-def write_responses(task: ResponsesTask, generator: Generator) -> dict[str, Any]:
+def write_responses(task: ResponsesTask, generator: Generator, out: Path) -> None:
     """Continue the texts of every group."""
-    results = {}
-    for group in task.groups:
+    for number, group in enumerate(task.groups):
         requests = [Request(text, group.prefix) for text in group.texts]
-        results[group.name] = [
-            {"key": key, **completion.__dict__}
-            for key, completion in generator.generate(
-                requests, group.sampling, generator.progress.add_rows
-            )
-        ]
-    return results
+        answers = generator.generate(requests, group.sampling, generator.progress.add_rows)
+        rows = ({"key": key, **completion.__dict__} for key, completion in answers)
+        write_rows(out / f"answers_{number}.jsonl", rows)
 
 
 def measure(generator: Generator, seconds: float) -> dict[str, float]:
@@ -104,12 +108,6 @@ def peak_memory() -> int:
     """Return this process's largest resident size in bytes; the unit differs between systems."""
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return size if sys.platform == "darwin" else size * 1024
-
-
-def _write_json(path: Path, value: Any) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-    os.replace(part, path)
 
 
 if __name__ == "__main__":

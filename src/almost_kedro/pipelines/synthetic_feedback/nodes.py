@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import SecretStr
 
 from almost_kedro.feedback import charts
 from almost_kedro.feedback.comparisons import make_comparisons, summarise_comparisons
@@ -23,9 +26,10 @@ from almost_kedro.feedback.responses import (
     build_responses,
     response_sampling,
 )
-from almost_kedro.generation.client import run_worker
-from almost_kedro.generation.engine import Completion, check_engine_installed
+from almost_kedro.generation.client import read_answers, reveal, run_worker
+from almost_kedro.generation.engine import check_engine_installed
 from almost_kedro.generation.job import ModelFolder, PromptsTask, RequestGroup, ResponsesTask
+from almost_kedro.json_lines import read_rows
 from almost_kedro.models import context_length, count_tokens, resolve_model
 from almost_kedro.options import (
     ComparisonOptions,
@@ -35,10 +39,12 @@ from almost_kedro.options import (
     ResponseGenerationOptions,
     Rules,
 )
-from almost_kedro.rows import Assistant, Comparison, LedgerRow, Prompt, Response
+from almost_kedro.rows import Assistant, Comparison, LedgerRow, Prompt, Response, share_texts
 from almost_kedro.wordpiece import choose_tokenizers
 
+logger = logging.getLogger(__name__)
 Demonstrations = Mapping[str, Callable[[], str]]
+ServerKeys = Mapping[str, SecretStr]
 
 
 def check_feedback_inputs(
@@ -51,6 +57,7 @@ def check_feedback_inputs(
     comparisons: ComparisonOptions,
     rules: Rules,
     model_store: Path,
+    server_keys: ServerKeys,
 ) -> dict[str, Any]:
     """Find everything that would stop the pipeline, before anything is generated.
 
@@ -73,8 +80,10 @@ def check_feedback_inputs(
     for assistant in assistants:
         limit = context_length(folders[assistant["model"]].folder)
         check_answer_context(assistant, prompt_generation.max_new_tokens, limit, count)
+    warn_of_silent_servers(list(folders), generation, server_keys)
     return {
         "models": {name: model.model_dump(mode="json") for name, model in folders.items()},
+        "prompt_model": name,
         "n_seeds": len(seeds.prompts),
         "assistants": {
             assistant["name"]: {"prefix_tokens": count(assistant["model"], assistant["prefix"])}
@@ -100,6 +109,17 @@ def plan_responses(
     return assistants, {name: resolve_model(name, models.root, model_store) for name in names}
 
 
+def warn_of_silent_servers(
+    models: list[str], generation: GenerationOptions, server_keys: ServerKeys
+) -> None:
+    """Ask the servers of the models whether they are ready; raises UserError if one never will."""
+    if generation.engine == "openai":
+        from almost_kedro.generation.servers import check_servers
+
+        for line in check_servers(models, generation, reveal(server_keys)):
+            logger.warning("%s; it is needed for what the request cache lacks", line)
+
+
 def token_counter(folders: Mapping[str, ModelFolder]) -> Callable[[str, str], int | None]:
     """Return what counts a text's tokens under a model, by the model's name."""
 
@@ -118,6 +138,7 @@ def write_prompts(
     rules: Rules,
     seed: int,
     model_store: Path,
+    server_keys: ServerKeys,
     generation_work: Path,
 ) -> tuple[list[Prompt], str, list[dict[str, Any]], list[LedgerRow], dict[str, Any]]:
     """Generate prompts from the seeds.
@@ -131,6 +152,7 @@ def write_prompts(
         rules: Rule set.
         seed: Start of the random streams.
         model_store: Folder of models.
+        server_keys: API keys of servers, by name.
         generation_work: Folder of the request cache and the jobs.
 
     Returns:
@@ -138,15 +160,19 @@ def write_prompts(
     """
     model = resolve_model(prompt_generation.model, models.root, model_store)
     task = PromptsTask(seed_file=seed_prompts, options=prompt_generation, rules=rules, seed=seed)
-    result, cost = run_worker("prompts", model, generation, task, generation_work)
+    folder, cost = run_worker("prompts", model, generation, task, generation_work, server_keys)
+    rows: dict[str, list[Any]] = {
+        name: list(share_texts(read_rows(folder / f"{name}.jsonl")))
+        for name in ("prompts", "requests", "ledger")
+    }
     metrics = {
-        "n_requests": len(result["requests"]),
-        "n_prompts": len(result["prompts"]),
-        **summarise_ledger(result["ledger"]),
+        "n_requests": len(rows["requests"]),
+        "n_prompts": len(rows["prompts"]),
+        **summarise_ledger(rows["ledger"]),
         "worker": cost,
     }
-    prompts: list[Prompt] = result["prompts"]
-    return prompts, format_prompts_txt(prompts), result["requests"], result["ledger"], metrics
+    text = format_prompts_txt(rows["prompts"])
+    return rows["prompts"], text, rows["requests"], rows["ledger"], metrics
 
 
 def write_responses(
@@ -159,6 +185,7 @@ def write_responses(
     rules: Rules,
     seed: int,
     model_store: Path,
+    server_keys: ServerKeys,
     generation_work: Path,
 ) -> tuple[list[Assistant], list[Response], dict[str, list[str]], list[LedgerRow], dict[str, Any]]:
     """Let every assistant answer every prompt: one worker job a model, with all its assistants.
@@ -176,7 +203,8 @@ def write_responses(
         limit = context_length(folders[assistant["model"]].folder)
         tokens = count(assistant["model"], longest) or 0
         check_answer_context(assistant, tokens, limit, count)
-    answers: dict[str, list[dict[str, Any]]] = {}
+    questions = [build_question(prompt["text"], rules) for prompt in prompts]
+    answers: dict[str, Path] = {}
     costs: dict[str, Any] = {}
     for name, model in folders.items():
         groups = [
@@ -186,22 +214,24 @@ def write_responses(
                 sampling=response_sampling(
                     response_generation, assistant["max_new_tokens"], rules, seed
                 ),
-                texts=[build_question(prompt["text"], rules) for prompt in prompts],
+                texts=questions,
             )
             for assistant in assistants
             if assistant["model"] == name
         ]
-        result, costs[name] = run_worker(
-            "responses", model, generation, ResponsesTask(groups=groups), generation_work
+        folder, costs[name] = run_worker(
+            "responses",
+            model,
+            generation,
+            ResponsesTask(groups=groups),
+            generation_work,
+            server_keys,
         )
-        answers |= result
+        answers |= {group.name: folder / f"answers_{i}.jsonl" for i, group in enumerate(groups)}
     responses: list[Response] = []
     ledger: list[LedgerRow] = []
     for assistant in assistants:
-        completions = [
-            (row["key"], Completion(row["text"], row["finish_reason"], row["n_tokens"]))
-            for row in answers[assistant["name"]]
-        ]
+        completions = read_answers(answers[assistant["name"]])
         rows, entries = build_responses(prompts, assistant, completions, rules)
         responses += rows
         ledger += entries

@@ -21,6 +21,7 @@ def create_pipeline() -> Pipeline:
                     "comparisons": "params:comparisons",
                     "rules": "params:rules",
                     "model_store": "model_store",
+                    "server_keys": "server_keys",
                 },
                 outputs="feedback_plan",
                 name="check_feedback_inputs",
@@ -36,6 +37,7 @@ def create_pipeline() -> Pipeline:
                     "rules": "params:rules",
                     "seed": "params:seed",
                     "model_store": "model_store",
+                    "server_keys": "server_keys",
                     "generation_work": "generation_work",
                 },
                 outputs=[
@@ -59,6 +61,7 @@ def create_pipeline() -> Pipeline:
                     "rules": "params:rules",
                     "seed": "params:seed",
                     "model_store": "model_store",
+                    "server_keys": "server_keys",
                     "generation_work": "generation_work",
                 },
                 outputs=[

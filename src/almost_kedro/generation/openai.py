@@ -1,0 +1,208 @@
+"""The openai engine: any number of OpenAI-compatible completions servers at once.
+
+The random draws are the servers' own. Each request's seed comes from its hash, so a server that
+honours seeds draws it alike again; another server, version or batch need not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.engine import Completion, Request, Sampling, request_seed
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.generation.servers import (
+    STRIKES,
+    RefusalError,
+    Server,
+    TransientError,
+    open_client,
+    open_servers,
+)
+from almost_kedro.generation.tokens import Encoder
+from almost_kedro.options import GenerationOptions
+
+# A request that failed so often, times the number of servers, is not sent again. More than it takes
+# to set a server aside: that servers are down is no fault of a request.
+ATTEMPTS = STRIKES + 1
+
+
+class OpenAIEngine:
+    """Generates on servers; see `generation.engine.Engine` for the contract."""
+
+    def __init__(
+        self,
+        model: ModelFolder,
+        options: GenerationOptions,
+        keys: Mapping[str, str],
+        backoff: float = 1.0,
+    ):
+        """Describe the servers; the first request finds out which of them answer.
+
+        Args:
+            model: The model; its tokenizer, if there is one here, makes token ids of the texts.
+            options: The servers.
+            keys: API keys by name.
+            backoff: Seconds of the first pause after a failure.
+        """
+        self.servers = open_servers(model.name, options, keys, backoff)
+        self.bos = model.bos
+        self.encoder = Encoder(model.folder, model.bos) if model.folder else None
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, on_tokens: Callable[[int], None]
+    ) -> Iterator[tuple[int, Completion]]:
+        """See `generation.engine.Engine`.
+
+        Raises:
+            UserError: If a request is refused, or if no server is left.
+        """
+        crowd = Crowd(self, requests, sampling)
+        with asyncio.Runner() as runner:
+            # The servers work on while a finished row is being stored: only replies wait.
+            runner.run(crowd.start())
+            try:
+                for _ in requests:
+                    index, completion = runner.run(crowd.next())
+                    on_tokens(completion.n_tokens)
+                    yield index, completion
+            finally:
+                runner.run(crowd.stop())
+
+    def build_body(self, request: Request, sampling: Sampling, is_vllm: bool) -> dict[str, Any]:
+        """Return the JSON of a request, but for the model's name.
+
+        To vLLM it also says what other servers don't know: that nothing of the model's own
+        generation configuration is to be mixed in, and which tokens end a text.
+        """
+        text = request.prefix + request.text
+        body: dict[str, Any] = {
+            "prompt": self.encoder.encode([text])[0] if self.encoder else text,
+            "max_tokens": sampling.max_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": request_seed(request, sampling),
+        }
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
+        if is_vllm:
+            body |= {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+            if self.encoder:
+                body["stop_token_ids"] = self.encoder.end_ids
+            elif self.bos is not None:
+                body["add_special_tokens"] = self.bos
+        return body
+
+
+class Crowd:
+    """Many requests under way at many servers; whoever is free takes the next one."""
+
+    def __init__(self, engine: OpenAIEngine, requests: Sequence[Request], sampling: Sampling):
+        """Remember what is to be asked."""
+        self.engine, self.requests, self.sampling = engine, requests, sampling
+        self.failed = [0] * len(requests)
+
+    async def start(self) -> None:
+        """Start asking."""
+        self.waiting: asyncio.Queue[int] = asyncio.Queue()
+        # Neighbours with one prefix find it in a server's prefix cache.
+        for i in sorted(range(len(self.requests)), key=lambda i: self.requests[i].prefix):
+            self.waiting.put_nowait(i)
+        self.finished: asyncio.Queue[tuple[int, Completion] | BaseException] = asyncio.Queue()
+        self.client = open_client()
+        self.tasks = [asyncio.create_task(self._use(server)) for server in self.engine.servers]
+
+    async def next(self) -> tuple[int, Completion]:
+        """Return the next finished request; raises what ended the asking."""
+        found = await self.finished.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    async def stop(self) -> None:
+        """Let go of everything that is under way."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.client.aclose()
+
+    async def _use(self, server: Server) -> None:
+        """Ask one server, by as many requests at once as it may have."""
+        try:
+            await self._get_ready(server)
+            width = min(server.options.concurrency, len(self.requests))
+            await asyncio.gather(*(self._ask(server) for _ in range(width)))
+        except Exception as exc:
+            self.finished.put_nowait(exc)
+
+    async def _get_ready(self, server: Server) -> None:
+        while server.aside is None:
+            await server.rest()
+            sent = time.monotonic()
+            try:
+                await server.get_ready(self.client)
+                return
+            except TransientError as failure:
+                server.strike(failure, sent)
+            except RefusalError as rejection:
+                server.set_aside(str(rejection))
+            self._check_left()
+
+    async def _ask(self, server: Server) -> None:
+        """Send one request after the other until the server is set aside."""
+        while server.aside is None:
+            await server.rest()
+            i = await self.waiting.get()
+            if server.aside is not None or server.resting:
+                self.waiting.put_nowait(i)
+                continue
+            sent = time.monotonic()
+            body = self.engine.build_body(self.requests[i], self.sampling, server.is_vllm)
+            try:
+                completion = await server.complete(self.client, body, self.sampling)
+            except TransientError as failure:
+                server.strike(failure, sent)
+                self._give_back(i, server, failure)
+            except RefusalError as rejection:
+                server.set_aside(str(rejection))
+                self.waiting.put_nowait(i)
+            else:
+                server.succeed()
+                self.finished.put_nowait((i, completion))
+                continue
+            self._check_left()
+
+    def _give_back(self, i: int, server: Server, failure: TransientError) -> None:
+        """Let a failed request be tried again, by whoever is free, but not for ever."""
+        self.failed[i] += 1
+        limit = ATTEMPTS * len(self.engine.servers)
+        if self.failed[i] < limit:
+            self.waiting.put_nowait(i)
+            return
+        self.finished.put_nowait(
+            UserError(
+                f"a request failed {limit} times ({self._quote(i)}), the last time at "
+                f"{server.options.url}: {failure}"
+            )
+        )
+
+    def _check_left(self) -> None:
+        """End it all when no server is left."""
+        servers = self.engine.servers
+        if all(server.aside is not None for server in servers):
+            reasons = "; ".join(f"{server.options.url} {server.aside}" for server in servers)
+            worst = max(range(len(self.failed)), key=self.failed.__getitem__)
+            self.finished.put_nowait(
+                UserError(
+                    f"no server is left: {reasons}. Most often failed {self._quote(worst)}, "
+                    f"{self.failed[worst]} times. Mend a server and run again: what was answered "
+                    "is kept"
+                )
+            )
+
+    def _quote(self, i: int) -> str:
+        """Show which request it is."""
+        return f"the one that ends in {self.requests[i].text.strip()[-60:]!r}"

@@ -1,0 +1,278 @@
+"""OpenAI-compatible completions servers: one request to one of them, and how each is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.engine import Completion, FinishReason, Sampling
+from almost_kedro.options import GenerationOptions, ServerOptions
+
+# A server that fails again and again, over about a minute, is set aside.
+STRIKES = 7
+LONGEST_PAUSE = 30.0
+CONNECT_SECONDS = 10.0
+
+
+class TransientError(Exception):
+    """A request failed in a way that another try may mend."""
+
+    def __init__(self, reason: str, pause: float | None = None, strikes: int = 1):
+        """Say why.
+
+        Args:
+            reason: What happened.
+            pause: For how long the server asks to be left alone (seconds).
+            strikes: How heavily it counts.
+        """
+        super().__init__(reason)
+        self.pause, self.strikes = pause, strikes
+
+
+class RefusalError(Exception):
+    """A server refuses all requests: no key, no such model, no such path."""
+
+
+class Server:
+    """One server and its record. A success wipes out its strikes."""
+
+    def __init__(self, options: ServerOptions, key: str | None = None, backoff: float = 1.0):
+        """Describe a server; nothing is sent yet.
+
+        Args:
+            options: Where it is.
+            key: Its API key.
+            backoff: Seconds of the first pause after a failure; each next one is twice as long.
+        """
+        self.options, self.key, self.backoff = options, key, backoff
+        self.name = options.served_as or options.model
+        self.headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.is_vllm = False
+        self.strikes = self.failures = self.answers = 0
+        self.aside: str | None = None
+        self._free_at = 0.0
+
+    async def get_ready(self, client: httpx.AsyncClient) -> None:
+        """Ask for the models it serves.
+
+        Raises:
+            TransientError: If it does not answer as it should.
+            RefusalError: If it never will.
+        """
+        reply = await self._send(client, "GET", "/models", None, CONNECT_SECONDS)
+        try:
+            models = {card["id"]: card for card in reply["data"]}
+        except (KeyError, TypeError):
+            raise TransientError("its list of models is none") from None
+        if self.name not in models:
+            raise RefusalError(
+                f"serves {', '.join(map(repr, models)) or 'no model'}, not {self.name!r}; set "
+                "`served_as` to its name there"
+            )
+        self.is_vllm = models[self.name].get("owned_by") == "vllm"
+
+    async def complete(
+        self, client: httpx.AsyncClient, body: dict[str, Any], sampling: Sampling
+    ) -> Completion:
+        """Send one request.
+
+        Raises:
+            TransientError: If another try may mend it.
+            RefusalError: If this server refuses every request.
+            UserError: If it refuses this request, as any server would.
+        """
+        body = {"model": self.name, **body}
+        reply = await self._send(client, "POST", "/completions", body, self.options.timeout)
+        try:
+            return read_completion(reply, sampling)
+        except (KeyError, IndexError, TypeError, ValueError) as exc:
+            raise TransientError(
+                f"its reply is no completion ({type(exc).__name__}: {exc})"
+            ) from None
+
+    async def _send(
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        seconds: float,
+    ) -> Any:
+        try:
+            # httpx's own limit is one on each read: a server that drips bytes would never meet it.
+            async with asyncio.timeout(seconds):
+                reply = await client.request(
+                    method, self.options.url + path, json=body, headers=self.headers
+                )
+        except TimeoutError:
+            # Each has cost minutes already.
+            raise TransientError(f"no whole reply in {seconds:g} s", strikes=3) from None
+        except httpx.HTTPError as exc:
+            raise TransientError(f"{type(exc).__name__}: {exc}") from None
+        self._check_status(reply)
+        try:
+            return reply.json()
+        except ValueError:
+            raise TransientError("its reply is not JSON") from None
+
+    def _check_status(self, reply: httpx.Response) -> None:
+        status = reply.status_code
+        if status == 200:
+            return
+        said = f"status {status}: {self._hide(describe(reply))}"
+        if status in (408, 409, 425, 429) or status >= 500:
+            raise TransientError(said, read_pause(reply.headers.get("Retry-After")))
+        if status in (401, 403):
+            key = f"the key {self.options.key!r}" if self.options.key else "requests without a key"
+            raise RefusalError(f"refuses {key} ({said}); see `servers` in credentials.yml")
+        if status in (400, 413, 422):
+            raise UserError(f"server {self.options.url} refuses a request ({said})")
+        raise RefusalError(f"{said}; is `url` the base of the API, up to and including /v1?")
+
+    def _hide(self, text: str) -> str:
+        """Take the key out of what a server says: some repeat it."""
+        return text.replace(self.key, "***") if self.key else text
+
+    def succeed(self) -> None:
+        """Count an answer."""
+        self.answers += 1
+        self.strikes = 0
+
+    def strike(self, failure: TransientError, sent: float) -> None:
+        """Count a failure; requests that were under way together are one strike together.
+
+        Args:
+            failure: What happened.
+            sent: When the request was sent (monotonic seconds).
+        """
+        self.failures += 1
+        if sent < self._free_at:
+            return
+        self.strikes += failure.strikes
+        pause = self.backoff * 2 ** (self.strikes - 1) if failure.pause is None else failure.pause
+        self._free_at = time.monotonic() + min(pause, LONGEST_PAUSE)
+        if self.strikes >= STRIKES:
+            self.set_aside(f"failed again and again, the last time so: {failure}")
+
+    def set_aside(self, reason: str) -> None:
+        """Send it nothing more, and say so once."""
+        if self.aside is None:
+            self.aside = reason
+            print(f"server {self.options.url} is set aside: {reason}", flush=True)
+
+    @property
+    def resting(self) -> bool:
+        """True in the pause after a failure."""
+        return time.monotonic() < self._free_at
+
+    async def rest(self) -> None:
+        """Wait until the pause after a failure is over."""
+        while (left := self._free_at - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+
+
+def read_completion(reply: Any, sampling: Sampling) -> Completion:
+    """Read a server's reply; the text is cut before any stop string that it left in.
+
+    Raises:
+        KeyError, IndexError, TypeError, ValueError: If it is no completion.
+    """
+    choice = reply["choices"][0]
+    text, said, tokens = choice["text"], choice["finish_reason"], reply["usage"]
+    tokens = tokens["completion_tokens"]
+    if not isinstance(text, str) or not isinstance(tokens, int):
+        raise TypeError("a text and its number of tokens are expected")
+    if said not in ("stop", "length"):
+        raise ValueError(f"finish_reason {said!r}")
+    reason: FinishReason = "length"
+    if said == "stop":
+        # Only vLLM says what stopped it; elsewhere the end of text may be called "stop".
+        known = "stop_reason" in choice
+        stopped = choice["stop_reason"] in sampling.stop if known else bool(sampling.stop)
+        reason = "stop" if stopped else "eos"
+    # JSON can hold half a surrogate pair, UTF-8 can not.
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    ends = [text.find(stop) for stop in sampling.stop if stop in text]
+    return Completion(text[: min(ends)] if ends else text, reason, tokens)
+
+
+def describe(reply: httpx.Response) -> str:
+    """Return what a server says of an error, on one line."""
+    try:
+        error = reply.json()["error"]
+        text = error["message"] if isinstance(error, dict) else error
+    except (ValueError, KeyError, TypeError):
+        text = reply.text
+    return " ".join(str(text).split())[:300] or reply.reason_phrase
+
+
+def read_pause(header: str | None) -> float | None:
+    """Read a Retry-After in seconds; None if it is absent or a date."""
+    try:
+        return max(float(header), 0.0) if header is not None else None
+    except ValueError:
+        return None
+
+
+def open_servers(
+    model: str, options: GenerationOptions, keys: Mapping[str, str], backoff: float = 1.0
+) -> list[Server]:
+    """Describe the servers of a model.
+
+    Raises:
+        UserError: If a server's key is not there.
+    """
+    servers = []
+    for server in options.servers:
+        if server.model != model:
+            continue
+        if server.key is not None and not keys.get(server.key):
+            raise UserError(
+                f"server {server.url}: its key {server.key!r} is empty or missing; name it below "
+                "`servers` in credentials.yml and set the environment variable that it names there"
+            )
+        key = keys[server.key] if server.key is not None else None
+        servers.append(Server(server, key, backoff))
+    return servers
+
+
+def check_servers(
+    models: Sequence[str], options: GenerationOptions, keys: Mapping[str, str]
+) -> list[str]:
+    """Ask every server of some models whether it is ready.
+
+    Returns:
+        A line for each that does not answer: it may yet, and the request cache may need it not.
+
+    Raises:
+        UserError: If one will never answer: wrong key, model or path.
+    """
+    servers = [server for model in models for server in open_servers(model, options, keys)]
+
+    async def ask() -> list[BaseException | None]:
+        async with open_client() as client:
+            asked = (server.get_ready(client) for server in servers)
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    silent = []
+    for server, found in zip(servers, asyncio.run(ask()), strict=True):
+        if isinstance(found, TransientError):
+            silent.append(f"server {server.options.url} is not ready: {found}")
+        elif isinstance(found, RefusalError):
+            raise UserError(f"server {server.options.url}: {found}")
+        elif found is not None:
+            raise found
+    return silent
+
+
+def open_client() -> httpx.AsyncClient:
+    """Open an HTTP client whose only limit is the time to connect."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS), limits=limits, follow_redirects=False
+    )

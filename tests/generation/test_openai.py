@@ -1,0 +1,259 @@
+"""The openai engine against a real HTTP server, which behaves and misbehaves."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import contract
+import pytest
+from completion_server import CompletionServer
+from contract import DRAWN, GREEDY, REQUESTS, TEXTS, complete
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.embedded import EmbeddedEngine
+from almost_kedro.generation.engine import Completion, Engine, Request, Sampling
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.generation.openai import OpenAIEngine
+from almost_kedro.generation.servers import check_servers
+from almost_kedro.options import GenerationOptions
+
+SHORT = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=4, seed=1)
+MANY = [Request(TEXTS[i % 5], sample=i) for i in range(40)]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_models: dict[str, Path]) -> EmbeddedEngine:
+    return EmbeddedEngine(tiny_models["tiny-large"], dtype="float32")
+
+
+@pytest.fixture
+def start(model: EmbeddedEngine) -> Iterator[Callable[[], CompletionServer]]:
+    started = []
+
+    def start_one() -> CompletionServer:
+        server = CompletionServer(model)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        started.append(server)
+        return server
+
+    yield start_one
+    for server in started:
+        server.shutdown()
+        server.server_close()
+
+
+def connect(
+    *servers: CompletionServer,
+    folder: Path | None = None,
+    keys: dict[str, str] | None = None,
+    **options: object,
+) -> OpenAIEngine:
+    entries = [{"url": server.url, "model": "tiny", **options} for server in servers]
+    generation = GenerationOptions.model_validate({"engine": "openai", "servers": entries})
+    model = ModelFolder(name="tiny", folder=folder, fingerprint="f")
+    return OpenAIEngine(model, generation, keys or {}, backoff=0.01)
+
+
+def fail_at(numbers: range, fault: str | int) -> Callable[[int], str | int | None]:
+    return lambda number: fault if number in numbers else None
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_contract(
+    check: Callable[[Engine, Path], None],
+    start: Callable[[], CompletionServer],
+    tiny_models: dict[str, Path],
+) -> None:
+    folder = tiny_models["tiny-large"]
+    check(connect(start(), start(), folder=folder), folder)
+
+
+def expect(model: EmbeddedEngine) -> list[Completion]:
+    """What MANY draws, whoever is asked."""
+    server = CompletionServer(model)
+    try:
+        return complete_with(server)
+    finally:
+        server.server_close()
+
+
+def complete_with(server: CompletionServer) -> list[Completion]:
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    answers = complete(connect(server), MANY, SHORT)
+    server.shutdown()
+    return answers
+
+
+@pytest.mark.parametrize(
+    "fault", [429, 500, 502, 503, 408, "close", "half", "not JSON", "wrong JSON"]
+)
+def test_a_server_that_misbehaves_for_a_while_loses_nothing(
+    fault: str | int, start: Callable[[], CompletionServer], model: EmbeddedEngine
+) -> None:
+    server = start()
+    server.fault = fail_at(range(3, 9), fault)
+    assert complete(connect(server), MANY, SHORT) == expect(model)
+    assert server.answered == len(MANY)
+
+
+@pytest.mark.parametrize("fault", ["hang", "drip"])
+def test_a_reply_that_takes_too_long_is_asked_for_elsewhere(
+    fault: str, start: Callable[[], CompletionServer], model: EmbeddedEngine
+) -> None:
+    slow, good = start(), start()
+    slow.fault = fail_at(range(1000), fault)
+    engine = connect(slow, good, timeout=0.5, concurrency=2)
+    assert complete(engine, MANY, SHORT) == expect(model)
+    assert good.answered == len(MANY)
+
+
+def test_a_server_that_keeps_failing_is_set_aside_and_reported(
+    start: Callable[[], CompletionServer],
+    model: EmbeddedEngine,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    bad, good = start(), start()
+    bad.fault = fail_at(range(1000), 500)
+    engine = connect(bad, good, concurrency=2)
+    # Slow enough that the bad one's pauses, a second in all, end before the work does.
+    good.fault = lambda number: time.sleep(0.1)  # type: ignore[func-returns-value]
+    assert complete(engine, MANY, SHORT) == expect(model)
+    assert f"server {bad.url} is set aside: failed again and again" in capfd.readouterr().out
+    before = len(bad.bodies)
+    complete(engine, MANY[:5], SHORT)
+    assert len(bad.bodies) == before
+
+
+def test_a_server_that_is_down_leaves_the_work_to_the_others(
+    start: Callable[[], CompletionServer], model: EmbeddedEngine
+) -> None:
+    down, good = start(), start()
+    down.shutdown()
+    down.server_close()
+    assert complete(connect(down, good), MANY, SHORT) == expect(model)
+
+
+def test_when_no_server_is_left_each_ones_reason_is_told(
+    start: Callable[[], CompletionServer],
+) -> None:
+    first, second = start(), start()
+    first.fault = fail_at(range(1000), 503)
+    second.fault = fail_at(range(1000), "close")
+    with pytest.raises(UserError, match=r"no server is left.*status 503.*RemoteProtocolError"):
+        complete(connect(first, second), MANY, SHORT)
+
+
+def test_what_was_answered_before_the_end_is_handed_over(
+    start: Callable[[], CompletionServer],
+) -> None:
+    server = start()
+    server.fault = fail_at(range(10, 1000), 500)
+    engine = connect(server, concurrency=1)
+    finished: list[int] = []
+    answers = (i for i, _ in engine.generate(MANY, SHORT, lambda n: None))
+    with pytest.raises(UserError, match="no server is left"):
+        finished.extend(answers)
+    assert len(finished) == server.answered == 10
+
+
+def test_a_request_that_always_fails_is_named(start: Callable[[], CompletionServer]) -> None:
+    servers = [start() for _ in range(3)]
+    for server in servers:
+        poison = server.bodies
+        server.fault = lambda number, seen=poison: (
+            500 if "capital of France" in seen[number]["prompt"] else None
+        )
+    # Others go on, so no server is set aside for it.
+    requests = [Request(TEXTS[1]), *(Request(TEXTS[0], sample=i) for i in range(400))]
+    with pytest.raises(UserError, match=r"failed.*how many people live there"):
+        complete(connect(*servers, concurrency=1), requests, SHORT)
+
+
+def test_retry_after_is_honoured(start: Callable[[], CompletionServer]) -> None:
+    server = start()
+    server.fault, server.retry_after = fail_at(range(1), 429), "1.5"
+    begin = time.monotonic()
+    complete(connect(server, concurrency=1), MANY[:2], SHORT)
+    assert time.monotonic() - begin >= 1.5
+
+
+def test_no_more_requests_than_allowed_are_under_way(
+    start: Callable[[], CompletionServer],
+) -> None:
+    first, second = start(), start()
+    for server in (first, second):
+        server.fault = lambda number: time.sleep(0.02)  # type: ignore[func-returns-value]
+    complete(connect(first, second, concurrency=3), MANY, SHORT)
+    assert first.most_under_way == second.most_under_way == 3
+    assert min(first.answered, second.answered) > 10
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refused_request_is_one_clear_line(
+    status: int, start: Callable[[], CompletionServer]
+) -> None:
+    server = start()
+    server.fault = fail_at(range(1000), status)
+    with pytest.raises(UserError, match=f"refuses a request .status {status}: fault {status}"):
+        complete(connect(server), MANY, SHORT)
+
+
+def test_the_key_is_sent_and_never_shown(
+    start: Callable[[], CompletionServer], capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = start()
+    server.key = "sk-secret"
+    engine = connect(server, key="mine", keys={"mine": "sk-secret"})
+    assert len(complete(engine, MANY, SHORT)) == len(MANY)
+    # This server repeats a wrong key, as some do.
+    with pytest.raises(UserError, match=r"refuses the key 'mine'.*credentials\.yml") as caught:
+        complete(connect(server, key="mine", keys={"mine": "sk-wrong"}), MANY, SHORT)
+    assert "sk-wrong" not in str(caught.value) + capfd.readouterr().out
+    with pytest.raises(UserError, match="refuses requests without a key"):
+        complete(connect(server), MANY, SHORT)
+    with pytest.raises(UserError, match="its key 'mine' is empty or missing"):
+        connect(server, key="mine")
+
+
+def options_for(server: CompletionServer, **options: object) -> GenerationOptions:
+    entry = {"url": server.url, "model": "tiny", **options}
+    return GenerationOptions.model_validate({"engine": "openai", "servers": [entry]})
+
+
+def test_servers_are_asked_before_anything_is_generated(
+    start: Callable[[], CompletionServer],
+) -> None:
+    server = start()
+    assert check_servers(["tiny"], options_for(server), {}) == []
+    with pytest.raises(UserError, match=r"serves 'tiny', not 'other'; set `served_as`"):
+        check_servers(["tiny"], options_for(server, served_as="other"), {})
+    wrong = options_for(server, url=server.url.removesuffix("/v1"))
+    with pytest.raises(UserError, match=r"status 404: Not Found; is `url` the base"):
+        check_servers(["tiny"], wrong, {})
+    server.shutdown()
+    server.server_close()
+    (line,) = check_servers(["tiny"], options_for(server), {})
+    assert "is not ready: ConnectError" in line
+    assert server.bodies == []
+
+
+def test_texts_go_out_as_token_ids_if_there_is_a_tokenizer(
+    start: Callable[[], CompletionServer], tiny_models: dict[str, Path]
+) -> None:
+    server = start()
+    complete(connect(server), REQUESTS[:1], GREEDY)
+    complete(connect(server, folder=tiny_models["tiny-large"]), REQUESTS[:1], GREEDY)
+    text, ids = (body["prompt"] for body in server.bodies)
+    assert text == REQUESTS[0].prefix + REQUESTS[0].text
+    assert server.engine.tokenizer.decode(ids) == text
+
+
+def test_a_request_carries_its_sampling_and_a_seed_of_its_own(
+    start: Callable[[], CompletionServer],
+) -> None:
+    server = start()
+    complete(connect(server), [Request("a", sample=i) for i in range(3)], DRAWN)
+    for body in server.bodies:
+        assert (body["temperature"], body["top_p"], body["max_tokens"]) == (1.0, 0.9, 24)
+    assert len({body["seed"] for body in server.bodies}) == 3
