@@ -1,11 +1,16 @@
+import os
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - reads the variable below when it is imported
 import yaml
 
 from almost_kedro.models import get_model
 from almost_kedro.options import Models
 
+# For child processes, which run tiny models: these gain nothing from threads, and lose much where
+# others compute, too. Models in this process keep theirs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 PROJECT = Path(__file__).parents[1]
 STORE = PROJECT / "data/01_raw/models"
 

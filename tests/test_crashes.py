@@ -73,8 +73,6 @@ class Site:
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(path),
                 "COUNT_FILE": str(self.count_file),
-                # Tiny models gain nothing from threads, and lose much where others compute, too.
-                "OMP_NUM_THREADS": "1",
             },
         )
 
@@ -237,7 +235,7 @@ class ServerProcess:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.folder, self.log = folder, log
-        self.environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.environment = dict(os.environ)
         if key:
             self.environment["SERVER_KEY"] = key
         self.start()

@@ -131,7 +131,7 @@ def test_missing_option_is_named(path: str) -> None:
     [
         ("rules", "corected", "'original' or 'corrected'"),
         ("seed", "one", "valid integer"),
-        ("generation.engine", "vlm", "'embedded' or 'vllm'"),
+        ("generation.engine", "vlm", "'embedded', 'vllm' or 'openai'"),
         ("generation.batch_size", 0, "greater than 0"),
         ("generation.dtype", "fp16", "'auto', 'bfloat16' or 'float32'"),
         ("generation", None, "valid dictionary"),
@@ -151,7 +151,7 @@ def test_missing_option_is_named(path: str) -> None:
         ("comparisons.rubric", "base-HHH-3shot", "valid list"),
         ("models.small.layers", 0, "greater than 0"),
         ("models.packed.trust_remote_code", True, "False"),
-        ("models.base.source", "hubb", "'hub', 'folder', 'wheel', 'tiny'"),
+        ("models.base.source", "hubb", "'hub', 'folder', 'wheel', 'server', 'tiny'"),
     ],
 )
 def test_wrong_value_is_named_with_what_is_allowed(path: str, value: Any, allowed: str) -> None:
@@ -196,3 +196,59 @@ def test_options_cannot_be_changed() -> None:
     options: Any = check_options(PARAMETERS)
     with pytest.raises(ValueError, match="frozen"):
         options.seed = 1
+
+
+SERVERS: list[dict[str, Any]] = [
+    {"url": "http://one:8000/v1", "model": "base"},
+    {"url": "https://two/v1/", "model": "small", "key": "default"},
+]
+
+
+def with_servers(servers: list[dict[str, Any]], engine: str = "openai") -> dict[str, Any]:
+    return change("generation", {"engine": engine, "servers": servers})
+
+
+def test_servers_of_every_model_are_accepted() -> None:
+    options = check_options(with_servers(SERVERS))
+    assert [server.url for server in options.generation.servers] == [
+        "http://one:8000/v1",
+        "https://two/v1",
+    ]
+
+
+def test_a_model_without_a_server_is_named_with_the_remedy() -> None:
+    message = explain(with_servers(SERVERS[:1]))
+    assert message == (
+        "option generation.servers: none has the model 'small' of "
+        "response_generation.assistants.1.model; "
+        "add {url: http://host:8000/v1, model: small}"
+    )
+
+
+def test_a_server_of_an_unknown_model_is_refused() -> None:
+    message = explain(with_servers([*SERVERS, {"url": "http://three/v1", "model": "large"}]))
+    assert "generation.servers.2.model: unknown model 'large'" in message
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("one:8000/v1", "give a URL such as http://host:8000/v1"),
+        ("ftp://one/v1", "give a URL such as"),
+        ("http://user:secret@one/v1", "without user, password or query"),
+        ("http://one/v1?api_key=secret", "without user, password or query"),
+    ],
+)
+def test_a_url_that_is_none_or_holds_a_secret_is_refused(url: str, said: str) -> None:
+    message = explain(with_servers([{**SERVERS[0], "url": url}, SERVERS[1]]))
+    assert message.startswith("option generation.servers.0.url: ")
+    assert said in message
+    assert "secret" not in message
+
+
+def test_a_model_that_only_servers_have_needs_the_openai_engine() -> None:
+    parameters = with_servers(SERVERS)
+    parameters["models"]["base"] = {"source": "server", "id": "org/base"}
+    check_options(parameters)
+    parameters["generation"]["engine"] = "vllm"
+    assert "'base' is only on servers" in explain(parameters)

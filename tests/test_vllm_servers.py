@@ -153,6 +153,7 @@ def test_the_pipeline_runs_on_vllm_in_the_worker(
     project: Path, smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     site = Site(
         tmp_path / "data", project, write_conf(project, tmp_path / "conf", {"engine": "vllm"})
     )

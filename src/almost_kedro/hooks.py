@@ -6,6 +6,7 @@ import atexit
 import logging
 import subprocess
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from kedro.io import AbstractVersionedDataset, DataCatalog
 from kedro.pipeline import Pipeline
 
 from almost_kedro import tracking
-from almost_kedro.datasets.whole_file import WholeFileDataset
+from almost_kedro.datasets.whole_file import StreamedRowsDataset, WholeFileDataset
 from almost_kedro.errors import UserError
 from almost_kedro.locks import RootLock
 from almost_kedro.options import check_options
@@ -135,24 +136,31 @@ class SummaryHook:
     """Says at the end what was made and how to look at it."""
 
     @hook_impl
-    def after_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Log the comparisons' numbers and their file."""
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Log the comparisons' numbers, their file, and how to ask where a row comes from."""
         if "comparisons_metrics" not in pipeline.all_outputs():
             return
         metrics = catalog.load("comparisons_metrics")
         dataset = catalog.get("comparisons")
-        assert isinstance(dataset, WholeFileDataset)
+        assert isinstance(dataset, StreamedRowsDataset)
+        env = f" --env {run_params['env']}" if run_params.get("env") else ""
         lines = [f"{metrics['n_comparisons']} comparisons:"]
         for edge, values in metrics["edges"].items():
             share = f"chosen is longer in {values['chosen_longer']:.0%}"
             lines.append(f"  {edge}: {values['n']} ({share})")
         lines.append(f"  read them: {dataset.load_path()}")
-        lines.append("  why rows were dropped:")
+        lines.append(f"  why rows were dropped (kedro rows ledger_responses{env} --limit 5):")
         for name in ("ledger_prompts", "ledger_responses", "ledger_comparisons"):
             ledger = catalog.get(name)
             if isinstance(ledger, WholeFileDataset) and ledger.exists():
                 lines.append(f"    {ledger.load_path()}")
-        lines.append("  where they came from: make viz")
+        for row in islice(dataset.stream(), 1):
+            lines.append(
+                f"  where one came from: kedro trace {row['comparison_id']}{env} --depth 3"
+            )
+        lines.append("  where datasets came from: make viz")
         for line in lines:
             logger.info("%s", line, extra=PLAIN)
         if not metrics["n_comparisons"]:

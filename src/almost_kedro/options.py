@@ -284,4 +284,6 @@ def check_options(parameters: dict[str, Any]) -> Options:
         )
     if not name:
         raise UserError("option " + str(error["msg"]).removeprefix("Value error, "))
+    if where[-1] == "url":  # what is wrong with it may be a password in it
+        raise UserError(f"option {name}: {error['msg'].removeprefix('Value error, ')}")
     raise UserError(f"option {name}: {error['msg']}; found {error['input']!r:.80}")

@@ -189,6 +189,12 @@ def test_no_more_requests_than_allowed_are_under_way(
     assert min(first.answered, second.answered) > 10
 
 
+def test_few_requests_are_shared_out(start: Callable[[], CompletionServer]) -> None:
+    first, second = start(), start()
+    complete(connect(first, second), MANY[:6], SHORT)
+    assert first.answered == second.answered == 3
+
+
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_refused_request_is_one_clear_line(
     status: int, start: Callable[[], CompletionServer]

@@ -154,10 +154,10 @@ def align_responses(
     that does not exist is an empty string, as there.
     """
     place = {prompt["prompt_id"]: i for i, prompt in enumerate(prompts)}
-    aligned: dict[str, list[str]] = {}
+    names = dict.fromkeys(response["assistant"] for response in responses)
+    aligned = {name: [""] * len(prompts) for name in names}
     for response in responses:
-        answers = aligned.setdefault(response["assistant"], [""] * len(prompts))
-        answers[place[response["prompt_id"]]] = response["text"]
+        aligned[response["assistant"]][place[response["prompt_id"]]] = response["text"]
     return aligned
 
 

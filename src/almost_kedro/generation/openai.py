@@ -104,6 +104,7 @@ class Crowd:
         """Remember what is to be asked."""
         self.engine, self.requests, self.sampling = engine, requests, sampling
         self.failed = [0] * len(requests)
+        self.servers = engine.servers
 
     async def start(self) -> None:
         """Start asking."""
@@ -113,7 +114,7 @@ class Crowd:
             self.waiting.put_nowait(i)
         self.finished: asyncio.Queue[tuple[int, Completion] | BaseException] = asyncio.Queue()
         self.client = open_client()
-        self.tasks = [asyncio.create_task(self._use(server)) for server in self.engine.servers]
+        self.tasks = [asyncio.create_task(self._use(server)) for server in self.servers]
 
     async def next(self) -> tuple[int, Completion]:
         """Return the next finished request; raises what ended the asking."""
@@ -133,7 +134,11 @@ class Crowd:
         """Ask one server, by as many requests at once as it may have."""
         try:
             await self._get_ready(server)
-            width = min(server.options.concurrency, len(self.requests))
+            if server.aside is not None:
+                return
+            # Few requests are shared out, or the first server to be ready would take them all.
+            share = -(-len(self.requests) // sum(each.aside is None for each in self.servers))
+            width = min(server.options.concurrency, share)
             await asyncio.gather(*(self._ask(server) for _ in range(width)))
         except Exception as exc:
             self.finished.put_nowait(exc)
@@ -178,7 +183,7 @@ class Crowd:
     def _give_back(self, i: int, server: Server, failure: TransientError) -> None:
         """Let a failed request be tried again, by whoever is free, but not for ever."""
         self.failed[i] += 1
-        limit = ATTEMPTS * len(self.engine.servers)
+        limit = ATTEMPTS * len(self.servers)
         if self.failed[i] < limit:
             self.waiting.put_nowait(i)
             return
@@ -191,9 +196,8 @@ class Crowd:
 
     def _check_left(self) -> None:
         """End it all when no server is left."""
-        servers = self.engine.servers
-        if all(server.aside is not None for server in servers):
-            reasons = "; ".join(f"{server.options.url} {server.aside}" for server in servers)
+        if all(server.aside is not None for server in self.servers):
+            reasons = "; ".join(f"{server.options.url} {server.aside}" for server in self.servers)
             worst = max(range(len(self.failed)), key=self.failed.__getitem__)
             self.finished.put_nowait(
                 UserError(
