@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import shlex
 import subprocess
 from contextlib import suppress
 from itertools import islice
@@ -16,7 +17,7 @@ from kedro.io import AbstractVersionedDataset, DataCatalog
 from kedro.pipeline import Pipeline
 
 from almost_kedro import tracking
-from almost_kedro.datasets.whole_file import StreamedRowsDataset, WholeFileDataset
+from almost_kedro.datasets.whole_file import StreamedRowsDataset
 from almost_kedro.errors import UserError
 from almost_kedro.locks import RootLock
 from almost_kedro.options import check_options
@@ -145,20 +146,18 @@ class SummaryHook:
         metrics = catalog.load("comparisons_metrics")
         dataset = catalog.get("comparisons")
         assert isinstance(dataset, StreamedRowsDataset)
-        env = f" --env {run_params['env']}" if run_params.get("env") else ""
+        same = repeat_options(run_params)
         lines = [f"{metrics['n_comparisons']} comparisons:"]
         for edge, values in metrics["edges"].items():
             share = f"chosen is longer in {values['chosen_longer']:.0%}"
             lines.append(f"  {edge}: {values['n']} ({share})")
         lines.append(f"  read them: {dataset.load_path()}")
-        lines.append(f"  why rows were dropped (kedro rows ledger_responses{env} --limit 5):")
+        lines.append("  why rows were dropped:")
         for name in ("ledger_prompts", "ledger_responses", "ledger_comparisons"):
-            ledger = catalog.get(name)
-            if isinstance(ledger, WholeFileDataset) and ledger.exists():
-                lines.append(f"    {ledger.load_path()}")
+            lines.append(f"    kedro rows {name}{same}")
         for row in islice(dataset.stream(), 1):
             lines.append(
-                f"  where one came from: kedro trace {row['comparison_id']}{env} --depth 3"
+                f"  where one came from: kedro trace {row['comparison_id']}{same} --depth 3"
             )
         lines.append("  where datasets came from: make viz")
         for line in lines:
@@ -170,6 +169,17 @@ class SummaryHook:
                 "comparisons.length_control: none",
                 metrics["n_candidates"],
             )
+
+
+def repeat_options(run_params: dict[str, Any]) -> str:
+    """Return the options with which another command finds what this run made."""
+    options = ""
+    if run_params.get("env"):
+        options += f" --env {run_params['env']}"
+    root = (run_params.get("runtime_params") or {}).get("data_root")
+    if root:
+        options += f" --params {shlex.quote(f'data_root={root}')}"
+    return options
 
 
 def find_versions(catalog: DataCatalog, loaded: set[str], saved: set[str]) -> dict[str, str]:
