@@ -1,5 +1,6 @@
 """The openai engine against a real HTTP server, which behaves and misbehaves."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -242,6 +243,13 @@ def test_servers_are_asked_before_anything_is_generated(
     (line,) = check_servers(["tiny"], options_for(server), {})
     assert "is not ready: ConnectError" in line
     assert server.bodies == []
+
+
+def test_servers_can_be_asked_from_a_notebook(start: Callable[[], CompletionServer]) -> None:
+    async def cell() -> list[str]:
+        return check_servers(["tiny"], options_for(start()), {})
+
+    assert asyncio.run(cell()) == []
 
 
 def test_texts_go_out_as_token_ids_if_there_is_a_tokenizer(

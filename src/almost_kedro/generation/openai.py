@@ -134,14 +134,15 @@ class Crowd:
         """Ask one server, by as many requests at once as it may have."""
         try:
             await self._get_ready(server)
-            if server.aside is not None:
-                return
             # Few requests are shared out, or the first server to be ready would take them all.
-            share = -(-len(self.requests) // sum(each.aside is None for each in self.servers))
+            left = sum(each.aside is None for each in self.servers)
+            share = -(-len(self.requests) // max(left, 1))
             width = min(server.options.concurrency, share)
-            await asyncio.gather(*(self._ask(server) for _ in range(width)))
-        except Exception as exc:
-            self.finished.put_nowait(exc)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(width):
+                    group.create_task(self._ask(server))
+        except* Exception as failed:
+            self.finished.put_nowait(failed.exceptions[0])
 
     async def _get_ready(self, server: Server) -> None:
         while server.aside is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -259,8 +260,11 @@ def check_servers(
             asked = (server.get_ready(client) for server in servers)
             return await asyncio.gather(*asked, return_exceptions=True)
 
+    # In a thread of its own: a notebook's already runs an event loop.
+    with ThreadPoolExecutor(1) as thread:
+        answers = thread.submit(asyncio.run, ask()).result()
     silent = []
-    for server, found in zip(servers, asyncio.run(ask()), strict=True):
+    for server, found in zip(servers, answers, strict=True):
         if isinstance(found, TransientError):
             silent.append(f"server {server.options.url} is not ready: {found}")
         elif isinstance(found, RefusalError):
