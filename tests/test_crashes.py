@@ -1,7 +1,7 @@
 """Pulling the plug: kill -9 at random moments, then the same command again.
 
 Real processes on tiny models. Moments are drawn by seed, as a share of what an undisturbed run
-takes; 33 kills in all.
+takes; 31 kills in all.
 """
 
 import json
@@ -31,7 +31,7 @@ from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.engine import Request, Sampling
 
 TESTS = Path(__file__).parent
-KILLS = 3
+KILLS, SERVER_KILLS = 5, 3
 ROWS = (
     "prompts",
     "prompt_requests",
@@ -172,7 +172,7 @@ def check_near_ties(found: dict[str, Any], wanted: dict[str, Any]) -> None:
         assert Referee(folder).is_near_tie(prompt, *ids, request, sampling)
 
 
-@pytest.mark.parametrize("seed", range(9))
+@pytest.mark.parametrize("seed", range(5))
 def test_kill_9_at_random_moments_costs_nothing(
     seed: int, undisturbed: tuple[Site, float], project: Path, tmp_path: Path
 ) -> None:
@@ -304,7 +304,7 @@ def test_a_server_killed_at_random_moments_costs_nothing_once_it_is_back(
     site = Site(tmp_path / "data", project, conf, options)
     kedro = site.start()
     begin = time.monotonic()
-    for moment in sorted(draw.uniform(0.2, 1.0) * seconds for _ in range(KILLS)):
+    for moment in sorted(draw.uniform(0.2, 1.0) * seconds for _ in range(SERVER_KILLS)):
         time.sleep(max(begin + moment - time.monotonic(), 0))
         server = servers[draw.choice(sorted(servers))]
         server.kill()
@@ -316,7 +316,7 @@ def test_a_server_killed_at_random_moments_costs_nothing_once_it_is_back(
     for name, server in servers.items():
         again = read_log(server)[len(before[name]) :]
         # An answer that was on its way when its server died is asked for once more.
-        assert len(again) <= len(before[name]) + KILLS
+        assert len(again) <= len(before[name]) + SERVER_KILLS
         assert {tuple(map(str, row)) for row in again} == {
             tuple(map(str, row)) for row in before[name]
         }
