@@ -182,7 +182,11 @@ def test_kill_9_at_random_moments_costs_nothing(
     kills = 0
     while kills < KILLS:
         victim = draw.choice(["kedro", "worker"])
-        kills += kill_at(site.start(), site, draw.uniform(0.1, 1.0) * seconds, victim)
+        start = time.monotonic()
+        if kill_at(site.start(), site, draw.uniform(0.1, 1.0) * seconds, victim):
+            kills += 1
+        else:  # it ended before: with so much in the cache, a run takes less
+            seconds = time.monotonic() - start
         wait_until_gone(site)
     finish(site)
     check_same(site, expected)
