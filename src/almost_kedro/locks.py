@@ -88,12 +88,13 @@ def wait_for_lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def explain_disk(exc: OSError, where: str | None = None) -> str:
-    """Say in one line what a disk refused."""
-    place = where or exc.filename or "disk"
+def explain_disk(exc: Exception, where: str | None = None) -> str:
+    """Say in one line what a disk refused, to us or to SQLite."""
+    place = where or getattr(exc, "filename", None) or "disk"
+    reason = getattr(exc, "strerror", None) or exc
     return (
-        f"{place}: {exc.strerror or exc}; free some space or mend the folder's permissions, then "
-        "run again: what was finished is kept"
+        f"{place}: {reason}; free some space or mend the folder's permissions, then run again: "
+        "what was finished is kept"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from contract import PREFIX, REQUESTS, TEXTS, complete
 from near_ties import Referee
 from transformers import (
     AutoModelForCausalLM,
@@ -24,26 +25,10 @@ from transformers import (
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import EmbeddedEngine
-from almost_kedro.generation.engine import Completion, Request, Sampling
+from almost_kedro.generation.engine import Request, Sampling
 
-PREFIX = "A person talks with an assistant. " * 6 + "\n\n-----"
-TEXTS = [
-    "\n\nHuman: Why?\n\nAssistant:",
-    "\n\nHuman: What is the capital of France, and how many people live there?\n\nAssistant:",
-    "\n\nHuman: Hi.\n\nAssistant:",
-    "\n\nHuman: Tell me a long story about a small dog.\n\nAssistant:",
-    "\n\nHuman: 7 + 5?\n\nAssistant:",
-]
-REQUESTS = [Request(text, PREFIX) for text in TEXTS]
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=40)
 DRAWN = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=40, seed=5)
-
-
-def complete(
-    engine: EmbeddedEngine, requests: list[Request], sampling: Sampling
-) -> list[Completion]:
-    results = dict(engine.generate(requests, sampling))
-    return [results[i] for i in range(len(requests))]
 
 
 def generate_plainly(folder: Path, engine: EmbeddedEngine, request: Request, n: int) -> str:
@@ -93,22 +78,6 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
 @pytest.fixture(scope="module")
 def engine(tiny_models: dict[str, Path]) -> EmbeddedEngine:
     return EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", batch_size=3)
-
-
-def phimoe() -> PreTrainedModel:
-    """Its sliding window comes by a mask alone, which the shared product does not read."""
-    config = PhimoeConfig(
-        vocab_size=259,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        num_local_experts=2,
-        sliding_window=24,
-        max_position_embeddings=2048,
-    )
-    return PhimoeForCausalLM(config)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -85,18 +85,14 @@ def explained(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as exc:
-        raise UserError(explain_disk(exc, f"request cache {path}")) from exc
-    except (sqlite3.OperationalError, sqlite3.DatabaseError) as exc:
-        if exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    except (OSError, sqlite3.DatabaseError) as exc:
+        code = getattr(exc, "sqlite_errorcode", 0)
+        if code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise UserError(
                 f"request cache {path}: damaged ({exc}); run `kedro cache repair` with the same "
                 "--env and --params: it keeps every answer that can be read"
             ) from exc
-        raise UserError(
-            f"request cache {path}: {exc}; free some space or mend the folder's permissions, then "
-            "run again: what was finished is kept"
-        ) from exc
+        raise UserError(explain_disk(exc, f"request cache {path}")) from exc
 
 
 def repair_cache(path: Path) -> tuple[int, Path]:

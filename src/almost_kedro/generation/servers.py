@@ -12,6 +12,7 @@ import httpx
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.engine import Completion, FinishReason, Sampling
+from almost_kedro.json_lines import encode
 from almost_kedro.options import GenerationOptions, ServerOptions
 
 # A server that fails again and again, over about a minute, is set aside.
@@ -197,7 +198,7 @@ def read_completion(reply: Any, sampling: Sampling) -> Completion:
         stopped = choice["stop_reason"] in sampling.stop if known else bool(sampling.stop)
         reason = "stop" if stopped else "eos"
     # JSON can hold half a surrogate pair, UTF-8 can not.
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = encode(text).decode()
     ends = [text.find(stop) for stop in sampling.stop if stop in text]
     return Completion(text[: min(ends)] if ends else text, reason, tokens)
 
