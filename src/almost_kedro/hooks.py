@@ -6,6 +6,7 @@ import atexit
 import logging
 import shlex
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -15,8 +16,10 @@ from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractVersionedDataset, DataCatalog
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from almost_kedro import tracking
+from almost_kedro.checkpoints import Checkpoint
 from almost_kedro.datasets.whole_file import StreamedRowsDataset
 from almost_kedro.errors import UserError
 from almost_kedro.locks import RootLock
@@ -133,6 +136,31 @@ class TrackingHook:
                 logger.warning("%s", exc, extra=PLAIN)
 
 
+class ManifestHook:
+    """Says in a checkpoint's manifest what it was made from."""
+
+    def __init__(self) -> None:
+        """Nothing runs yet."""
+        self.catalog = DataCatalog()
+        self.commit = "unknown"
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
+        """Remember the catalog, and the commit before it can change."""
+        self.catalog = catalog
+        self.commit = read_commit(Path(run_params["project_path"]))
+
+    @hook_impl
+    def before_dataset_saved(self, data: Any, node: Node) -> None:
+        """Add the versions that the node loaded, and the commit.
+
+        A hook can't replace what is saved, so this changes the manifest in place.
+        """
+        if isinstance(data, Checkpoint):
+            parents = read_versions(self.catalog, node.inputs)
+            data.manifest.update(parents=parents, git_commit=self.commit)
+
+
 class SummaryHook:
     """Says at the end what was made and how to look at it."""
 
@@ -186,11 +214,19 @@ def find_versions(catalog: DataCatalog, loaded: set[str], saved: set[str]) -> di
     """Return tags `loaded.NAME` and `saved.NAME` with the versions of versioned datasets."""
     tags = {}
     for prefix, names in (("loaded", loaded - saved), ("saved", saved)):
-        for name in sorted(names):
-            dataset = catalog.get(name)
-            if isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_load_version():
-                tags[f"{prefix}.{name}"] = str(dataset.resolve_load_version())
+        for name, version in read_versions(catalog, names).items():
+            tags[f"{prefix}.{name}"] = version
     return tags
+
+
+def read_versions(catalog: DataCatalog, names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those datasets that are versioned."""
+    versions = {}
+    for name in sorted(names):
+        dataset = catalog.get(name)
+        if isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_load_version():
+            versions[name] = str(dataset.resolve_load_version())
+    return versions
 
 
 def dump(options: dict[str, Any]) -> dict[str, Any]:

@@ -5,27 +5,22 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    RootModel,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, RootModel, ValidationError, field_validator, model_validator
 
 from almost_kedro.errors import UserError
+from almost_kedro.option_block import Block, Positive, Share
+from almost_kedro.training_options import (
+    GateOptions,
+    LaunchOptions,
+    PolicyTestOptions,
+    PromptSplitOptions,
+    RewardModelOptions,
+    RLOptions,
+    SelfPlayOptions,
+    SFTOptions,
+)
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
 Rules = Literal["original", "corrected"]
-
-
-class Block(BaseModel):
-    """A block of options; an unknown name is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class HubModel(Block):
@@ -221,6 +216,14 @@ class Options(Block):
     prompt_generation: PromptGenerationOptions
     response_generation: ResponseGenerationOptions
     comparisons: ComparisonOptions
+    prompt_splits: PromptSplitOptions
+    launch: LaunchOptions
+    reward_model: RewardModelOptions
+    gate: GateOptions
+    self_play: SelfPlayOptions
+    sft: SFTOptions
+    rl: RLOptions
+    policy_test: PolicyTestOptions
 
     @model_validator(mode="after")
     def check_models_are_known(self) -> Options:

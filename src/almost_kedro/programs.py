@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 PLAIN = {"markup": False, "highlighter": None}
 SECONDS_BETWEEN_LINES = 5.0
 LAST_LINES = 15
+# Starts the line in which a program says what the user can mend.
+ERROR = "error: "
 LIFELINE = "ALMOST_KEDRO_LIFELINE"
 # No bars of libraries: ours is fed by the program itself.
 QUIET = {"PYTHONUNBUFFERED": "1", "TQDM_DISABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -53,7 +55,29 @@ def run_program(
         UserError: If the program reports something that the user can mend.
         RuntimeError: If it fails otherwise, with its last lines.
     """
-    command = [sys.executable, "-m", module, str(job_file)]
+    run_command(module, [sys.executable, "-m", module, str(job_file)], log_file, env)
+
+
+def run_command(
+    name: str,
+    command: list[str],
+    log_file: Path,
+    env: dict[str, str] | None = None,
+    remedy: str = "lower generation.batch_size",
+) -> None:
+    """Run a command to its end, as `run_program` does.
+
+    Args:
+        name: What it is called in messages.
+        command: Program and arguments; no shell reads them.
+        log_file: Keeps every line it prints.
+        env: Variables added to the environment.
+        remedy: What helps if it was killed for want of memory.
+
+    Raises:
+        UserError: If it reports something that the user can mend.
+        RuntimeError: If it fails otherwise, with its last lines.
+    """
     log_file.parent.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         command,
@@ -67,33 +91,35 @@ def run_program(
         start_new_session=True,
     )
     last: deque[str] = deque(maxlen=LAST_LINES)
+    errors: list[str] = []
+    assert process.stdin and process.stdout
     # In a thread, because the end of the output may be held open by what the child has started.
-    reader = threading.Thread(target=relay, args=(process.stdout, log_file, last))
+    reader = threading.Thread(target=relay, args=(process.stdout, log_file, last, errors))
     reader.start()
     try:
         status = process.wait()
     finally:
         end_group(process)
+        # The end of the lifeline: what the child started in sessions of its own ends, too.
+        process.stdin.close()
         reader.join()
-        for stream in (process.stdin, process.stdout):
-            if stream:
-                stream.close()
+        process.stdout.close()
     if status < 0:
         raise UserError(
-            f"{module} was killed by {signal.Signals(-status).name} (if not by you, most often for "
-            "want of memory: lower generation.batch_size); what it finished is kept, so run again"
+            f"{name} was killed by {signal.Signals(-status).name} (if not by you, most often for "
+            f"want of memory: {remedy}); what it finished is kept, so run again"
         )
+    if status and errors:
+        raise UserError(errors[0])
     if status:
-        if last and last[-1].startswith("error: "):
-            raise UserError(last[-1].removeprefix("error: "))
         shown = "\n".join(last)
         raise RuntimeError(
-            f"{module} ended with status {status}; see {log_file}. Last lines:\n{shown}"
+            f"{name} ended with status {status}; see {log_file}. Last lines:\n{shown}"
         )
 
 
-def relay(lines: IO[str], log_file: Path, last: deque[str]) -> None:
-    """Show a child's progress, log its other lines, and keep the last ones."""
+def relay(lines: IO[str], log_file: Path, last: deque[str], errors: list[str]) -> None:
+    """Show a child's progress, log its other lines, keep the last ones and what it complains of."""
     with LogFile(log_file) as log, ProgressView() as view:
         for line in lines:
             if line.startswith(MARK):
@@ -104,6 +130,8 @@ def relay(lines: IO[str], log_file: Path, last: deque[str]) -> None:
                     pass  # another thread of the child wrote into the line: it is text
             log.write(line)
             line = line.rstrip()
+            if line.startswith(ERROR):
+                errors.append(line.removeprefix(ERROR))
             if line:
                 last.append(line)
                 logger.info("%s", line, extra=PLAIN)

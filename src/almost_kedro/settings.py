@@ -2,13 +2,13 @@
 
 import warnings
 
-from almost_kedro.hooks import LockHook, OptionsHook, SummaryHook, TrackingHook
+from almost_kedro.hooks import LockHook, ManifestHook, OptionsHook, SummaryHook, TrackingHook
 
 # Kedro's use of omegaconf, and its new name for `--pipeline`: nothing that a user can mend.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
-HOOKS = (OptionsHook(), LockHook(), TrackingHook(), SummaryHook())
+HOOKS = (OptionsHook(), LockHook(), TrackingHook(), ManifestHook(), SummaryHook())
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

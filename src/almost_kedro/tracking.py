@@ -10,12 +10,13 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from almost_kedro.errors import UserError
+from almost_kedro.json_lines import read_rows
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 EXPERIMENT = "almost_kedro"
 # MLflow's own limits on one batch and on one parameter's value.
-MAX_BATCH, MAX_VALUE = 100, 6000
+MAX_BATCH, MAX_METRICS, MAX_VALUE = 100, 1000, 6000
 
 
 @contextmanager
@@ -106,6 +107,21 @@ class Tracker:
             for i in range(0, len(values), MAX_BATCH):
                 self.client.log_batch(run_id or self.run_id, metrics=values[i : i + MAX_BATCH])
 
+    def log_curve(self, curve: Iterable[Mapping[str, Any]], run_id: str) -> None:
+        """Log a curve: rows of numbers, each with its `step`."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        values = [
+            Metric(f"curve.{name}", float(value), now, int(row["step"]))
+            for row in curve
+            for name, value in flatten(row).items()
+            if name != "step" and isinstance(value, int | float)
+        ]
+        with explained(self.uri):
+            for i in range(0, len(values), MAX_METRICS):
+                self.client.log_batch(run_id, metrics=values[i : i + MAX_METRICS])
+
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Add tags to the parent run."""
         with explained(self.uri):
@@ -135,12 +151,16 @@ def set_active(tracker: Tracker | None) -> None:
 
 
 @contextmanager
-def track_program(name: str, metrics_file: Path) -> Iterator[dict[str, str]]:
+def track_program(
+    name: str, metrics_file: Path, curve_file: Path | None = None
+) -> Iterator[dict[str, str]]:
     """Open a child run around a program; log what its `metrics.json` says at the end.
 
     Args:
         name: Name of the child run.
         metrics_file: Written by the program.
+        curve_file: Written by it, too: JSON lines of numbers with `step`, from its first step on
+            even if it was stopped and resumed in between.
 
     Yields:
         Variables for the program's environment: the store and the child's id, never the parent's
@@ -153,6 +173,8 @@ def track_program(name: str, metrics_file: Path) -> Iterator[dict[str, str]]:
     try:
         yield {"MLFLOW_TRACKING_URI": _active.uri, "MLFLOW_RUN_ID": run_id}
         _active.log_metrics(json.loads(metrics_file.read_text(encoding="utf-8")), run_id=run_id)
+        if curve_file:
+            _active.log_curve(read_rows(curve_file), run_id)
         status = "FINISHED"
     except Exception:
         status = "FAILED"

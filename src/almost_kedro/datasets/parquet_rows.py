@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from types import NoneType
 from typing import Any, BinaryIO, Literal, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
@@ -95,13 +96,22 @@ class ParquetRowsDataset(StreamedRowsDataset):
 
 
 def make_schema(row: type) -> pa.Schema:
-    """Return the columns of a row type; none of them may be empty."""
+    """Return the columns of a row type; only those that may be None may be empty."""
     hints = get_type_hints(row)
-    return pa.schema([pa.field(name, arrow_type(hint), False) for name, hint in hints.items()])
+    return pa.schema(
+        [pa.field(name, arrow_type(hint), is_optional(hint)) for name, hint in hints.items()]
+    )
+
+
+def is_optional(hint: Any) -> bool:
+    """True for `X | None`."""
+    return NoneType in get_args(hint)
 
 
 def arrow_type(hint: Any) -> pa.DataType:
-    """Return the Arrow type of str, int, float, bool, a Literal of one of them, or a list."""
+    """Return the Arrow type of str, int, float, bool, `X | None`, a Literal, or a list."""
+    if is_optional(hint):
+        [hint] = [each for each in get_args(hint) if each is not NoneType]
     if get_origin(hint) is Literal:
         return ARROW_TYPES[type(get_args(hint)[0])]
     if get_origin(hint) is list:

@@ -52,7 +52,7 @@ def draw_ledger_waterfall(
         # A line to the next bar would join the end of one step to the start of another.
         "connector": {"visible": False},
     }
-    return _figure([waterfall], "Rows kept and dropped, by rule", "", "rows")
+    return figure([waterfall], "Rows kept and dropped, by rule", "", "rows")
 
 
 def draw_response_lengths(responses: Sequence[Response]) -> dict[str, Any]:
@@ -77,9 +77,9 @@ def draw_response_lengths(responses: Sequence[Response]) -> dict[str, Any]:
         }
         for i, (name, label) in enumerate(labels.items())
     ]
-    figure = _figure(boxes, "Length of usable answers, by assistant", "", "characters")
-    figure["layout"]["showlegend"] = False
-    return figure
+    chart = figure(boxes, "Length of usable answers, by assistant", "", "characters")
+    chart["layout"]["showlegend"] = False
+    return chart
 
 
 def _draw_quartiles(label: str, values: Sequence[int]) -> dict[str, list[Any]]:
@@ -114,12 +114,13 @@ def draw_comparisons(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             ("chosen is not longer", False, ORANGE, "/"),
         )
     ]
-    figure = _figure(bars, "Comparisons by edge and factor", "", "comparisons")
-    figure["layout"]["barmode"] = "stack"
-    return figure
+    chart = figure(bars, "Comparisons by edge and factor", "", "comparisons")
+    chart["layout"]["barmode"] = "stack"
+    return chart
 
 
-def _figure(data: list[dict[str, Any]], title: str, x: str, y: str) -> dict[str, Any]:
+def figure(data: list[dict[str, Any]], title: str, x: str, y: str) -> dict[str, Any]:
+    """Put traces under a title, with the names of both axes, in the look of all our charts."""
     layout = {
         "title": {"text": title},
         "xaxis": {"title": {"text": x}, "automargin": True},

@@ -12,6 +12,8 @@ from almost_kedro.options import AssistantOptions, ResponseGenerationOptions
 from almost_kedro.rows import Assistant, LedgerRow, Prompt, Response, row_id
 
 SPLITTER = "\n\n-----"
+# Where rule 11 cuts an answer; corrected stops there.
+STOPS = (SPLITTER, "Assistant:", "Human:")
 
 
 def read_demonstrations(text: str, name: str) -> tuple[str, list[str]]:
@@ -79,7 +81,7 @@ def response_sampling(
         temperature=options.temperature,
         top_p=options.top_p,
         max_new_tokens=max_new_tokens,
-        stop=(SPLITTER, "Assistant:", "Human:") if rules == "corrected" else (),
+        stop=STOPS if rules == "corrected" else (),
         seed=seed,
     )
 
@@ -94,7 +96,7 @@ def extract_answer(output: str, finish_reason: str, rules: Rules) -> str:
         line, for every assistant alike; otherwise most long answers would be dropped.
     """
     answer = output
-    for mark in (SPLITTER, "Assistant:", "Human:"):
+    for mark in STOPS:
         answer = answer.split(mark, 1)[0]
     cut_off = finish_reason == "length" and answer == output
     answer = answer.strip()

@@ -32,12 +32,13 @@ class ModelFolder(Part):
 
 
 class RequestGroup(Part):
-    """Requests of one assistant: a shared prefix, a sampling, one text a request."""
+    """Requests of one assistant: a shared prefix, a sampling, and texts, `samples` times each."""
 
     name: str
     prefix: str
     sampling: Sampling
     texts: list[str]
+    samples: int = 1
 
 
 class ResponsesTask(Part):

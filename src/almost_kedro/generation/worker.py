@@ -51,7 +51,7 @@ def run_job(job: Job) -> None:
     if isinstance(task, PromptsTask):
         progress = Progress(name, task.options.n_prompts)
     else:
-        progress = Progress(name, sum(len(group.texts) for group in task.groups))
+        progress = Progress(name, sum(len(group.texts) * group.samples for group in task.groups))
     job.out.mkdir(parents=True, exist_ok=True)
     with CompletionCache(job.cache) as cache:
         generator = Generator(job, cache, progress, json.loads(os.environ.get(KEYS_VARIABLE, "{}")))
@@ -83,7 +83,11 @@ def write_prompts(task: PromptsTask, generator: Generator, out: Path) -> None:
 def write_responses(task: ResponsesTask, generator: Generator, out: Path) -> None:
     """Continue the texts of every group."""
     for number, group in enumerate(task.groups):
-        requests = [Request(text, group.prefix) for text in group.texts]
+        requests = [
+            Request(text, group.prefix, sample)
+            for text in group.texts
+            for sample in range(group.samples)
+        ]
         answers = generator.generate(requests, group.sampling, generator.progress.add_rows)
         rows = ({"key": key, **completion.__dict__} for key, completion in answers)
         write_rows(out / f"answers_{number}.jsonl", rows)

@@ -1,8 +1,5 @@
-"""Train a reward model on the comparisons (not built yet: an empty pipeline)."""
+"""Reward models from comparisons, and how well they judge held-out prompts."""
 
-from kedro.pipeline import Pipeline
+from .pipeline import create_pipeline
 
-
-def create_pipeline() -> Pipeline:
-    """Return the pipeline."""
-    return Pipeline([])
+__all__ = ["create_pipeline"]

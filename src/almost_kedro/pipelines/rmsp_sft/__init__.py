@@ -1,8 +1,5 @@
-"""Reward-model-guided self-play and supervised fine-tuning (not built yet: an empty pipeline)."""
+"""Self-play guided by the reward model, and fine-tuning on what it kept."""
 
-from kedro.pipeline import Pipeline
+from .pipeline import create_pipeline
 
-
-def create_pipeline() -> Pipeline:
-    """Return the pipeline."""
-    return Pipeline([])
+__all__ = ["create_pipeline"]

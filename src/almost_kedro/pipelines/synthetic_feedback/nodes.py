@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from almost_kedro.feedback import charts
+from almost_kedro.feedback import charts, splits
 from almost_kedro.feedback.comparisons import make_comparisons, summarise_comparisons
 from almost_kedro.feedback.ledger import summarise_ledger
 from almost_kedro.feedback.planning import (
@@ -40,6 +40,8 @@ from almost_kedro.options import (
     Rules,
 )
 from almost_kedro.rows import Assistant, Comparison, LedgerRow, Prompt, Response, share_texts
+from almost_kedro.training_options import PromptSplitOptions
+from almost_kedro.training_rows import PromptSplit
 from almost_kedro.wordpiece import choose_tokenizers
 
 logger = logging.getLogger(__name__)
@@ -175,8 +177,16 @@ def write_prompts(
     return rows["prompts"], text, rows["requests"], rows["ledger"], metrics
 
 
+def split_prompts(
+    prompts: list[Prompt], prompt_splits: PromptSplitOptions, seed: int
+) -> list[PromptSplit]:
+    """Say of each prompt what it is used for."""
+    return splits.split_prompts(prompts, prompt_splits, seed)
+
+
 def write_responses(
     prompts: list[Prompt],
+    prompt_splits: list[PromptSplit],
     demonstrations: Demonstrations,
     models: Models,
     generation: GenerationOptions,
@@ -188,7 +198,9 @@ def write_responses(
     server_keys: ServerKeys,
     generation_work: Path,
 ) -> tuple[list[Assistant], list[Response], dict[str, list[str]], list[LedgerRow], dict[str, Any]]:
-    """Let every assistant answer every prompt: one worker job a model, with all its assistants.
+    """Let every assistant answer every prompt that comparisons are for.
+
+    One worker job a model, with all its assistants.
 
     Returns:
         Assistants, responses, the same as lists aligned with the prompts, ledger and metrics.
@@ -196,6 +208,7 @@ def write_responses(
     assistants, folders = plan_responses(
         demonstrations, models, generation, response_generation, comparisons, rules, model_store
     )
+    prompts = splits.select_prompts(prompts, prompt_splits, splits.ANSWERED)
     # Prompts may be a user's own: this is the first node that meets them.
     count = token_counter(folders)
     longest = max((prompt["text"] for prompt in prompts), key=len, default="")
@@ -241,6 +254,7 @@ def write_responses(
 
 def compare_responses(
     prompts: list[Prompt],
+    prompt_splits: list[PromptSplit],
     responses: list[Response],
     ledger_responses: list[LedgerRow],
     assistants: list[Assistant],
@@ -248,6 +262,7 @@ def compare_responses(
     rules: Rules,
 ) -> tuple[list[Comparison], list[LedgerRow], dict[str, Any]]:
     """Pair the answers by the rubric; returns comparisons, ledger and metrics."""
+    prompts = splits.select_prompts(prompts, prompt_splits, splits.ANSWERED)
     rows, ledger = make_comparisons(
         prompts, responses, ledger_responses, assistants, comparisons, rules
     )

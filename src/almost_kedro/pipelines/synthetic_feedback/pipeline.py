@@ -50,9 +50,16 @@ def create_pipeline() -> Pipeline:
                 name="write_prompts",
             ),
             Node(
+                func=nodes.split_prompts,
+                inputs=["prompts", "params:prompt_splits", "params:seed"],
+                outputs="prompt_splits",
+                name="split_prompts",
+            ),
+            Node(
                 func=nodes.write_responses,
                 inputs={
                     "prompts": "prompts",
+                    "prompt_splits": "prompt_splits",
                     "demonstrations": "demonstrations",
                     "models": "params:models",
                     "generation": "params:generation",
@@ -77,6 +84,7 @@ def create_pipeline() -> Pipeline:
                 func=nodes.compare_responses,
                 inputs={
                     "prompts": "prompts",
+                    "prompt_splits": "prompt_splits",
                     "responses": "responses",
                     "ledger_responses": "ledger_responses",
                     "assistants": "assistants",

@@ -1,0 +1,127 @@
+"""Versioned checkpoints: folders that appear whole or not at all and share equal files' disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kedro.io import AbstractVersionedDataset, DatasetError, Version
+from kedro_datasets._typing import JSONPreview
+
+from almost_kedro.checkpoints import MANIFEST, Checkpoint, check_checkpoint, check_files
+from almost_kedro.errors import UserError
+from almost_kedro.json_lines import encode
+
+SHOWN = ("kind", "name", "base", "metrics", "options", "parents")
+
+
+class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
+    """A trained model in a versioned folder.
+
+    Its files are hard links to those that were saved, so a model that is saved again takes no more
+    disk. Whoever writes a model must hence replace files and not write into old ones.
+
+    YAML:
+        reward_model:
+          type: almost_kedro.datasets.checkpoint.CheckpointDataset
+          filepath: data/06_models/reward_model
+          versioned: true
+
+    Python:
+        CheckpointDataset(filepath="reward_model", version=Version(None, None)).load().folder
+    """
+
+    def __init__(
+        self,
+        *,
+        filepath: str,
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        """Describe a folder of versions.
+
+        Args:
+            filepath: Its path.
+            version: Which versions to load and save.
+            metadata: For kedro-viz.
+
+        Raises:
+            DatasetError: If it is not versioned.
+        """
+        if version is None:
+            raise DatasetError(f"{filepath}: checkpoints are versioned; set `versioned: true`")
+        super().__init__(PurePosixPath(filepath), version)
+        self.metadata = metadata
+
+    def save(self, data: Checkpoint) -> None:
+        """Link the files that the manifest names, and write the manifest."""
+        target = Path(self._get_save_path())
+        # Not in the version's folder: the next save, of another version, must find it.
+        part = Path(self._filepath) / f".{target.name}.part"
+        try:
+            check_files(data)
+            shutil.rmtree(part, ignore_errors=True)  # left by a save that was killed
+            part.mkdir(parents=True)
+            fill_folder(part, data)
+            target.parent.mkdir(exist_ok=True)
+            os.replace(part, target)
+            sync(target.parent)
+            sync(part.parent)
+        except UserError as exc:
+            raise DatasetError(str(exc)) from exc
+        except OSError as exc:
+            raise DatasetError(f"{target}: could not be written: {exc.strerror or exc}") from exc
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def load(self) -> Checkpoint:
+        """Read the manifest and see that all files are there."""
+        try:
+            return check_checkpoint(Path(self._get_load_path()).absolute())
+        except UserError as exc:
+            raise DatasetError(str(exc)) from exc
+
+    def preview(self) -> JSONPreview:
+        """Return what the model is and was made from for kedro-viz."""
+        manifest = self.load().manifest
+        return JSONPreview(json.dumps({key: manifest[key] for key in SHOWN}))
+
+    def _exists(self) -> bool:
+        try:
+            return Path(self._get_load_path()).is_dir()
+        except DatasetError:
+            return False
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "version": self._version}
+
+
+def fill_folder(folder: Path, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's files and manifest into an empty folder, and onto the disk."""
+    for name in checkpoint.manifest["files"]:
+        link_file(checkpoint.folder / name, folder / name)
+        sync(folder / name)
+    manifest = json.dumps(checkpoint.manifest, ensure_ascii=False, indent=2)
+    (folder / MANIFEST).write_bytes(encode(manifest + "\n"))
+    sync(folder / MANIFEST)
+    sync(folder)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Give a file a second name; it is copied where that can't be, as across file systems."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes or a folder's names are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,180 @@
+"""Charts of training and of reward models, as plotly descriptions (plain dicts).
+
+Series differ in dash and symbol, too: the charts are readable without colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from almost_kedro.feedback.charts import BLUE, GREEN, GREY, ORANGE, PALETTE, PURPLE, figure
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x")
+# Share of the height that separates stacked panels.
+GAP = 0.06
+
+
+def draw_training_curve(curve: Sequence[Mapping[str, float]], title: str) -> dict[str, Any]:
+    """Draw each metric over the steps, in a panel of its own: their units have nothing in common.
+
+    Args:
+        curve: One mapping for each logged step, with "step"; a metric may be missing in some.
+        title: The chart's.
+    """
+    names = dict.fromkeys(name for point in curve for name in point if name != "step")
+    traces = []
+    for i, name in enumerate(names):
+        points = [point for point in curve if name in point]
+        x, y = [point["step"] for point in points], [point[name] for point in points]
+        traces.append(_draw_line(i, name, x, y))
+    return _stack_panels(traces, title, "step")
+
+
+def draw_best_of_n(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Draw the rewards of the best of n answers, picked by the reward model, with intervals.
+
+    Where the held-out reward no longer rises with the reward, more picking is over-optimisation.
+    Each has a panel of its own: the two reward models have different zeros.
+
+    Args:
+        curve: For each n: n, reward, reward_low, reward_high, held_out_reward, held_out_low and
+            held_out_high (log-odds).
+    """
+    ns = [point["n"] for point in curve]
+    traces = []
+    for i, (name, key, prefix) in enumerate(
+        (("reward", "reward", "reward"), ("held-out reward", "held_out_reward", "held_out"))
+    ):
+        rewards = [point[key] for point in curve]
+        lows, highs = ([point[f"{prefix}_{end}"] for point in curve] for end in ("low", "high"))
+        line = _draw_line(i, name, ns, rewards)
+        traces.append({**line, "error_y": _draw_errors(rewards, lows, highs)})
+    chart = _stack_panels(traces, "Best of n, picked by the reward model", "n (answers)")
+    chart["layout"]["xaxis"].update(type="log", tickvals=ns, ticktext=[f"{n:g}" for n in ns])
+    return chart
+
+
+def draw_reliability(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw the share that is right over the reward model's confidence; the diagonal is perfect.
+
+    Args:
+        report: From `report_reward_model`; without held-out rows, the diagonal is alone.
+    """
+    bins = report.get("reliability", [])
+    perfect = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "perfect",
+        "x": [0.5, 1],
+        "y": [0.5, 1],
+        "line": {"color": GREY, "dash": "dash"},
+    }
+    x, y = ([each[key] for each in bins] for key in ("mean_probability", "share_right"))
+    model = {
+        **_draw_line(0, "reward model", x, y),
+        "mode": "lines+markers+text",
+        "text": [f"n={each['n']}" for each in bins],
+        "textposition": "top center",
+        "cliponaxis": False,
+    }
+    chart = figure([perfect, model], "Calibration on held-out prompts", "confidence", "share right")
+    chart["layout"]["xaxis"]["range"] = [0.48, 1.02]
+    chart["layout"]["yaxis"]["range"] = [0, 1.05]
+    return chart
+
+
+def draw_accuracy(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw the reward model's accuracy with its intervals: beside the floors, by factor and edge.
+
+    Args:
+        report: From `report_reward_model`.
+    """
+    whole = {"all": {**report["accuracy"], "n": report["n"]}} if "accuracy" in report else {}
+    if "length_matched" in report:
+        whole["like length"] = report["length_matched"]
+    floors = {name.replace("_", " "): floor for name, floor in report.get("floors", {}).items()}
+    edges = {name.replace("-vs-", "<br>over "): n for name, n in report.get("by_edge", {}).items()}
+    groups = (
+        ("reward model", whole, BLUE, "circle"),
+        ("reads nothing", floors, ORANGE, "diamond-open"),
+        ("by factor", report.get("by_factor", {}), GREEN, "square"),
+        ("by edge", edges, PURPLE, "triangle-up"),
+    )
+    traces = [_draw_shares(*group) for group in groups]
+    title = "Accuracy on held-out prompts, 95 % intervals"
+    chart = figure(traces, title, "accuracy", "comparisons")
+    chart["layout"]["xaxis"]["range"] = [0, 1]
+    chart["layout"]["yaxis"].update(autorange="reversed", automargin=True)
+    # Plotly leaves out labels that have no room.
+    chart["layout"]["height"] = max(450, 50 * sum(len(trace["y"]) for trace in traces))
+    even = {"type": "line", "x0": 0.5, "x1": 0.5, "y0": 0, "y1": 1, "yref": "paper"}
+    chart["layout"]["shapes"] = [{**even, "line": {"color": GREY, "dash": "dash"}}]
+    return chart
+
+
+def _draw_shares(
+    name: str, shares: Mapping[str, Mapping[str, float]], color: str, symbol: str
+) -> dict[str, Any]:
+    values = [share["value"] for share in shares.values()]
+    labels = [
+        f"{label} (n={share['n']})" if "n" in share else label for label, share in shares.items()
+    ]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": values,
+        "y": labels,
+        "marker": {"color": color, "symbol": symbol, "size": 10},
+        "error_x": _draw_errors(
+            values,
+            [share["low"] for share in shares.values()],
+            [share["high"] for share in shares.values()],
+        ),
+    }
+
+
+def _draw_line(i: int, name: str, x: Sequence[float], y: Sequence[float]) -> dict[str, Any]:
+    color = PALETTE[i % len(PALETTE)]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": name,
+        "x": list(x),
+        "y": list(y),
+        "line": {"color": color, "dash": DASHES[i % len(DASHES)]},
+        "marker": {"color": color, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+    }
+
+
+def _draw_errors(
+    values: Sequence[float], lows: Sequence[float], highs: Sequence[float]
+) -> dict[str, Any]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, high in zip(values, highs, strict=True)],
+        "arrayminus": [value - low for value, low in zip(values, lows, strict=True)],
+    }
+
+
+def _stack_panels(traces: list[dict[str, Any]], title: str, x: str) -> dict[str, Any]:
+    """Give each trace a panel; the first is on top, and all share the axis below the last."""
+    count = max(1, len(traces))
+    axes = ["y", *(f"y{i}" for i in range(2, count + 1))][:count]
+    placed = [{**trace, "yaxis": axis} for trace, axis in zip(traces, axes, strict=False)]
+    chart = figure(placed, title, x, "")
+    names = [trace["name"] for trace in traces] or [""]
+    height = (1 - GAP * (count - 1)) / count
+    for i, (axis, name) in enumerate(zip(axes, names, strict=True)):
+        top = 1 - i * (height + GAP)
+        chart["layout"][axis.replace("y", "yaxis")] = {
+            "title": {"text": name},
+            "automargin": True,
+            "domain": [max(0.0, top - height), top],
+        }
+    chart["layout"]["xaxis"]["anchor"] = axes[-1]
+    chart["layout"].update(showlegend=False, height=max(450, 200 * count))
+    return chart

@@ -1,0 +1,110 @@
+"""From comparisons to the rows that reward models are trained on and tested with (rule 19)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from almost_kedro.errors import UserError
+from almost_kedro.feedback.ledger import Rules, Verdict, enter
+from almost_kedro.feedback.responses import build_question
+from almost_kedro.rows import Comparison, LedgerRow
+
+
+class RewardRow(TypedDict):
+    """A comparison as the reward program reads it."""
+
+    id: str
+    dialogue: str
+    chosen: str
+    rejected: str
+
+
+class AnswerRow(TypedDict):
+    """An answer as the scoring program reads it."""
+
+    id: str
+    dialogue: str
+    answer: str
+
+
+def separate(rules: Rules) -> str:
+    """Return what stands between a dialogue and its answer; see `build_question`."""
+    return "" if rules == "original" else " "
+
+
+def drop_identical(
+    comparisons: Sequence[Comparison], rules: Rules
+) -> tuple[list[Comparison], list[LedgerRow]]:
+    """Rule 19: drop pairs of identical answers; nothing can be learned from them.
+
+    Returns:
+        The other comparisons, and the ledger.
+
+    Raises:
+        UserError: A comparison with an empty answer.
+    """
+    kept, ledger = [], []
+    for row in comparisons:
+        for side in ("chosen", "rejected"):
+            if not row[side].strip():  # type: ignore[literal-required]
+                raise UserError(
+                    f"comparisons: {row['comparison_id']} has no {side} answer; mend the row, or "
+                    "compare anew (kedro run --pipeline synthetic_feedback)"
+                )
+        if row["chosen"] == row["rejected"]:
+            verdict = Verdict("rule_19_identical", "chosen and rejected are the same text")
+            ledger += enter(row["comparison_id"], rules, verdict)
+        else:
+            kept.append(row)
+    return kept, ledger
+
+
+def check_enough(comparisons: Sequence[Comparison], n_before: int, split: str) -> None:
+    """Refuse to train on nothing.
+
+    Args:
+        comparisons: What is left.
+        n_before: How many there were before identical pairs were dropped.
+        split: Whose they are.
+
+    Raises:
+        UserError: Why there are none.
+    """
+    if comparisons:
+        return
+    if n_before:
+        raise UserError(
+            f"comparisons of split {split}: in all {n_before} both answers are the same text; "
+            "raise response_generation.temperature, or let assistants differ more"
+        )
+    raise UserError(
+        f"comparisons of split {split}: there are none; ask for more prompts "
+        "(prompt_generation.n_prompts), or widen comparisons.length_tolerance"
+    )
+
+
+def build_reward_rows(comparisons: Sequence[Comparison], rules: Rules) -> list[RewardRow]:
+    """Write each comparison's prompt as a dialogue of one turn, as generation asks it (rule 9)."""
+    return [
+        RewardRow(
+            id=row["comparison_id"],
+            dialogue=build_question(row["prompt"], rules),
+            chosen=row["chosen"],
+            rejected=row["rejected"],
+        )
+        for row in comparisons
+    ]
+
+
+def build_answer_rows(comparisons: Sequence[Comparison], rules: Rules) -> list[AnswerRow]:
+    """Return both answers of each comparison, named COMPARISON:chosen and COMPARISON:rejected."""
+    return [
+        AnswerRow(
+            id=f"{row['comparison_id']}:{side}",
+            dialogue=build_question(row["prompt"], rules),
+            answer=row["chosen"] if side == "chosen" else row["rejected"],
+        )
+        for row in comparisons
+        for side in ("chosen", "rejected")
+    ]

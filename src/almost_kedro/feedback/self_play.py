@@ -1,0 +1,232 @@
+"""Self-play guided by the reward model (rule 24): an assistant and a simulated user talk.
+
+In each turn the assistant gives several answers and the reward model picks the best, to which the
+simulated user replies. The picked answers are the demonstrations for supervised fine-tuning.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, enter, other_rules
+from almost_kedro.feedback.prompts import LONG
+from almost_kedro.feedback.responses import (
+    SPLITTER,
+    build_question,
+    check_answer,
+    extract_answer,
+    find_ends,
+)
+from almost_kedro.generation.engine import Completion, FinishReason
+from almost_kedro.rows import LedgerRow, row_id
+from almost_kedro.training_rows import Candidate, Demonstration
+
+
+@dataclass(frozen=True)
+class OpenTurn:
+    """A turn that awaits its answers.
+
+    Attributes:
+        prompt_id: The prompt that started the dialogue.
+        parent_id: The candidate kept in the turn before; empty in the first turn.
+        question: The prompt, or what the simulated user asked.
+        turn: Number of the turn, 1 for the first.
+    """
+
+    prompt_id: str
+    parent_id: str
+    question: str
+    turn: int
+
+
+def build_dialogue(turns: Sequence[tuple[str, str]], question: str, rules: Rules) -> str:
+    """Write a dialogue up to where the assistant answers (rule 9, for more than one turn).
+
+    Args:
+        turns: Questions and answers of the finished turns.
+        question: What is asked now.
+        rules: original ends in "Assistant: ", corrected in "Assistant:". Finished turns read alike.
+    """
+    finished = [build_question(asked, "corrected") + " " + answer for asked, answer in turns]
+    return "".join(finished) + build_question(question, rules)
+
+
+def build_user_request(turns: Sequence[tuple[str, str]]) -> str:
+    r"""Write a dialogue up to where the simulated user asks: it ends in "\n\nHuman:".
+
+    It follows the prefix of the user's demonstrations (`build_prefix`).
+
+    Args:
+        turns: Questions and answers of the finished turns, at least one.
+    """
+    *earlier, (question, answer) = turns
+    return f"{build_dialogue(earlier, question, 'corrected')} {answer}\n\nHuman:"
+
+
+def extract_user_question(output: str, finish_reason: FinishReason) -> str:
+    """Read the simulated user's question: the first line that is not blank, before any label.
+
+    A question that the token limit ended loses its unfinished last sentence, as answers do, unless
+    that is its only one (see `check_question`).
+    """
+    question = output
+    for mark in (SPLITTER, "Assistant:", "Human:"):
+        question = question.split(mark, 1)[0]
+    question = question.strip().split("\n", 1)[0].rstrip()
+    ends = find_ends(question)
+    if finish_reason == "length" and question == output.strip() and ends:
+        return question[: max(ends)]
+    return question
+
+
+def check_question(question: str, earlier: Sequence[str], completion: Completion) -> Verdict:
+    """Tell what is no question to go on with; the dialogue then ends.
+
+    Args:
+        question: What `extract_user_question` found.
+        earlier: The dialogue's questions so far, its prompt included.
+        completion: What the simulated user wrote.
+    """
+    if not any(character.isalnum() for character in question):
+        return Verdict("rule_24_no_question", f"nothing asked; ended by {completion.finish_reason}")
+    cut_off = completion.finish_reason == "length" and question == completion.text.strip()
+    if cut_off and not find_ends(question):
+        return Verdict("rule_24_unfinished_question", f"ended by the token limit: {question!r}")
+    if _normalise(question) in map(_normalise, earlier):
+        return Verdict("rule_24_repeated_question", f"asked before: {question!r}")
+    if len(question) > LONG:
+        return Verdict("rule_24_long_question", f"{len(question)} characters")
+    return Verdict()
+
+
+def _normalise(question: str) -> str:
+    return " ".join(question.casefold().split())
+
+
+def make_candidates(
+    turns: Sequence[OpenTurn],
+    assistant: str,
+    completions: Iterable[tuple[str, Completion]],
+    samples: int,
+    rules: Rules,
+) -> tuple[list[Candidate], list[LedgerRow]]:
+    """Make the candidates of open turns, with rules 11 and 12 applied; none has a reward yet.
+
+    Args:
+        turns: What is to be answered.
+        assistant: Name of who answered.
+        completions: Request key and completion, all samples of the first turn first.
+        samples: Completions a turn.
+        rules: The rule set in force.
+
+    Returns:
+        Candidates, dropped ones included (see `verdict`), and the ledger.
+    """
+    candidates: list[Candidate] = []
+    ledger: list[LedgerRow] = []
+    asked = [(turn, sample) for turn in turns for sample in range(samples)]
+    for (turn, sample), (key, completion) in zip(asked, completions, strict=True):
+        candidate_id = row_id("candidate", key, turn.prompt_id, turn.turn, sample)
+        text, verdict, entry = _judge_answer(candidate_id, completion, rules)
+        candidates.append(
+            Candidate(
+                candidate_id=candidate_id,
+                prompt_id=turn.prompt_id,
+                parent_id=turn.parent_id,
+                assistant=assistant,
+                turn=turn.turn,
+                sample=sample,
+                question=turn.question,
+                text=text,
+                finish_reason=completion.finish_reason,
+                n_tokens=completion.n_tokens,
+                verdict=verdict.rule,
+                reward=None,
+                held_out_reward=None,
+                kept=False,
+            )
+        )
+        ledger += entry
+    return candidates, ledger
+
+
+def _judge_answer(
+    candidate_id: str, completion: Completion, rules: Rules
+) -> tuple[str, Verdict, list[LedgerRow]]:
+    """Apply rules 11 and 12 under both rule sets; returns text, verdict and what is entered."""
+    texts, verdicts = {}, {}
+    for each in (rules, other_rules(rules)):
+        texts[each] = extract_answer(completion.text, completion.finish_reason, each)
+        verdicts[each] = check_answer(texts[each], completion.finish_reason, each)
+    note = "" if texts["original"] == texts["corrected"] else "the sets cut it differently"
+    other = verdicts[other_rules(rules)]
+    return texts[rules], verdicts[rules], enter(candidate_id, rules, verdicts[rules], other, note)
+
+
+def keep_best(candidates: Sequence[Candidate], rewards: Mapping[str, float]) -> list[Candidate]:
+    """Fill in the rewards and keep each turn's best usable candidate; of equals, the first sample.
+
+    A turn without a usable candidate keeps none and ends its dialogue; rule 12 has entered its
+    candidates into the ledger. The others that are not kept are no drops of a filter.
+
+    Args:
+        candidates: Whole turns, of one turn number or several.
+        rewards: The reward model's, by candidate_id; at least those of all usable candidates.
+
+    Returns:
+        The candidates in their order.
+    """
+    usable = defaultdict(list)
+    for row in candidates:
+        if row["verdict"] == KEPT:
+            usable[row["prompt_id"], row["turn"]].append(row)
+    best = {
+        max(rows, key=lambda row: (rewards[row["candidate_id"]], -row["sample"]))["candidate_id"]
+        for rows in usable.values()
+    }
+    return [
+        {
+            **row,
+            "reward": rewards[row["candidate_id"]] if row["verdict"] == KEPT else None,
+            "kept": row["candidate_id"] in best,
+        }
+        for row in candidates
+    ]
+
+
+def list_turns(candidate: Candidate, by_id: Mapping[str, Candidate]) -> list[tuple[str, str]]:
+    """Return the questions and answers of a dialogue from its prompt to a candidate.
+
+    Args:
+        candidate: The last answer.
+        by_id: Candidates by candidate_id, all that were kept before included.
+    """
+    turns = [(candidate["question"], candidate["text"])]
+    while candidate["parent_id"]:
+        candidate = by_id[candidate["parent_id"]]
+        turns.insert(0, (candidate["question"], candidate["text"]))
+    return turns
+
+
+def make_demonstrations(candidates: Sequence[Candidate], rules: Rules) -> list[Demonstration]:
+    """Rule 24, in the end: each kept answer, after its dialogue, is one to learn from."""
+    by_id = {row["candidate_id"]: row for row in candidates}
+    demonstrations = []
+    for row in candidates:
+        if not row["kept"]:
+            continue
+        *earlier, (question, answer) = list_turns(row, by_id)
+        dialogue = build_dialogue(earlier, question, rules)
+        demonstrations.append(
+            Demonstration(
+                demonstration_id=row_id("demonstration", row["candidate_id"], dialogue),
+                prompt_id=row["prompt_id"],
+                candidate_id=row["candidate_id"],
+                turn=row["turn"],
+                dialogue=dialogue,
+                answer=answer,
+            )
+        )
+    return demonstrations

@@ -1,0 +1,120 @@
+"""Prompt splits: each prompt is used for one thing only, so that nothing is tested on its training.
+
+The original had no held-out split; this is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from fractions import Fraction
+from math import floor
+from typing import get_args
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.engine import digest
+from almost_kedro.rows import Comparison, Prompt, row_id
+from almost_kedro.training_options import PromptSplitOptions
+from almost_kedro.training_rows import PromptSplit, Split
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+# All assistants answer the prompts of these.
+ANSWERED: tuple[Split, ...] = ("reward_model", "held_out", "held_out_reward_model")
+
+
+def split_prompts(
+    prompts: Sequence[Prompt], options: PromptSplitOptions, seed: int
+) -> list[PromptSplit]:
+    """Give each prompt its split: order them by a hash of their ids, and cut at the shares.
+
+    So a split depends on which prompts there are, not on their order.
+
+    Args:
+        prompts: The prompts.
+        options: Shares of the splits.
+        seed: Orders the prompts, together with their ids.
+
+    Returns:
+        One row a prompt, in the order of the prompts.
+
+    Raises:
+        UserError: If there are fewer prompts than splits.
+    """
+    if len(prompts) < len(SPLITS):
+        raise UserError(
+            f"prompts: found {len(prompts)} for {len(SPLITS)} splits, of which each needs one; "
+            f"raise prompt_generation.n_prompts to {len(SPLITS)} or more"
+        )
+    counts = count_shares([getattr(options, name) for name in SPLITS], len(prompts))
+    names = [name for name, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
+    ids = [prompt["prompt_id"] for prompt in prompts]
+    ordered = sorted(ids, key=lambda key: (row_id("split", seed, key), key))
+    found = dict(zip(ordered, names, strict=True))
+    return [PromptSplit(prompt_id=key, split=found[key]) for key in ids]
+
+
+def count_shares(shares: Sequence[float], n: int) -> list[int]:
+    """Share out n things by largest remainders; of equal ones, the first comes first.
+
+    A share whose count would be 0 takes one from the largest.
+
+    Args:
+        shares: Positive numbers, in proportion.
+        n: How many things; at least as many as there are shares.
+
+    Returns:
+        Counts, each at least 1, which sum to n.
+    """
+    # As decimals: in binary, 0.3 is not three times 0.1, and equal remainders would differ.
+    exact = [Fraction(str(share)) for share in shares]
+    quotas = [n * share / sum(exact) for share in exact]
+    counts = [floor(quota) for quota in quotas]
+    by_remainder = sorted(range(len(counts)), key=lambda i: counts[i] - quotas[i])
+    for i in by_remainder[: n - sum(counts)]:
+        counts[i] += 1
+    while 0 in counts:
+        counts[counts.index(max(counts))] -= 1
+        counts[counts.index(0)] += 1
+    return counts
+
+
+def select_prompts(
+    prompts: Sequence[Prompt], splits: Sequence[PromptSplit], names: Collection[Split]
+) -> list[Prompt]:
+    """Return the prompts of some splits, in their order.
+
+    Raises:
+        UserError: If a prompt has no split.
+    """
+    found = _match_splits("prompts", [prompt["prompt_id"] for prompt in prompts], splits)
+    return [prompt for prompt in prompts if found[prompt["prompt_id"]] in names]
+
+
+def select_comparisons(
+    comparisons: Sequence[Comparison], splits: Sequence[PromptSplit], name: Split
+) -> list[Comparison]:
+    """Return the comparisons of one split's prompts, in their order.
+
+    Raises:
+        UserError: If a comparison's prompt has no split.
+    """
+    found = _match_splits("comparisons", [row["prompt_id"] for row in comparisons], splits)
+    return [row for row in comparisons if found[row["prompt_id"]] == name]
+
+
+def digest_splits(splits: Sequence[PromptSplit]) -> str:
+    """Identify a version of the splits, whatever the order of its rows, to refuse mixed ones."""
+    return digest(sorted((row["prompt_id"], row["split"]) for row in splits))
+
+
+def _match_splits(
+    dataset: str, prompt_ids: Sequence[str], splits: Sequence[PromptSplit]
+) -> Mapping[str, Split]:
+    found = {row["prompt_id"]: row["split"] for row in splits}
+    strangers = sum(key not in found for key in prompt_ids)
+    if strangers:
+        raise UserError(
+            f"{dataset}: {strangers} of {len(prompt_ids)} rows are of prompts that have no split; "
+            f"{dataset} and prompt_splits are of different versions; load the versions of one run, "
+            f"with --load-versions {dataset}:V,prompt_splits:V"
+        )
+    return found

@@ -1,0 +1,88 @@
+"""Wiring of `reward_model`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from . import nodes
+
+TRAINING_INPUTS = {
+    "reward_pairs": "reward_pairs",
+    "prompt_splits": "prompt_splits",
+    "models": "params:models",
+    "reward_model": "params:reward_model",
+    "launch": "params:launch",
+    "rules": "params:rules",
+    "seed": "params:seed",
+    "model_store": "model_store",
+    "accelerate_configs": "accelerate_configs",
+    "training_work": "training_work",
+}
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline: select pairs, train two reward models, score, report."""
+    return Pipeline(
+        [
+            Node(
+                func=nodes.select_reward_pairs,
+                inputs=["comparisons", "prompt_splits", "params:rules"],
+                outputs=["reward_pairs", "ledger_reward_pairs", "reward_pairs_metrics"],
+                name="select_reward_pairs",
+            ),
+            Node(
+                func=nodes.train_reward_model,
+                inputs=TRAINING_INPUTS,
+                outputs=[
+                    "reward_model",
+                    "reward_model_training_metrics",
+                    "reward_model_training_plot",
+                ],
+                name="train_reward_model",
+            ),
+            Node(
+                func=nodes.train_held_out_reward_model,
+                inputs=TRAINING_INPUTS,
+                outputs=[
+                    "held_out_reward_model",
+                    "held_out_reward_model_training_metrics",
+                    "held_out_reward_model_training_plot",
+                ],
+                name="train_held_out_reward_model",
+            ),
+            Node(
+                func=nodes.score_held_out,
+                inputs={
+                    "reward_pairs": "reward_pairs",
+                    "prompt_splits": "prompt_splits",
+                    "reward_model_checkpoint": "reward_model",
+                    "held_out_reward_model_checkpoint": "held_out_reward_model",
+                    "models": "params:models",
+                    "reward_model": "params:reward_model",
+                    "launch": "params:launch",
+                    "rules": "params:rules",
+                    "training_work": "training_work",
+                },
+                outputs=["held_out_scores", "held_out_scores_metrics"],
+                name="score_held_out",
+            ),
+            Node(
+                func=nodes.report_reward_models,
+                inputs={
+                    "reward_pairs": "reward_pairs",
+                    "prompt_splits": "prompt_splits",
+                    "held_out_scores": "held_out_scores",
+                    "held_out_scores_metrics": "held_out_scores_metrics",
+                    "gate": "params:gate",
+                    "length_tolerance": "params:comparisons.length_tolerance",
+                    "seed": "params:seed",
+                },
+                outputs=[
+                    "reward_model_metrics",
+                    "held_out_reward_model_metrics",
+                    "gate",
+                    "reward_model_accuracy_plot",
+                    "reward_model_reliability_plot",
+                ],
+                name="report_reward_models",
+            ),
+        ]
+    )

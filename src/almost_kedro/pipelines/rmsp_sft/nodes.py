@@ -1,0 +1,230 @@
+"""Nodes of `rmsp_sft`: dialogues in turns of generation and scoring, then fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from almost_kedro.checkpoints import Checkpoint, check_same_base, check_same_data
+from almost_kedro.errors import UserError
+from almost_kedro.evaluation import charts
+from almost_kedro.feedback.best_of_n import best_of_n_curve, summarise_self_play
+from almost_kedro.feedback.comparisons import rank_rubric
+from almost_kedro.feedback.ledger import summarise_ledger
+from almost_kedro.feedback.policy_test import compare_policies
+from almost_kedro.feedback.reward_rows import separate
+from almost_kedro.feedback.self_play import make_demonstrations
+from almost_kedro.feedback.splits import digest_splits, select_prompts
+from almost_kedro.models import resolve_model
+from almost_kedro.options import ComparisonOptions, GenerationOptions, Models, Rules
+from almost_kedro.rows import Assistant, LedgerRow, Prompt
+from almost_kedro.training.client import check_trainable, digest_rows, train
+from almost_kedro.training.job import TrainingJob
+from almost_kedro.training_options import (
+    LaunchOptions,
+    PolicyTestOptions,
+    RewardModelOptions,
+    SelfPlayOptions,
+    SFTOptions,
+)
+from almost_kedro.training_rows import Candidate, Demonstration, PolicyAnswer, PromptSplit
+
+from ..reward_model.nodes import REMEDY, make_checkpoint, make_score_job
+from .policy_test import Policy, answer_test_prompts, carry_gate, checkpoint_policy
+from .self_play import Player, play_dialogues
+
+ServerKeys = Mapping[str, SecretStr]
+
+
+def play(
+    prompts: list[Prompt],
+    prompt_splits: list[PromptSplit],
+    assistants: list[Assistant],
+    demonstrations: Mapping[str, Callable[[], str]],
+    reward_model_checkpoint: Checkpoint,
+    held_out_reward_model_checkpoint: Checkpoint,
+    models: Models,
+    generation: GenerationOptions,
+    comparisons: ComparisonOptions,
+    self_play: SelfPlayOptions,
+    reward_model: RewardModelOptions,
+    launch: LaunchOptions,
+    rules: Rules,
+    seed: int,
+    model_store: Path,
+    server_keys: ServerKeys,
+    generation_work: Path,
+    training_work: Path,
+) -> tuple[list[Candidate], list[LedgerRow], list[Demonstration]]:
+    """Let the best assistant and a simulated user talk; the reward model picks the answers.
+
+    Returns:
+        Every candidate, the ledger, and the kept answers as demonstrations.
+    """
+    judges = []
+    for checkpoint in (reward_model_checkpoint, held_out_reward_model_checkpoint):
+        check_judge(checkpoint, prompt_splits, models, reward_model, model_store)
+        bos = models.root[reward_model.model].bos
+        judges.append(make_score_job(checkpoint, bos, reward_model, launch, rules, training_work))
+    best = find_best_assistant(assistants, comparisons)
+    wanted = self_play.user_demonstrations
+    if wanted not in demonstrations:
+        raise UserError(
+            f"option self_play.user_demonstrations: {wanted!r} needs the file {wanted}_prompt.txt "
+            f"in assets_root; there are {', '.join(sorted(demonstrations))}"
+        )
+    player = Player(
+        assistant=best,
+        user_demonstrations=demonstrations[wanted](),
+        model=resolve_model(best["model"], models.root, model_store),
+        generation=generation,
+        options=self_play,
+        rules=rules,
+        seed=seed,
+        work=generation_work,
+        keys=server_keys,
+        judges=(judges[0], judges[1]),
+    )
+    candidates, ledger = play_dialogues(
+        select_prompts(prompts, prompt_splits, ["self_play"]), player
+    )
+    return candidates, ledger, make_demonstrations(candidates, rules)
+
+
+def check_judge(
+    checkpoint: Checkpoint,
+    prompt_splits: list[PromptSplit],
+    models: Models,
+    options: RewardModelOptions,
+    model_store: Path,
+) -> None:
+    """Refuse a reward model of other prompts or of another base model than this run's."""
+    check_same_data(checkpoint, "prompt_splits", digest_splits(prompt_splits), REMEDY)
+    base = resolve_model(options.model, models.root, model_store)
+    check_same_base(checkpoint, base, REMEDY)
+
+
+def find_best_assistant(assistants: list[Assistant], options: ComparisonOptions) -> Assistant:
+    """Return the assistant that the rubric ranks first; of a tie, the first named."""
+    ranks = rank_rubric(options.rubric, [assistant["name"] for assistant in assistants])
+    return min(
+        (assistant for assistant in assistants if assistant["name"] in ranks),
+        key=lambda assistant: ranks[assistant["name"]],
+    )
+
+
+def report_self_play(
+    self_play_candidates: list[Candidate],
+    ledger_self_play: list[LedgerRow],
+    gate: dict[str, Any],
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Measure what choosing gained; returns metrics and the best-of-n chart."""
+    curve = best_of_n_curve(self_play_candidates, seed)
+    metrics = {
+        **summarise_self_play(self_play_candidates, seed),
+        "best_of_n": {str(row["n"]): row for row in curve},
+        **summarise_ledger(ledger_self_play),
+    }
+    return carry_gate(metrics, gate), charts.draw_best_of_n(curve)
+
+
+def train_sft_policy(
+    sft_demonstrations: list[Demonstration],
+    prompt_splits: list[PromptSplit],
+    models: Models,
+    sft: SFTOptions,
+    launch: LaunchOptions,
+    rules: Rules,
+    seed: int,
+    model_store: Path,
+    accelerate_configs: Path,
+    training_work: Path,
+) -> tuple[Checkpoint, dict[str, Any], dict[str, Any]]:
+    """Fine-tune on the demonstrations; returns checkpoint, metrics and training curve."""
+    if not sft_demonstrations:
+        raise UserError(
+            "sft_demonstrations: there are none, since rule 12 dropped every candidate; ask for "
+            "more prompts (prompt_generation.n_prompts), or raise self_play.max_new_tokens"
+        )
+    base = resolve_model(sft.model, models.root, model_store)
+    check_trainable(base)
+    rows = [
+        {"id": row["demonstration_id"], "dialogue": row["dialogue"], "answer": row["answer"]}
+        for row in sft_demonstrations
+    ]
+    job = TrainingJob(
+        program="sft",
+        name="sft_policy",
+        base=base,
+        rows=training_work,
+        rows_sha256="",
+        options=sft,
+        separator=separate(rules),
+        seed=seed,
+        launch=launch,
+        accelerate=accelerate_configs / f"{launch.config}.yaml",
+        out=training_work,
+    )
+    trained = train(job, rows)
+    data = {"prompt_splits": digest_splits(prompt_splits), "demonstrations": digest_rows(rows)}
+    checkpoint = make_checkpoint(trained, job, "policy", data)
+    return checkpoint, trained.metrics, charts.draw_training_curve(trained.curve, "SFT policy")
+
+
+def test_sft_policy(
+    prompts: list[Prompt],
+    prompt_splits: list[PromptSplit],
+    assistants: list[Assistant],
+    sft_policy: Checkpoint,
+    reward_model_checkpoint: Checkpoint,
+    held_out_reward_model_checkpoint: Checkpoint,
+    gate: dict[str, Any],
+    models: Models,
+    generation: GenerationOptions,
+    comparisons: ComparisonOptions,
+    policy_test: PolicyTestOptions,
+    reward_model: RewardModelOptions,
+    sft: SFTOptions,
+    launch: LaunchOptions,
+    rules: Rules,
+    seed: int,
+    model_store: Path,
+    server_keys: ServerKeys,
+    generation_work: Path,
+    training_work: Path,
+) -> tuple[list[PolicyAnswer], dict[str, Any]]:
+    """Compare base model, best assistant and SFT policy on prompts that nothing was trained on.
+
+    Returns:
+        Their answers with rewards, and the comparison.
+    """
+    judges = []
+    for checkpoint in (reward_model_checkpoint, held_out_reward_model_checkpoint):
+        check_judge(checkpoint, prompt_splits, models, reward_model, model_store)
+        bos = models.root[reward_model.model].bos
+        judges.append(make_score_job(checkpoint, bos, reward_model, launch, rules, training_work))
+    base = resolve_model(sft.model, models.root, model_store)
+    check_same_base(sft_policy, base, "run `kedro run --pipeline rmsp_sft` with these options")
+    best = find_best_assistant(assistants, comparisons)
+    prompted = resolve_model(best["model"], models.root, model_store)
+    rows = answer_test_prompts(
+        [
+            Policy("base", base),
+            Policy("prompted", prompted, best["prefix"]),
+            checkpoint_policy("sft", sft_policy, base.bos),
+        ],
+        select_prompts(prompts, prompt_splits, ["policy_test"]),
+        policy_test,
+        generation,
+        (judges[0], judges[1]),
+        rules,
+        seed,
+        generation_work,
+        server_keys,
+    )
+    pairs = [("sft", "base"), ("sft", "prompted"), ("prompted", "base")]
+    return rows, carry_gate(compare_policies(rows, pairs, seed), gate)

@@ -1,0 +1,93 @@
+"""Wiring of `rmsp_sft`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from . import nodes
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline: self-play, its report, fine-tuning, test."""
+    return Pipeline(
+        [
+            Node(
+                func=nodes.play,
+                inputs={
+                    "prompts": "prompts",
+                    "prompt_splits": "prompt_splits",
+                    "assistants": "assistants",
+                    "demonstrations": "demonstrations",
+                    "reward_model_checkpoint": "reward_model",
+                    "held_out_reward_model_checkpoint": "held_out_reward_model",
+                    "models": "params:models",
+                    "generation": "params:generation",
+                    "comparisons": "params:comparisons",
+                    "self_play": "params:self_play",
+                    "reward_model": "params:reward_model",
+                    "launch": "params:launch",
+                    "rules": "params:rules",
+                    "seed": "params:seed",
+                    "model_store": "model_store",
+                    "server_keys": "server_keys",
+                    "generation_work": "generation_work",
+                    "training_work": "training_work",
+                },
+                outputs=["self_play", "ledger_self_play", "sft_demonstrations"],
+                name="play",
+            ),
+            Node(
+                func=nodes.report_self_play,
+                inputs={
+                    "self_play_candidates": "self_play",
+                    "ledger_self_play": "ledger_self_play",
+                    "gate": "gate",
+                    "seed": "params:seed",
+                },
+                outputs=["self_play_metrics", "best_of_n_plot"],
+                name="report_self_play",
+            ),
+            Node(
+                func=nodes.train_sft_policy,
+                inputs={
+                    "sft_demonstrations": "sft_demonstrations",
+                    "prompt_splits": "prompt_splits",
+                    "models": "params:models",
+                    "sft": "params:sft",
+                    "launch": "params:launch",
+                    "rules": "params:rules",
+                    "seed": "params:seed",
+                    "model_store": "model_store",
+                    "accelerate_configs": "accelerate_configs",
+                    "training_work": "training_work",
+                },
+                outputs=["sft_policy", "sft_policy_training_metrics", "sft_policy_training_plot"],
+                name="train_sft_policy",
+            ),
+            Node(
+                func=nodes.test_sft_policy,
+                inputs={
+                    "prompts": "prompts",
+                    "prompt_splits": "prompt_splits",
+                    "assistants": "assistants",
+                    "sft_policy": "sft_policy",
+                    "reward_model_checkpoint": "reward_model",
+                    "held_out_reward_model_checkpoint": "held_out_reward_model",
+                    "gate": "gate",
+                    "models": "params:models",
+                    "generation": "params:generation",
+                    "comparisons": "params:comparisons",
+                    "policy_test": "params:policy_test",
+                    "reward_model": "params:reward_model",
+                    "sft": "params:sft",
+                    "launch": "params:launch",
+                    "rules": "params:rules",
+                    "seed": "params:seed",
+                    "model_store": "model_store",
+                    "server_keys": "server_keys",
+                    "generation_work": "generation_work",
+                    "training_work": "training_work",
+                },
+                outputs=["sft_answers", "sft_policy_metrics"],
+                name="test_sft_policy",
+            ),
+        ]
+    )

@@ -1,0 +1,185 @@
+"""Plays the dialogues of self-play: turns of generation, scoring and the simulated user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from almost_kedro.feedback.ledger import KEPT, Rules, enter
+from almost_kedro.feedback.responses import STOPS, build_prefix
+from almost_kedro.feedback.self_play import (
+    OpenTurn,
+    build_dialogue,
+    build_user_request,
+    check_question,
+    extract_user_question,
+    keep_best,
+    list_turns,
+    make_candidates,
+)
+from almost_kedro.generation.client import read_answers, run_worker
+from almost_kedro.generation.engine import Completion, Sampling
+from almost_kedro.generation.job import ModelFolder, RequestGroup, ResponsesTask
+from almost_kedro.options import GenerationOptions
+from almost_kedro.rows import Assistant, LedgerRow, Prompt, row_id
+from almost_kedro.training.client import score
+from almost_kedro.training.job import ScoreJob
+from almost_kedro.training_options import SelfPlayOptions
+from almost_kedro.training_rows import Candidate
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who plays, and how.
+
+    Attributes:
+        assistant: Who answers.
+        user_demonstrations: Text of the file that shows how users ask.
+        model: Of both.
+        generation: Engine.
+        options: Self-play's.
+        rules: Rule set.
+        seed: Start of the random streams.
+        work: Folder of the request cache and the jobs.
+        keys: API keys of servers, by name.
+        judges: Scoring by the reward model, which chooses, and by the held-out one, which only
+            looks on.
+    """
+
+    assistant: Assistant
+    user_demonstrations: str
+    model: ModelFolder
+    generation: GenerationOptions
+    options: SelfPlayOptions
+    rules: Rules
+    seed: int
+    work: Path
+    keys: Mapping[str, SecretStr]
+    judges: tuple[ScoreJob, ScoreJob]
+
+
+def play_dialogues(
+    prompts: Sequence[Prompt], player: Player
+) -> tuple[list[Candidate], list[LedgerRow]]:
+    """Play a dialogue from each prompt (rule 24).
+
+    Returns:
+        Every candidate of every turn, with its rewards, and the ledger.
+    """
+    turns = [OpenTurn(prompt["prompt_id"], "", prompt["text"], 1) for prompt in prompts]
+    by_id: dict[str, Candidate] = {}
+    ledger: list[LedgerRow] = []
+    for number in range(1, player.options.turns + 1):
+        if not turns:
+            break
+        candidates, entries = answer_turns(turns, by_id, player)
+        by_id |= {row["candidate_id"]: row for row in candidates}
+        ledger += entries
+        if number < player.options.turns:
+            kept = [row for row in candidates if row["kept"]]
+            turns, entries = ask_on(kept, by_id, player)
+            ledger += entries
+    rows = list(by_id.values())
+    held_out = score_candidates(rows, by_id, player, player.judges[1])
+    return [{**row, "held_out_reward": held_out.get(row["candidate_id"])} for row in rows], ledger
+
+
+def answer_turns(
+    turns: Sequence[OpenTurn], by_id: Mapping[str, Candidate], player: Player
+) -> tuple[list[Candidate], list[LedgerRow]]:
+    """Let the assistant answer open turns several times each; the reward model keeps the best."""
+    options = player.options
+    texts = [
+        build_dialogue(
+            list_turns(by_id[turn.parent_id], by_id) if turn.parent_id else [],
+            turn.question,
+            player.rules,
+        )
+        for turn in turns
+    ]
+    answers = generate(
+        "self-play answers",
+        player,
+        player.assistant["prefix"],
+        texts,
+        options.max_new_tokens,
+        options.candidates,
+    )
+    candidates, ledger = make_candidates(
+        turns, player.assistant["name"], answers, options.candidates, player.rules
+    )
+    rewards = score_candidates(candidates, by_id, player, player.judges[0])
+    return keep_best(candidates, rewards), ledger
+
+
+def ask_on(
+    kept: Sequence[Candidate], by_id: Mapping[str, Candidate], player: Player
+) -> tuple[list[OpenTurn], list[LedgerRow]]:
+    """Let the simulated user reply to kept answers; a bad question ends its dialogue.
+
+    Returns:
+        The next turns, and the ledger of bad questions.
+    """
+    if not kept:
+        return [], []
+    options = player.options
+    prefix = build_prefix(
+        player.user_demonstrations, options.user_demonstrations, options.user_shots, player.rules
+    )
+    histories = [list_turns(row, by_id) for row in kept]
+    replies = generate(
+        "self-play questions",
+        player,
+        prefix,
+        [build_user_request(history) for history in histories],
+        options.user_max_new_tokens,
+        1,
+    )
+    turns: list[OpenTurn] = []
+    ledger: list[LedgerRow] = []
+    for row, history, (key, completion) in zip(kept, histories, replies, strict=True):
+        question = extract_user_question(completion.text, completion.finish_reason)
+        verdict = check_question(question, [asked for asked, _ in history], completion)
+        if verdict.kept:
+            turns.append(OpenTurn(row["prompt_id"], row["candidate_id"], question, row["turn"] + 1))
+        parents = (row["prompt_id"], row["candidate_id"])
+        question_id = row_id("question", key, row["candidate_id"])
+        ledger += enter(question_id, player.rules, verdict, parent_ids=parents)
+    return turns, ledger
+
+
+def generate(
+    name: str, player: Player, prefix: str, texts: list[str], max_new_tokens: int, samples: int
+) -> list[tuple[str, Completion]]:
+    """Continue texts after a prefix through the generation worker; all samples of a text first."""
+    options = player.options
+    sampling = Sampling(options.temperature, options.top_p, max_new_tokens, STOPS, player.seed)
+    group = RequestGroup(name=name, prefix=prefix, sampling=sampling, texts=texts, samples=samples)
+    folder, _ = run_worker(
+        name,
+        player.model,
+        player.generation,
+        ResponsesTask(groups=[group]),
+        player.work,
+        player.keys,
+    )
+    return list(read_answers(folder / "answers_0.jsonl"))
+
+
+def score_candidates(
+    candidates: Sequence[Candidate],
+    by_id: Mapping[str, Candidate],
+    player: Player,
+    judge: ScoreJob,
+) -> dict[str, float]:
+    """Return the rewards of the usable candidates by candidate_id."""
+    rows = []
+    for row in candidates:
+        if row["verdict"] == KEPT:
+            *earlier, (question, answer) = list_turns(row, by_id)
+            dialogue = build_dialogue(earlier, question, player.rules)
+            rows.append({"id": row["candidate_id"], "dialogue": dialogue, "answer": answer})
+    return score(judge, rows)[0]

@@ -1,0 +1,125 @@
+"""What nodes call: write a job, run its program unless it was run before, return what it made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.json_lines import encode_rows, read_rows, write_whole
+from almost_kedro.programs import PLAIN, run_program
+from almost_kedro.tracking import track_program
+from almost_kedro.training.job import ScoreJob, TrainingJob
+from almost_kedro.training.launch import METRICS, check_trained, launch
+
+logger = logging.getLogger(__name__)
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training program left: the model's folder, what it cost, and its curve."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    curve: list[dict[str, float]]
+
+    @property
+    def model(self) -> Path:
+        """The model itself."""
+        return self.folder / "model"
+
+
+def train(job: TrainingJob, rows: Rows, watch_rows: Rows | None = None) -> Trained:
+    """Train, in a work folder named after exactly this work.
+
+    The same job again finds its model there; one that was stopped goes on from its checkpoint.
+
+    Args:
+        job: The job; its `out` is the folder of work folders, its files of rows are filled in here.
+        rows: What it trains on.
+        watch_rows: What its watch looks at.
+    """
+    store = job.out / "rows"
+    file, sha256 = write_content(store, rows)
+    job = job.model_copy(update={"rows": file, "rows_sha256": sha256})
+    if watch_rows is not None:
+        file, sha256 = write_content(store, watch_rows)
+        job = job.model_copy(update={"watch_rows": file, "watch_sha256": sha256})
+    out = job.out / f"{job.name}-{job.identity()[:12]}"
+    job = job.model_copy(update={"out": out})
+    metrics, model = out / METRICS, out / "model"
+    if metrics.is_file() and model.is_dir():
+        logger.info("%s: trained before, in %s", job.name, out, extra=PLAIN)
+    else:
+        metrics.unlink(missing_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        job_file = out / "job.json"
+        job_file.write_text(job.model_dump_json(), encoding="utf-8")
+        with track_program(job.name, metrics, out / "curve.jsonl") as env:
+            launch(job, job_file, env=env)
+    return Trained(out, check_trained(job), list(read_rows(out / "curve.jsonl")))
+
+
+def score(job: ScoreJob, rows: Rows) -> tuple[dict[str, float], dict[str, Any]]:
+    """Score rows of `id`, `dialogue` and `answer`, unless exactly these were scored before.
+
+    Args:
+        job: The job; its `out` is the folder of work folders, its file of rows is filled in here.
+        rows: What is scored.
+
+    Returns:
+        Rewards by id, and what they cost.
+    """
+    if not rows:
+        return {}, {"rows": 0}
+    file, sha256 = write_content(job.out / "rows", rows)
+    job = job.model_copy(update={"rows": file, "rows_sha256": sha256})
+    out = job.out / f"rewards-{job.identity()[:12]}"
+    job = job.model_copy(update={"out": out})
+    metrics = out / METRICS
+    if not metrics.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        job_file = out / "job.json"
+        job_file.write_text(job.model_dump_json(), encoding="utf-8")
+        with track_program(f"rewards ({job.model.name})", metrics) as env:
+            run_program("almost_kedro.training.score", job_file, out / "score.log", env)
+    rewards = {row["id"]: row["reward"] for row in read_rows(out / "rewards.jsonl")}
+    cost: dict[str, Any] = json.loads(metrics.read_text(encoding="utf-8"))
+    return rewards, cost
+
+
+def write_content(folder: Path, rows: Rows) -> tuple[Path, str]:
+    """Write rows to a file that is named after them; returns it and its SHA-256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = b"".join(encode_rows(rows))
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = folder / f"{sha256[:16]}.jsonl"
+    if not file.is_file():
+        with write_whole(file) as out:
+            out.write(content)
+    return file, sha256
+
+
+def digest_rows(rows: Rows) -> str:
+    """Identify rows by their content."""
+    return hashlib.sha256(b"".join(encode_rows(rows))).hexdigest()
+
+
+def check_trainable(model: ModelFolder) -> None:
+    """Refuse a model whose weights are not on this machine.
+
+    Raises:
+        UserError: If only servers have it.
+    """
+    if model.folder is None:
+        raise UserError(
+            f"model {model.name!r}: only servers have it, so it can't be trained here; name "
+            "another one in models.yml"
+        )

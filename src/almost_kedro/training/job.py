@@ -1,0 +1,120 @@
+"""The job file of a training program: all it needs to know, as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+from almost_kedro.generation.engine import digest
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.training_options import LaunchOptions, RewardModelOptions, RLOptions, SFTOptions
+
+
+class TrainingJob(BaseModel):
+    """One training run.
+
+    Attributes:
+        program: Module in `almost_kedro.training`.
+        name: For people.
+        base: Weights to start from.
+        rows: JSON lines: `id`, `dialogue`, and `chosen` and `rejected` (reward), `answer` (sft) or
+            nothing (rl: the policy answers).
+        rows_sha256: Checksum of that file.
+        watch_rows: Dialogues that the policy answers for the over-optimisation watch (rl).
+        watch_sha256: Checksum of that file.
+        reward_model: Rewards the rollouts (rl).
+        held_out_reward_model: Watches (rl).
+        options: The program's.
+        separator: What stands between a dialogue and its answer.
+        seed: Of everything that is drawn.
+        launch: How many ranks, and where.
+        accelerate: The configuration file for `accelerate launch`.
+        out: The work folder.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    program: Literal["reward", "sft", "rl"]
+    name: str
+    base: ModelFolder
+    rows: Path
+    rows_sha256: str
+    watch_rows: Path | None = None
+    watch_sha256: str | None = None
+    reward_model: ModelFolder | None = None
+    held_out_reward_model: ModelFolder | None = None
+    options: RewardModelOptions | SFTOptions | RLOptions
+    separator: str
+    seed: int
+    launch: LaunchOptions
+    accelerate: Path
+    out: Path
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def read_options(cls, value: Any, info: ValidationInfo) -> Any:
+        """Read the options of the program: those of two programs may look alike."""
+        kinds = {"reward": RewardModelOptions, "sft": SFTOptions, "rl": RLOptions}
+        if isinstance(value, dict) and info.data.get("program") in kinds:
+            return kinds[info.data["program"]].model_validate(value)
+        return value
+
+    @property
+    def ranks(self) -> int:
+        """How many ranks train."""
+        return self.launch.processes * self.launch.nodes
+
+    def identity(self) -> str:
+        """Return what decides the trained weights: options, data, parents and number of ranks.
+
+        Folders, ports and names are not part of it, so a work folder can be moved.
+        """
+        launch = self.launch
+        parents = [
+            model and [model.fingerprint, model.bos]
+            for model in (self.base, self.reward_model, self.held_out_reward_model)
+        ]
+        parts: list[Any] = [self.program, parents, self.rows_sha256, self.watch_sha256]
+        parts += [self.options.model_dump(mode="json"), self.separator, self.seed]
+        return digest(*parts, launch.config, self.ranks, launch.dtype)
+
+
+class ScoreJob(BaseModel):
+    """Rewards for rows of dialogue and answer.
+
+    Attributes:
+        model: The reward model.
+        rows: JSON lines: `id`, `dialogue`, `answer`.
+        separator: What stands between a dialogue and its answer.
+        max_length: Tokens; longer texts lose their beginning.
+        batch_tokens: Tokens computed at once, padding included.
+        dtype: Numbers that are computed with.
+        check_padding: How many rows are scored again alone, to see what padding does.
+        out: The work folder.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: ModelFolder
+    rows: Path
+    rows_sha256: str
+    separator: str
+    max_length: int
+    batch_tokens: int = 4096
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    check_padding: int = 16
+    out: Path
+
+    def identity(self) -> str:
+        """Return what decides the rewards."""
+        return digest(
+            self.model.fingerprint,
+            self.model.bos,
+            self.rows_sha256,
+            self.separator,
+            self.max_length,
+            self.dtype,
+            self.check_padding,
+        )

@@ -1,0 +1,114 @@
+"""Launches a training program by `accelerate launch`, on one machine or several.
+
+Kedro launches on the first node. The others start the same job file, which they see on a shared
+file system: `python -m almost_kedro.training.launch JOB.json --node-rank N`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from almost_kedro.errors import UserError
+from almost_kedro.programs import run_command
+from almost_kedro.training.job import TrainingJob
+
+METRICS = "metrics.json"
+REMEDY = "lower batch_size, or set gradient_checkpointing: true"
+
+
+def build_command(job: TrainingJob, job_file: Path, node_rank: int = 0) -> list[str]:
+    """Return the command that starts this node's ranks.
+
+    Addresses and ranks are flags: accelerate does not read them from the environment.
+
+    Raises:
+        UserError: If there is no such node.
+    """
+    launch = job.launch
+    if not 0 <= node_rank < launch.nodes:
+        raise UserError(f"node rank {node_rank}: launch.nodes is {launch.nodes}, counted from 0")
+    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    command += ["--config_file", str(job.accelerate), "--num_processes", str(job.ranks)]
+    command += ["--num_machines", str(launch.nodes), "--machine_rank", str(node_rank)]
+    if launch.nodes > 1:
+        command += ["--main_process_ip", launch.main_address]
+    # Alone on its machine, a launch takes any free port.
+    command += ["--main_process_port", str(launch.main_port if launch.nodes > 1 else 0)]
+    if launch.config == "cpu":
+        command += ["--num_cpu_threads_per_process", str(count_threads(launch.processes))]
+        if job.ranks > 1:
+            command.append("--multi_gpu")  # accelerate's name for "through torchrun"
+    return [*command, "-m", f"almost_kedro.training.{job.program}", str(job_file)]
+
+
+def count_threads(ranks: int) -> int:
+    """Return how many threads each rank computes with; OMP_NUM_THREADS overrules."""
+    wanted = os.environ.get("OMP_NUM_THREADS")
+    return int(wanted) if wanted else max(1, (os.cpu_count() or 1) // ranks)
+
+
+def launch(
+    job: TrainingJob, job_file: Path, node_rank: int = 0, env: dict[str, str] | None = None
+) -> None:
+    """Run this node's ranks to the end; see `programs.run_command` for what becomes of them.
+
+    Args:
+        job: The job.
+        job_file: It as a file.
+        node_rank: Number of this machine, from 0.
+        env: Variables for the ranks.
+
+    Raises:
+        UserError: What the user can mend; also if others trained than were asked for.
+    """
+    command = build_command(job, job_file, node_rank)
+    log = job.out / ("train.log" if node_rank == 0 else f"train_node{node_rank}.log")
+    run_command(f"training {job.name!r}", command, log, env, REMEDY)
+    if node_rank == 0:
+        check_trained(job)
+
+
+def check_trained(job: TrainingJob) -> dict[str, Any]:
+    """Return what training cost, if those trained who were asked to.
+
+    Raises:
+        UserError: If not.
+    """
+    file = job.out / METRICS
+    if not file.is_file():
+        raise UserError(f"training {job.name!r} ended without a model; see {job.out / 'train.log'}")
+    metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    wanted = (job.ranks, job.launch.config == "fsdp")
+    found = (metrics["ranks"], metrics["sharded"])
+    if found != wanted:
+        raise UserError(
+            f"training {job.name!r}: asked for ranks and shards {wanted}, found {found}; "
+            f"see {job.accelerate}"
+        )
+    return metrics
+
+
+def main(arguments: list[str]) -> int:
+    """Start this node's ranks; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m almost_kedro.training.launch")
+    parser.add_argument("job", type=Path, help="the job file")
+    parser.add_argument("--node-rank", type=int, default=0, help="number of this machine, from 0")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        job = TrainingJob.model_validate_json(options.job.read_text(encoding="utf-8"))
+        launch(job, options.job, options.node_rank)
+    except UserError as exc:
+        print(f"error: {exc}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

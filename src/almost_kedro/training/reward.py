@@ -1,0 +1,91 @@
+"""Trains a reward model on comparisons (rules 19 to 21); a program started by `launch`.
+
+The loss of a pair is -log sigmoid(reward of chosen - reward of rejected); the reward is a bias-free
+linear head at the eos token (rule 20).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from itertools import accumulate
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoConfig, AutoModelForSequenceClassification
+from trl import RewardConfig, RewardTrainer
+from trl.trainer.reward_trainer import DataCollatorForPreference
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.training.batches import order_rows
+from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.texts import TextEncoder
+from almost_kedro.training.trainer import (
+    GuardedLoss,
+    Reporter,
+    WithRows,
+    make_arguments,
+    read_job_rows,
+    run_main,
+    train,
+)
+from almost_kedro.training_options import RewardModelOptions
+
+
+class GuardedRewardTrainer(GuardedLoss, RewardTrainer):  # type: ignore[misc]
+    """TRL's trainer, which stops at a loss that is not finite."""
+
+
+def check_architecture(model: ModelFolder) -> None:
+    """Refuse a model that transformers can't put a reward head on.
+
+    Raises:
+        UserError: Its architecture.
+    """
+    config = AutoConfig.from_pretrained(model.folder, trust_remote_code=model.trust_remote_code)
+    if type(config) not in AutoModelForSequenceClassification._model_mapping:
+        raise UserError(
+            f"model {model.name!r}: transformers has no sequence classification for "
+            f"{config.model_type!r}, so it can't be a reward model; choose another model"
+        )
+
+
+def run(job: TrainingJob) -> None:
+    """Train."""
+    start = time.perf_counter()
+    options = job.options
+    assert isinstance(options, RewardModelOptions)
+    check_architecture(job.base)
+    rows = read_job_rows(job)
+    encoder = TextEncoder(job.base, job.separator, options.max_length)
+    chosen = [sequence.ids for sequence in encoder.encode_rows(rows, "chosen")]
+    rejected = [sequence.ids for sequence in encoder.encode_rows(rows, "rejected")]
+    lengths = [len(a) + len(b) for a, b in zip(chosen, rejected, strict=True)]
+    longest = [max(len(a), len(b)) for a, b in zip(chosen, rejected, strict=True)]
+    step_rows = options.batch_size * options.accumulation * job.ranks
+    order = order_rows(longest, step_rows, options.epochs, job.seed)
+    n_steps = -(-len(order) // step_rows)
+    seen = list(accumulate((lengths[row] for row in order), initial=0))
+    reporter = Reporter(job, n_steps, lambda step: seen[min(step * step_rows, len(order))])
+    examples = [
+        {"chosen_ids": chosen[row], "rejected_ids": rejected[row], "row": row} for row in order
+    ]
+    arguments: dict[str, Any] = make_arguments(job, n_steps)
+    trainer = GuardedRewardTrainer(
+        model=str(job.base.folder),
+        args=RewardConfig(
+            **arguments,
+            max_length=None,
+            model_init_kwargs={"dtype": "float32"},
+        ),
+        processing_class=encoder.tokenizer,
+        train_dataset=Dataset.from_list(examples),
+        data_collator=WithRows(DataCollatorForPreference(pad_token_id=encoder.pad)),
+    )
+    trainer.row_ids = [row["id"] for row in rows]
+    train(trainer, job, reporter, time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(run, sys.argv[1]))

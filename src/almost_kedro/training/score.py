@@ -1,0 +1,174 @@
+"""Scores answers with a reward model; run by hand: `python -m almost_kedro.training.score JOB.json`.
+
+It writes `rewards.jsonl` (`id`, `reward`), then `metrics.json`: the job is done once that is there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.embedded import choose_dtype
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.generation.progress import Progress
+from almost_kedro.generation.worker import peak_memory
+from almost_kedro.json_lines import read_rows, write_rows, write_whole
+from almost_kedro.locks import DISK_ERRORS, explain_disk
+from almost_kedro.programs import die_with_parent
+from almost_kedro.training.job import ScoreJob
+from almost_kedro.training.texts import TextEncoder
+
+
+class RewardScorer:
+    """A reward model that scores token ids: the one way for all programs.
+
+    What is padding is said by the mask and by position: the reward is read at a row's last token,
+    the eos, whatever the padding token is.
+    """
+
+    def __init__(self, model: ModelFolder, dtype: torch.dtype, device: torch.device, pad: int):
+        """Load a reward model.
+
+        Args:
+            model: Its checkpoint.
+            dtype: Numbers that are computed with.
+            device: Where.
+            pad: Id of a token to fill rows with.
+        """
+        self.device, self.pad = device, pad
+        self.model = AutoModelForSequenceClassification.from_pretrained(
+            model.folder, dtype=dtype, num_labels=1
+        )
+        self.model.to(device).eval()
+        self.model.config.pad_token_id = pad
+
+    @torch.inference_mode()
+    def score_batch(self, rows: Sequence[Sequence[int]]) -> list[float]:
+        """Return the reward of each row of token ids, each of which ends in the eos token."""
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), self.pad)
+        mask = torch.zeros_like(ids)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+            mask[i, : len(row)] = 1
+        logits = self.model(
+            input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=False
+        ).logits  # (batch, 1)
+        rewards: list[float] = logits[:, 0].float().tolist()
+        return rewards
+
+    def score(
+        self,
+        rows: Sequence[Sequence[int]],
+        batch_tokens: int = 4096,
+        progress: Progress | None = None,
+    ) -> list[float]:
+        """Return the reward of each row; rows of like length are computed together.
+
+        Args:
+            rows: Token ids.
+            batch_tokens: Tokens computed at once, padding included.
+            progress: Told of finished rows.
+        """
+        rewards = [0.0] * len(rows)
+        for batch in split_by_length([len(row) for row in rows], batch_tokens):
+            values = self.score_batch([rows[i] for i in batch])
+            for i, value in zip(batch, values, strict=True):
+                rewards[i] = value
+            if progress:
+                progress.add_tokens(sum(len(rows[i]) for i in batch))
+                progress.add_rows(len(batch))
+        return rewards
+
+
+def split_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Split row numbers into batches of like length, the longest first.
+
+    Args:
+        lengths: Tokens of each row.
+        batch_tokens: Rows x longest row of a batch at most; a longer row is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def measure_padding(
+    scorer: RewardScorer, rows: Sequence[Sequence[int]], rewards: Sequence[float], n: int
+) -> float:
+    """Return by how much a reward differs at most between a row alone and in its batch.
+
+    Args:
+        scorer: The reward model.
+        rows: Token ids.
+        rewards: Their rewards in batches.
+        n: Rows looked at, from the shortest to the longest.
+    """
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    chosen = {order[i * (len(order) - 1) // max(1, n - 1)] for i in range(min(n, len(order)))}
+    return max(
+        (abs(scorer.score_batch([rows[row]])[0] - rewards[row]) for row in chosen), default=0.0
+    )
+
+
+def run_job(job: ScoreJob) -> None:
+    """Score the rows."""
+    start = time.perf_counter()
+    rows = list(read_rows(job.rows))
+    encoder = TextEncoder(job.model, job.separator, job.max_length)
+    texts = [sequence.ids for sequence in encoder.encode_rows(rows, "answer")]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    scorer = RewardScorer(job.model, choose_dtype(job.dtype), device, encoder.pad)
+    loaded = time.perf_counter()
+    progress = Progress(f"rewards ({job.model.name})", len(rows))
+    rewards = scorer.score(texts, job.batch_tokens, progress)
+    seconds = time.perf_counter() - loaded
+    progress.finish()
+    ids = [row["id"] for row in rows]
+    write_rows(
+        job.out / "rewards.jsonl",
+        ({"id": id_, "reward": reward} for id_, reward in zip(ids, rewards, strict=True)),
+    )
+    tokens = sum(map(len, texts))
+    metrics = {
+        "rows": len(rows),
+        "tokens": tokens,
+        "tokens_per_second": round(tokens / seconds, 1) if tokens else 0.0,
+        "padding_difference": measure_padding(scorer, texts, rewards, job.check_padding),
+        "load_seconds": round(loaded - start, 2),
+        "seconds": round(time.perf_counter() - start, 2),
+        "peak_memory_mb": round(peak_memory() / 2**20, 1),
+    }
+    with write_whole(job.out / "metrics.json") as file:
+        file.write(json.dumps(metrics).encode())
+
+
+def main(job_file: str) -> int:
+    """Carry out a job file; returns the exit status, with one line on stderr if it failed."""
+    die_with_parent()
+    try:
+        run_job(ScoreJob.model_validate_json(Path(job_file).read_text(encoding="utf-8")))
+    except UserError as exc:
+        print(f"error: {exc}", file=sys.stderr, flush=True)
+        return 2
+    except OSError as exc:
+        if exc.errno not in DISK_ERRORS:
+            raise
+        print(f"error: {explain_disk(exc)}", file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,96 @@
+"""From a dialogue and an answer to token ids: the one way for all programs (rule 19)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.generation.tokens import Encoder
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A dialogue and an answer as token ids; the answer ends in the eos token."""
+
+    dialogue: list[int]
+    answer: list[int]
+
+    @property
+    def ids(self) -> list[int]:
+        """Both together."""
+        return self.dialogue + self.answer
+
+    @property
+    def labels(self) -> list[int]:
+        """Targets of a language model: the answer and its eos only (rule 22)."""
+        return [-100] * len(self.dialogue) + self.answer
+
+
+class TextEncoder:
+    """Tokenises dialogues and answers for training, scoring and rollouts alike.
+
+    original (rule 19): prompt + "Assistant: " + answer + eos, without "Human:" and bos; a text
+        that was cut on the right lost its eos and was scored at another token.
+    corrected: the dialogue as generation writes it, with "Human:" and, where the model needs it,
+        bos. What is too long loses its beginning, never its eos.
+    Both rule sets use the corrected text: a reward model must see what policies write.
+    """
+
+    def __init__(self, model: ModelFolder, separator: str, max_length: int):
+        """Load a tokenizer.
+
+        Args:
+            model: Whose tokenizer.
+            separator: What stands between a dialogue and its answer.
+            max_length: Tokens of dialogue, answer and eos.
+        """
+        assert model.folder is not None
+        self.encoder = Encoder(model.folder, model.bos, model.trust_remote_code)
+        self.tokenizer = self.encoder.tokenizer
+        self.separator = separator
+        self.max_length = max_length
+        if self.tokenizer.eos_token_id is None:
+            raise UserError(f"model {model.name!r}: its tokenizer has no eos token")
+        self.eos: int = self.tokenizer.eos_token_id
+        # Padding is never looked at (masks say what is padding), so any other token serves.
+        pad = self.tokenizer.pad_token_id
+        self.pad: int = pad if pad not in (None, self.eos) else int(self.eos == 0)
+        self.tokenizer.pad_token = self.tokenizer.convert_ids_to_tokens(self.pad)
+
+    def encode(self, dialogue: str, answer: str) -> Sequence:
+        """Tokenise a dialogue and an answer.
+
+        The answer's tokens are those that follow the dialogue's own where both are tokenised
+        together; if that would change the dialogue's last token, they are tokenised apart. So a
+        policy that continues the dialogue's tokens writes what the reward model was trained on.
+        """
+        [start, whole] = self.encoder.encode([dialogue, dialogue + self.separator + answer])
+        if whole[: len(start)] == start:
+            rest = whole[len(start) :]
+        else:
+            [rest] = self.encoder.encode([self.separator + answer])
+            rest = rest[len(self.encoder.bos) :]
+        return self.join(start, rest)
+
+    def join(self, dialogue: list[int], answer: list[int]) -> Sequence:
+        """Join token ids as `encode` does: eos at the end, what is too long cut at the beginning.
+
+        Args:
+            dialogue: Ids of a dialogue, bos included.
+            answer: Ids of an answer, with or without its eos.
+        """
+        if answer[-1:] != [self.eos]:
+            answer = [*answer, self.eos]
+        excess = max(0, len(dialogue) + len(answer) - self.max_length)
+        # The bos stays, if there is room for more than the answer.
+        bos = len(self.encoder.bos)
+        if 0 < excess < len(dialogue) - bos:
+            return Sequence(dialogue[:bos] + dialogue[bos + excess :], answer)
+        return Sequence(dialogue[excess:], answer[max(0, excess - len(dialogue)) :])
+
+    def encode_rows(self, rows: Iterable[Mapping[str, Any]], field: str) -> list[Sequence]:
+        """Tokenise each row's `dialogue` and its `field`."""
+        return [self.encode(row["dialogue"], row[field]) for row in rows]

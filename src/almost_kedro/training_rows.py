@@ -1,0 +1,169 @@
+"""The rows from the comparisons to the aligned policy, and the checks that the catalog runs."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import with_config
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
+from almost_kedro.generation.engine import FinishReason
+from almost_kedro.rows import STRICT, Ledger, RowsValidator
+
+Split = Literal[
+    "reward_model",
+    "held_out",
+    "held_out_reward_model",
+    "self_play",
+    "rl",
+    "watch",
+    "policy_test",
+]
+
+
+@with_config(STRICT)
+class PromptSplit(TypedDict):
+    """What a prompt is used for; it is never used for anything else."""
+
+    prompt_id: str
+    split: Split
+
+
+@with_config(STRICT)
+class ScoredComparison(TypedDict):
+    """A comparison of a held-out prompt with the rewards of its answers.
+
+    `reward_*` are of the reward model, `held_out_*` of the held-out reward model.
+    """
+
+    comparison_id: str
+    prompt_id: str
+    reward_chosen: float
+    reward_rejected: float
+    held_out_chosen: float
+    held_out_rejected: float
+
+
+@with_config(STRICT)
+class Candidate(TypedDict):
+    """One candidate answer of a turn of self-play (rule 24).
+
+    `parent_id` is the candidate that was kept in the turn before, empty in the first. `question` is
+    the prompt, or what the simulated user asked. An answer that rule 12 rejects has no reward, and
+    one whose turn ended the dialogue is kept, too, if it is the best.
+    """
+
+    candidate_id: str
+    prompt_id: str
+    parent_id: str
+    assistant: str
+    turn: int
+    sample: int
+    question: str
+    text: str
+    finish_reason: FinishReason
+    n_tokens: int
+    verdict: str
+    reward: float | None
+    held_out_reward: float | None
+    kept: bool
+
+
+@with_config(STRICT)
+class Demonstration(TypedDict):
+    """A dialogue up to an answer, and the answer: what the policy is trained on."""
+
+    demonstration_id: str
+    prompt_id: str
+    candidate_id: str
+    turn: int
+    dialogue: str
+    answer: str
+
+
+@with_config(STRICT)
+class Rollout(TypedDict):
+    """An answer that the policy gave during reinforcement learning.
+
+    `reward` is the reward model's, before the KL penalty; `kl` is the sum over the answer's tokens
+    of log policy - log reference, in nats.
+    """
+
+    rollout_id: str
+    prompt_id: str
+    step: int
+    sample: int
+    completion: str
+    finish_reason: FinishReason
+    n_tokens: int
+    reward: float
+    kl: float
+
+
+@with_config(STRICT)
+class PolicyAnswer(TypedDict):
+    """A model's answer to a prompt that nothing was trained on, with its rewards."""
+
+    answer_id: str
+    prompt_id: str
+    policy: str
+    text: str
+    finish_reason: FinishReason
+    n_tokens: int
+    reward: float
+    held_out_reward: float
+
+
+class PromptSplits(RowsValidator):
+    """Validator of `prompt_splits`."""
+
+    row, key = PromptSplit, "prompt_id"
+
+
+class ScoredComparisons(RowsValidator):
+    """Validator of `held_out_scores`."""
+
+    row, key = ScoredComparison, "comparison_id"
+
+
+class Candidates(RowsValidator):
+    """Validator of `self_play`."""
+
+    row, key = Candidate, "candidate_id"
+    parents: ClassVar = {
+        "prompt_id": ("prompts",),
+        "parent_id": ("self_play",),
+        "assistant": ("assistants",),
+    }
+    texts = ("question", "text")
+
+
+class SelfPlayLedger(Ledger):
+    """Validator of `ledger_self_play`: a question that was dropped names what it replied to."""
+
+    parents: ClassVar = {"parent_ids": ("prompts", "self_play")}
+    roles: ClassVar = {"parent_ids": ("prompt", "answer")}
+
+
+class Demonstrations(RowsValidator):
+    """Validator of `sft_demonstrations`."""
+
+    row, key = Demonstration, "demonstration_id"
+    parents: ClassVar = {"candidate_id": ("self_play",)}
+    texts = ("dialogue", "answer")
+
+
+class Rollouts(RowsValidator):
+    """Validator of `rollouts`."""
+
+    row, key = Rollout, "rollout_id"
+    parents: ClassVar = {"prompt_id": ("prompts",)}
+    texts = ("completion",)
+
+
+class PolicyAnswers(RowsValidator):
+    """Validator of `*_answers`."""
+
+    row, key = PolicyAnswer, "answer_id"
+    parents: ClassVar = {"prompt_id": ("prompts",)}
+    texts = ("text",)
