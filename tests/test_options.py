@@ -36,6 +36,22 @@ PARAMETERS: dict[str, Any] = {
         ],
     },
     "comparisons": {"rubric": ["base-HHH-3shot", "small-HHH-1shot"]},
+    "prompt_splits": {
+        "reward_model": 0.25,
+        "held_out": 0.25,
+        "held_out_reward_model": 0.1,
+        "self_play": 0.1,
+        "rl": 0.1,
+        "watch": 0.1,
+        "policy_test": 0.1,
+    },
+    "launch": {},
+    "reward_model": {"model": "base", "learning_rate": 1e-5, "batch_size": 4},
+    "gate": {},
+    "self_play": {},
+    "sft": {"model": "base", "learning_rate": 1e-5, "batch_size": 4},
+    "rl": {"learning_rate": 1e-6, "batch_size": 8, "steps": 2, "max_new_tokens": 16},
+    "policy_test": {},
 }
 REMOVED = object()
 
@@ -192,6 +208,22 @@ def test_an_assistant_may_show_no_demonstrations() -> None:
     assert options.response_generation.assistants[0].shots == 0
 
 
+def test_the_as_is_filter_is_off_unless_it_is_asked_for() -> None:
+    assert check_options(PARAMETERS).as_is_filter.enabled is False
+    assert check_options(change("as_is_filter", {"pairs": "pairs.jsonl"})).as_is_filter.pairs
+
+
+@pytest.mark.parametrize(
+    ("sources", "given"),
+    [({}, "none is given"), ({"pairs": "a.jsonl", "hub_dataset": "org/a"}, "both are given")],
+)
+def test_the_as_is_filter_needs_one_source_of_pairs(sources: dict[str, str], given: str) -> None:
+    message = explain(change("as_is_filter", {"enabled": True, **sources}))
+    assert message.startswith(
+        f"option as_is_filter: give one of pairs and hub_dataset; {given}; found "
+    )
+
+
 def test_options_cannot_be_changed() -> None:
     options: Any = check_options(PARAMETERS)
     with pytest.raises(ValueError, match="frozen"):
@@ -249,6 +281,8 @@ def test_a_url_that_is_none_or_holds_a_secret_is_refused(url: str, said: str) ->
 def test_a_model_that_only_servers_have_needs_the_openai_engine() -> None:
     parameters = with_servers(SERVERS)
     parameters["models"]["base"] = {"source": "server", "id": "org/base"}
+    assert "reward_model.model: 'base' is only on servers" in explain(parameters)
+    parameters["reward_model"]["model"] = parameters["sft"]["model"] = "small"
     check_options(parameters)
     parameters["generation"]["engine"] = "vllm"
     assert "'base' is only on servers" in explain(parameters)

@@ -18,7 +18,7 @@ from kedro.io import AbstractVersionedDataset, DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from almost_kedro import tracking
+from almost_kedro import summary, tracking
 from almost_kedro.checkpoints import Checkpoint
 from almost_kedro.datasets.whole_file import StreamedRowsDataset
 from almost_kedro.errors import UserError
@@ -28,6 +28,13 @@ from almost_kedro.programs import PLAIN
 
 logger = logging.getLogger(__name__)
 TRACKING_FOLDER = "mlflow_store"
+SUMMARIES = {
+    "comparisons_metrics",
+    "reward_model_metrics",
+    "self_play_metrics",
+    "sft_policy_metrics",
+    "rl_policy_metrics",
+}
 
 
 class OptionsHook:
@@ -168,35 +175,42 @@ class SummaryHook:
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Log the comparisons' numbers, their file, and how to ask where a row comes from."""
-        if "comparisons_metrics" not in pipeline.all_outputs():
-            return
-        metrics = catalog.load("comparisons_metrics")
+        """Log the figures of what was made."""
+        made = pipeline.all_outputs()
+        if not made.isdisjoint(SUMMARIES):
+            for line in summarise(catalog, made, repeat_options(run_params)):
+                logger.info("%s", line, extra=PLAIN)
+        if "comparisons_metrics" in made:
+            metrics = catalog.load("comparisons_metrics")
+            if not metrics["n_comparisons"]:
+                logger.warning(
+                    "all %d candidate pairs were dropped: ask for more prompts "
+                    "(prompt_generation.n_prompts), widen comparisons.length_tolerance, or set "
+                    "comparisons.length_control: none",
+                    metrics["n_candidates"],
+                )
+
+
+def summarise(catalog: DataCatalog, made: set[str], same: str) -> list[str]:
+    """Return the lines on what a pipeline made."""
+    lines = []
+    if "comparisons_metrics" in made:
         dataset = catalog.get("comparisons")
         assert isinstance(dataset, StreamedRowsDataset)
-        same = repeat_options(run_params)
-        lines = [f"{metrics['n_comparisons']} comparisons:"]
-        for edge, values in metrics["edges"].items():
-            share = f"chosen is longer in {values['chosen_longer']:.0%}"
-            lines.append(f"  {edge}: {values['n']} ({share})")
-        lines.append(f"  read them: {dataset.load_path()}")
-        lines.append("  why rows were dropped:")
-        for name in ("ledger_prompts", "ledger_responses", "ledger_comparisons"):
-            lines.append(f"    kedro rows {name}{same}")
-        for row in islice(dataset.stream(), 1):
-            lines.append(
-                f"  where one came from: kedro trace {row['comparison_id']}{same} --depth 3"
-            )
-        lines.append("  where datasets came from: make viz")
-        for line in lines:
-            logger.info("%s", line, extra=PLAIN)
-        if not metrics["n_comparisons"]:
-            logger.warning(
-                "all %d candidate pairs were dropped: ask for more prompts "
-                "(prompt_generation.n_prompts), widen comparisons.length_tolerance, or set "
-                "comparisons.length_control: none",
-                metrics["n_candidates"],
-            )
+        ids = [row["comparison_id"] for row in islice(dataset.stream(), 1)]
+        lines += summary.describe_comparisons(
+            catalog.load("comparisons_metrics"), dataset.load_path(), next(iter(ids), None), same
+        )
+    if "reward_model_metrics" in made:
+        lines += summary.describe_reward_model(
+            catalog.load("reward_model_metrics"), catalog.load("gate")
+        )
+    if "self_play_metrics" in made:
+        lines += summary.describe_self_play(catalog.load("self_play_metrics"))
+    for name in ("sft_policy_metrics", "rl_policy_metrics"):
+        if name in made:
+            lines += summary.describe_policies(catalog.load(name))
+    return [*lines, "where datasets came from: make viz; curves and costs: make mlflow"]
 
 
 def repeat_options(run_params: dict[str, Any]) -> str:

@@ -62,6 +62,11 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         ValueError: File and line of the first row that is no JSON object.
     """
+    return (row for _, row in read_numbered_rows(path))
+
+
+def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read rows one by one, each with the number of its line; see `read_rows`."""
     # Bytes, since only "\n" ends a row: text may contain other line separators.
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -73,4 +78,4 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{path}, line {number}: not JSON ({exc})") from exc
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}: not a JSON object")
-            yield row
+            yield number, row

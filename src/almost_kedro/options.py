@@ -10,6 +10,7 @@ from pydantic import Field, RootModel, ValidationError, field_validator, model_v
 from almost_kedro.errors import UserError
 from almost_kedro.option_block import Block, Positive, Share
 from almost_kedro.training_options import (
+    AsIsFilterOptions,
     GateOptions,
     LaunchOptions,
     PolicyTestOptions,
@@ -218,6 +219,7 @@ class Options(Block):
     comparisons: ComparisonOptions
     prompt_splits: PromptSplitOptions
     launch: LaunchOptions
+    as_is_filter: AsIsFilterOptions = Field(default_factory=AsIsFilterOptions)
     reward_model: RewardModelOptions
     gate: GateOptions
     self_play: SelfPlayOptions
@@ -235,7 +237,8 @@ class Options(Block):
             f"generation.servers.{number}.model": server.model
             for number, server in enumerate(self.generation.servers)
         }
-        for option, name in {**uses, **served}.items():
+        trained = {"reward_model.model": self.reward_model.model, "sft.model": self.sft.model}
+        for option, name in {**uses, **served, **trained}.items():
             if name not in self.models.root:
                 raise ValueError(
                     f"{option}: unknown model {name!r}; "
@@ -243,6 +246,12 @@ class Options(Block):
                 )
         for option, name in uses.items():
             self._check_engine_has(option, name)
+        for option, name in trained.items():
+            if isinstance(self.models.root[name], ServerModel):
+                raise ValueError(
+                    f"{option}: {name!r} is only on servers (models.yml); name a model that can be "
+                    "trained here"
+                )
         return self
 
     def _check_engine_has(self, option: str, name: str) -> None:
@@ -286,7 +295,8 @@ def check_options(parameters: dict[str, Any]) -> Options:
             f"option {name}: missing; set it in conf/<env>/, in parameters*.yml or models.yml"
         )
     if not name:
-        raise UserError("option " + str(error["msg"]).removeprefix("Value error, "))
+        raise UserError("option " + error["msg"].removeprefix("Value error, "))
+    reason = error["msg"].removeprefix("Value error, ")
     if where[-1] == "url":  # what is wrong with it may be a password in it
-        raise UserError(f"option {name}: {error['msg'].removeprefix('Value error, ')}")
-    raise UserError(f"option {name}: {error['msg']}; found {error['input']!r:.80}")
+        raise UserError(f"option {name}: {reason}")
+    raise UserError(f"option {name}: {reason}; found {error['input']!r:.80}")

@@ -147,6 +147,7 @@ class RowsValidator:
         texts: Fields that are shown as text; the others are shown as facts.
         model: What names the model that wrote the row: a field of it, or else of `plan`.
         plan: The document with each model's fingerprint.
+        traced: False if the rows only say more about rows of another dataset, whose ids they have.
     """
 
     row: Any
@@ -156,6 +157,7 @@ class RowsValidator:
     texts: ClassVar[Sequence[str]] = ()
     model: ClassVar[str | None] = None
     plan: ClassVar[str] = "feedback_plan"
+    traced: ClassVar[bool] = True
 
     def validate(self, data: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the rows unchanged.

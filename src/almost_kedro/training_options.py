@@ -72,6 +72,28 @@ class RewardModelOptions(TrainingOptions):
     max_length: Positive = Field(1024, description="Tokens; longer texts lose their beginning")
 
 
+class AsIsFilterOptions(Block):
+    """Post-validation (rule 25): a reward model trained on existing pairs drops comparisons."""
+
+    enabled: bool = Field(False, description="Drop comparisons that the as-is model disagrees with")
+    pairs: str | None = Field(
+        None, description="JSON lines file of what it is trained on: prompt, chosen, rejected"
+    )
+    hub_dataset: str | None = Field(
+        None, description="Dataset with these columns on the Hugging Face hub, instead of a file"
+    )
+    hub_split: str = Field("train", description="Its split; train[:1000] is its first 1000 rows")
+    max_pairs: Positive | None = Field(None, description="Use the first so many; null: all")
+
+    @model_validator(mode="after")
+    def check_source(self) -> AsIsFilterOptions:
+        """Refuse a filter with no pairs to train on, or with two kinds."""
+        if self.enabled and (self.pairs is None) == (self.hub_dataset is None):
+            given = "both are" if self.pairs is not None else "none is"
+            raise ValueError(f"give one of pairs and hub_dataset; {given} given")
+        return self
+
+
 class GateOptions(Block):
     """What a reward model must show on held-out prompts before it may train a policy."""
 

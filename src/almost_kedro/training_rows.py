@@ -30,6 +30,19 @@ class PromptSplit(TypedDict):
 
 
 @with_config(STRICT)
+class AsIsPair(TypedDict):
+    """Two answers of which one is known to be better; `pair_id` has its line, or its row.
+
+    They come from the user; the as-is reward model is trained on them (rule 25).
+    """
+
+    pair_id: str
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@with_config(STRICT)
 class ScoredComparison(TypedDict):
     """A comparison of a held-out prompt with the rewards of its answers.
 
@@ -118,12 +131,21 @@ class PromptSplits(RowsValidator):
     """Validator of `prompt_splits`."""
 
     row, key = PromptSplit, "prompt_id"
+    traced = False
+
+
+class AsIsPairs(RowsValidator):
+    """Validator of `as_is_pairs`."""
+
+    row, key = AsIsPair, "pair_id"
+    texts = ("prompt", "chosen", "rejected")
 
 
 class ScoredComparisons(RowsValidator):
     """Validator of `held_out_scores`."""
 
     row, key = ScoredComparison, "comparison_id"
+    traced = False
 
 
 class Candidates(RowsValidator):

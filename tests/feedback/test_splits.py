@@ -14,6 +14,7 @@ from almost_kedro.feedback.splits import (
     digest_splits,
     select_comparisons,
     select_prompts,
+    select_some,
     split_prompts,
 )
 from almost_kedro.rows import Comparison, Prompt
@@ -116,12 +117,15 @@ def test_another_seed_splits_otherwise() -> None:
     assert split_prompts(PROMPTS, OPTIONS, 0) != split_prompts(PROMPTS, OPTIONS, 1)
 
 
-def test_fewer_prompts_than_splits_are_refused() -> None:
-    with pytest.raises(
-        UserError,
-        match=r"^prompts: found 6 for 7 splits, .* raise prompt_generation.n_prompts to 7 or more$",
-    ):
-        split_prompts(PROMPTS[:6], OPTIONS, 0)
+def test_with_fewer_prompts_than_splits_the_smallest_get_none() -> None:
+    rows = split_prompts(PROMPTS[:3], OPTIONS, 0)
+    assert len(rows) == 3
+    assert {row["split"] for row in rows} <= {"reward_model", "held_out_reward_model", "held_out"}
+
+
+def test_a_split_without_prompts_is_said_when_it_is_needed() -> None:
+    with pytest.raises(UserError, match=r"^prompts: none of the 3 is in split watch; raise "):
+        select_some([make_prompt(key) for key in "cba"], FEW, "watch")
 
 
 # Selection

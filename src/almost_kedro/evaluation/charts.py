@@ -102,9 +102,42 @@ def draw_accuracy(report: Mapping[str, Any]) -> dict[str, Any]:
         ("by factor", report.get("by_factor", {}), GREEN, "square"),
         ("by edge", edges, PURPLE, "triangle-up"),
     )
-    traces = [_draw_shares(*group) for group in groups]
     title = "Accuracy on held-out prompts, 95 % intervals"
-    chart = figure(traces, title, "accuracy", "comparisons")
+    return _draw_groups(groups, title, "accuracy")
+
+
+def draw_rule_audit(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw how often reward models agree with what they were trained without, by the best floor.
+
+    What could not be tested is left out.
+
+    Args:
+        report: From `report_audit`.
+    """
+    agreement, floors = {}, {}
+    for kind in ("by_edge", "by_factor"):
+        for name, found in report[kind].items():
+            if "accuracy" in found:
+                label = f"{name.replace('-vs-', '<br>over ')} (n={found['n']})"
+                agreement[label] = found["accuracy"]
+                floors[label] = found["floors"][found["best_floor"]]
+    groups = (
+        ("reward model trained without it", agreement, BLUE, "circle"),
+        ("best of what reads nothing", floors, ORANGE, "diamond-open"),
+    )
+    chart = _draw_groups(groups, "Agreement with rules left out, 95 % intervals", "agreement")
+    # Both of a rule side by side, not on top of one another.
+    chart["layout"]["scattermode"] = "group"
+    for trace in chart["data"]:
+        trace["orientation"] = "h"
+    return chart
+
+
+def _draw_groups(
+    groups: Sequence[tuple[str, Mapping[str, Mapping[str, float]], str, str]], title: str, x: str
+) -> dict[str, Any]:
+    traces = [_draw_shares(*group) for group in groups]
+    chart = figure(traces, title, x, "comparisons")
     chart["layout"]["xaxis"]["range"] = [0, 1]
     chart["layout"]["yaxis"].update(autorange="reversed", automargin=True)
     # Plotly leaves out labels that have no room.

@@ -75,6 +75,16 @@ def report_reward_model(
     }
 
 
+def name_edge(row: Comparison) -> str:
+    """Name a comparison's edge of the rubric."""
+    return f"{row['chosen_assistant']}-vs-{row['rejected_assistant']}"
+
+
+def name_factors(row: Comparison) -> str:
+    """Name all that a comparison's assistants differ in."""
+    return "+".join(row["factors"])
+
+
 def _collect_margins(comparisons: Sequence[Comparison], margins: Mapping[str, float]) -> Floats:
     found = np.array([margins[row["comparison_id"]] for row in comparisons], dtype=float)
     for row, margin in zip(comparisons, found, strict=True):
@@ -139,8 +149,8 @@ def _split_accuracy(
     lengths.pop("other", None)
     return {
         **lengths,
-        "by_factor": split(lambda row: "+".join(row["factors"])),
-        "by_edge": split(lambda row: f"{row['chosen_assistant']}-vs-{row['rejected_assistant']}"),
+        "by_factor": split(name_factors),
+        "by_edge": split(name_edge),
     }
 
 

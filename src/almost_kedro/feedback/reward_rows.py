@@ -47,7 +47,7 @@ def drop_identical(
     kept, ledger = [], []
     for row in comparisons:
         for side in ("chosen", "rejected"):
-            if not row[side].strip():  # type: ignore[literal-required]
+            if not row[side].strip():
                 raise UserError(
                     f"comparisons: {row['comparison_id']} has no {side} answer; mend the row, or "
                     "compare anew (kedro run --pipeline synthetic_feedback)"

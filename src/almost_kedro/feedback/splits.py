@@ -34,16 +34,9 @@ def split_prompts(
         seed: Orders the prompts, together with their ids.
 
     Returns:
-        One row a prompt, in the order of the prompts.
-
-    Raises:
-        UserError: If there are fewer prompts than splits.
+        One row a prompt, in the order of the prompts. With fewer prompts than splits, the smallest
+        splits get none; `select_some` tells who needs them.
     """
-    if len(prompts) < len(SPLITS):
-        raise UserError(
-            f"prompts: found {len(prompts)} for {len(SPLITS)} splits, of which each needs one; "
-            f"raise prompt_generation.n_prompts to {len(SPLITS)} or more"
-        )
     counts = count_shares([getattr(options, name) for name in SPLITS], len(prompts))
     names = [name for name, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
     ids = [prompt["prompt_id"] for prompt in prompts]
@@ -55,14 +48,14 @@ def split_prompts(
 def count_shares(shares: Sequence[float], n: int) -> list[int]:
     """Share out n things by largest remainders; of equal ones, the first comes first.
 
-    A share whose count would be 0 takes one from the largest.
+    A share whose count would be 0 takes one from the largest, if there are enough for all.
 
     Args:
         shares: Positive numbers, in proportion.
-        n: How many things; at least as many as there are shares.
+        n: How many things.
 
     Returns:
-        Counts, each at least 1, which sum to n.
+        Counts, which sum to n.
     """
     # As decimals: in binary, 0.3 is not three times 0.1, and equal remainders would differ.
     exact = [Fraction(str(share)) for share in shares]
@@ -71,7 +64,7 @@ def count_shares(shares: Sequence[float], n: int) -> list[int]:
     by_remainder = sorted(range(len(counts)), key=lambda i: counts[i] - quotas[i])
     for i in by_remainder[: n - sum(counts)]:
         counts[i] += 1
-    while 0 in counts:
+    while n >= len(counts) and 0 in counts:
         counts[counts.index(max(counts))] -= 1
         counts[counts.index(0)] += 1
     return counts
@@ -87,6 +80,23 @@ def select_prompts(
     """
     found = _match_splits("prompts", [prompt["prompt_id"] for prompt in prompts], splits)
     return [prompt for prompt in prompts if found[prompt["prompt_id"]] in names]
+
+
+def select_some(
+    prompts: Sequence[Prompt], splits: Sequence[PromptSplit], name: Split
+) -> list[Prompt]:
+    """Return the prompts of one split, in their order; there is at least one.
+
+    Raises:
+        UserError: If there is none, or a prompt has no split.
+    """
+    found = select_prompts(prompts, splits, [name])
+    if not found:
+        raise UserError(
+            f"prompts: none of the {len(prompts)} is in split {name}; "
+            f"raise prompt_generation.n_prompts, or prompt_splits.{name}"
+        )
+    return found
 
 
 def select_comparisons(

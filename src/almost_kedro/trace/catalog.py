@@ -89,7 +89,7 @@ def open_tables(catalog: DataCatalog) -> dict[str, Table]:
     tables: dict[str, Table] = {SEEDS: SeedTable(catalog)}
     for name, spec in catalog.validator_specs.items():
         kind = load_obj(spec.class_path)
-        if isinstance(kind, type) and issubclass(kind, RowsValidator):
+        if isinstance(kind, type) and issubclass(kind, RowsValidator) and kind.traced:
             tables[name] = CatalogTable(name, kind, catalog)
     return tables
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -11,10 +13,52 @@ import numpy as np
 STEPS_SORTED_TOGETHER = 50
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """Which rows each step trains on; all of it is known before training.
+
+    Attributes:
+        order: Row numbers of all epochs.
+        step_rows: Rows of one step, over all ranks; the last one may have fewer.
+        tokens: Tokens of the first N rows of `order`, for N from 0.
+    """
+
+    order: list[int]
+    step_rows: int
+    tokens: list[int]
+
+    @property
+    def n_steps(self) -> int:
+        """Steps in all."""
+        return -(-len(self.order) // self.step_rows)
+
+    def count_tokens(self, step: int) -> int:
+        """Return the tokens of the first `step` steps, without padding."""
+        return self.tokens[min(step * self.step_rows, len(self.order))]
+
+    def get_rows(self, step: int) -> list[int]:
+        """Return the row numbers of a step, counted from 1."""
+        return self.order[(step - 1) * self.step_rows : step * self.step_rows]
+
+
+def make_schedule(
+    widths: Sequence[int], tokens: Sequence[int], step_rows: int, epochs: int, seed: int
+) -> Schedule:
+    """Plan all steps.
+
+    Args:
+        widths: What a row is padded from: tokens of its longest text.
+        tokens: Tokens of each row.
+        step_rows: Rows of one step, over all ranks.
+        epochs: Passes over the rows.
+        seed: Of the shuffling.
+    """
+    order = order_rows(widths, step_rows, epochs, seed)
+    return Schedule(order, step_rows, list(accumulate((tokens[row] for row in order), initial=0)))
+
+
 def order_rows(lengths: Sequence[int], step_rows: int, epochs: int, seed: int) -> list[int]:
     """Order the rows of all epochs.
-
-    The whole order is known before training, so a resumed run goes on in exactly the same one.
 
     Args:
         lengths: Tokens of each row.
@@ -23,20 +67,24 @@ def order_rows(lengths: Sequence[int], step_rows: int, epochs: int, seed: int) -
         seed: Of the shuffling.
 
     Returns:
-        Row numbers, `epochs * len(lengths)` of them. In each epoch every row occurs once; rows of a
-        step are of like length, and steps are in random order, but for an incomplete last one.
+        Row numbers, `epochs * len(lengths)` of them. In each epoch every row occurs once. Rows of a
+        step are of like length, and steps are in random order; but where one epoch ends and the
+        next begins, and in an incomplete last step, lengths are mixed.
     """
     order: list[int] = []
     for epoch in range(epochs):
         draw = np.random.default_rng([seed, epoch])
-        shuffled = draw.permutation(len(lengths))
-        n_whole = len(lengths) // step_rows * step_rows
+        shuffled = draw.permutation(len(lengths)).tolist()
+        # The first rows fill up the step that the epoch before left incomplete.
+        head = min(-len(order) % step_rows, len(shuffled))
+        tail = len(shuffled) - (len(shuffled) - head) % step_rows
         steps = []
-        for start in range(0, n_whole, step_rows * STEPS_SORTED_TOGETHER):
-            part = shuffled[start : min(start + step_rows * STEPS_SORTED_TOGETHER, n_whole)]
-            part = sorted(part.tolist(), key=lambda row: -lengths[row])
+        for start in range(head, tail, step_rows * STEPS_SORTED_TOGETHER):
+            drawn = shuffled[start : min(start + step_rows * STEPS_SORTED_TOGETHER, tail)]
+            part = sorted(drawn, key=lambda row: -lengths[row])
             steps += [part[i : i + step_rows] for i in range(0, len(part), step_rows)]
+        order += shuffled[:head]
         for step in draw.permutation(len(steps)):
             order += steps[step]
-        order += shuffled[n_whole:].tolist()
+        order += shuffled[tail:]
     return order

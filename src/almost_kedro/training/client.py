@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from almost_kedro.errors import UserError
-from almost_kedro.generation.job import ModelFolder
 from almost_kedro.json_lines import encode_rows, read_rows, write_whole
 from almost_kedro.programs import PLAIN, run_program
 from almost_kedro.tracking import track_program
@@ -110,16 +108,3 @@ def write_content(folder: Path, rows: Rows) -> tuple[Path, str]:
 def digest_rows(rows: Rows) -> str:
     """Identify rows by their content."""
     return hashlib.sha256(b"".join(encode_rows(rows))).hexdigest()
-
-
-def check_trainable(model: ModelFolder) -> None:
-    """Refuse a model whose weights are not on this machine.
-
-    Raises:
-        UserError: If only servers have it.
-    """
-    if model.folder is None:
-        raise UserError(
-            f"model {model.name!r}: only servers have it, so it can't be trained here; name "
-            "another one in models.yml"
-        )

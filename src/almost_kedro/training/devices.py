@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed
+from torch.distributed.tensor import DTensor
 
 from almost_kedro.errors import UserError
+from almost_kedro.generation.worker import peak_memory
 from almost_kedro.training.job import TrainingJob
 
 
@@ -43,8 +44,6 @@ def check_ranks(job: TrainingJob, n_ranks: int) -> None:
 
 def is_sharded(model: torch.nn.Module) -> bool:
     """True if the parameters are spread over the ranks."""
-    from torch.distributed.tensor import DTensor
-
     return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
@@ -63,7 +62,12 @@ def check_sharding(job: TrainingJob, model: torch.nn.Module) -> None:
         )
 
 
-def largest_over_ranks(value: float, accelerator: Any) -> float:
-    """Return the largest of all ranks' values."""
-    tensor = torch.tensor([value], dtype=torch.float64, device=accelerator.device)
-    return float(accelerator.gather(tensor).max())
+def measure_memory(accelerator: Any) -> dict[str, float]:
+    """Return the peak memory of the rank that needed most, in MB; all ranks take part."""
+    values = [peak_memory() / 2**20]
+    if torch.cuda.is_available():
+        values.append(torch.cuda.max_memory_allocated() / 2**20)
+    own = torch.tensor([values], dtype=torch.float64, device=accelerator.device)
+    largest = accelerator.gather(own).max(0).values.tolist()  # (ranks, kinds) -> (kinds,)
+    names = ("peak_memory_mb", "peak_gpu_memory_mb")
+    return {name: round(value, 1) for name, value in zip(names, largest, strict=False)}

@@ -9,7 +9,13 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from almost_kedro.generation.engine import digest
 from almost_kedro.generation.job import ModelFolder
-from almost_kedro.training_options import LaunchOptions, RewardModelOptions, RLOptions, SFTOptions
+from almost_kedro.training_options import (
+    LaunchOptions,
+    RewardModelOptions,
+    RLOptions,
+    SFTOptions,
+    TrainingOptions,
+)
 
 
 class TrainingJob(BaseModel):
@@ -26,6 +32,8 @@ class TrainingJob(BaseModel):
         watch_sha256: Checksum of that file.
         reward_model: Rewards the rollouts (rl).
         held_out_reward_model: Watches (rl).
+        reward_max_length: Tokens that both reward models were trained on; what is longer loses its
+            beginning, as it did there. None: nothing is cut (rl).
         options: The program's.
         separator: What stands between a dialogue and its answer.
         seed: Of everything that is drawn.
@@ -45,6 +53,7 @@ class TrainingJob(BaseModel):
     watch_sha256: str | None = None
     reward_model: ModelFolder | None = None
     held_out_reward_model: ModelFolder | None = None
+    reward_max_length: int | None = None
     options: RewardModelOptions | SFTOptions | RLOptions
     separator: str
     seed: int
@@ -56,7 +65,11 @@ class TrainingJob(BaseModel):
     @classmethod
     def read_options(cls, value: Any, info: ValidationInfo) -> Any:
         """Read the options of the program: those of two programs may look alike."""
-        kinds = {"reward": RewardModelOptions, "sft": SFTOptions, "rl": RLOptions}
+        kinds: dict[str, type[TrainingOptions]] = {
+            "reward": RewardModelOptions,
+            "sft": SFTOptions,
+            "rl": RLOptions,
+        }
         if isinstance(value, dict) and info.data.get("program") in kinds:
             return kinds[info.data["program"]].model_validate(value)
         return value
@@ -78,6 +91,8 @@ class TrainingJob(BaseModel):
         ]
         parts: list[Any] = [self.program, parents, self.rows_sha256, self.watch_sha256]
         parts += [self.options.model_dump(mode="json"), self.separator, self.seed]
+        if self.reward_max_length:
+            parts.append(self.reward_max_length)
         return digest(*parts, launch.config, self.ranks, launch.dtype)
 
 

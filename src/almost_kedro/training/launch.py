@@ -44,7 +44,7 @@ def build_command(job: TrainingJob, job_file: Path, node_rank: int = 0) -> list[
         command += ["--num_cpu_threads_per_process", str(count_threads(launch.processes))]
         if job.ranks > 1:
             command.append("--multi_gpu")  # accelerate's name for "through torchrun"
-    return [*command, "-m", f"almost_kedro.training.{job.program}", str(job_file)]
+    return [*command, "-m", "almost_kedro.training.rank", str(job_file)]
 
 
 def count_threads(ranks: int) -> int:

@@ -6,10 +6,7 @@ linear head at the eos token (rule 20).
 
 from __future__ import annotations
 
-import sys
 import time
-from itertools import accumulate
-from typing import Any
 
 from datasets import Dataset
 from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -18,18 +15,12 @@ from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.job import ModelFolder
-from almost_kedro.training.batches import order_rows
+from almost_kedro.training.batches import make_schedule
+from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
-from almost_kedro.training.texts import TextEncoder
-from almost_kedro.training.trainer import (
-    GuardedLoss,
-    Reporter,
-    WithRows,
-    make_arguments,
-    read_job_rows,
-    run_main,
-    train,
-)
+from almost_kedro.training.reporter import Reporter
+from almost_kedro.training.texts import TextEncoder, check_context
+from almost_kedro.training.trainer import make_arguments, read_job_rows, train
 from almost_kedro.training_options import RewardModelOptions
 
 
@@ -57,25 +48,27 @@ def run(job: TrainingJob) -> None:
     options = job.options
     assert isinstance(options, RewardModelOptions)
     check_architecture(job.base)
+    check_context(job.base, options.max_length, "reward_model.max_length")
     rows = read_job_rows(job)
     encoder = TextEncoder(job.base, job.separator, options.max_length)
     chosen = [sequence.ids for sequence in encoder.encode_rows(rows, "chosen")]
     rejected = [sequence.ids for sequence in encoder.encode_rows(rows, "rejected")]
-    lengths = [len(a) + len(b) for a, b in zip(chosen, rejected, strict=True)]
-    longest = [max(len(a), len(b)) for a, b in zip(chosen, rejected, strict=True)]
-    step_rows = options.batch_size * options.accumulation * job.ranks
-    order = order_rows(longest, step_rows, options.epochs, job.seed)
-    n_steps = -(-len(order) // step_rows)
-    seen = list(accumulate((lengths[row] for row in order), initial=0))
-    reporter = Reporter(job, n_steps, lambda step: seen[min(step * step_rows, len(order))])
+    pairs = list(zip(chosen, rejected, strict=True))
+    schedule = make_schedule(
+        [max(len(a), len(b)) for a, b in pairs],
+        [len(a) + len(b) for a, b in pairs],
+        options.batch_size * options.accumulation * job.ranks,
+        options.epochs,
+        job.seed,
+    )
     examples = [
-        {"chosen_ids": chosen[row], "rejected_ids": rejected[row], "row": row} for row in order
+        {"chosen_ids": chosen[row], "rejected_ids": rejected[row], "row": row}
+        for row in schedule.order
     ]
-    arguments: dict[str, Any] = make_arguments(job, n_steps)
     trainer = GuardedRewardTrainer(
         model=str(job.base.folder),
         args=RewardConfig(
-            **arguments,
+            **make_arguments(job, schedule.n_steps),
             max_length=None,
             model_init_kwargs={"dtype": "float32"},
         ),
@@ -84,8 +77,9 @@ def run(job: TrainingJob) -> None:
         data_collator=WithRows(DataCollatorForPreference(pad_token_id=encoder.pad)),
     )
     trainer.row_ids = [row["id"] for row in rows]
+
+    def get_ids(step: int) -> list[str]:
+        return [trainer.row_ids[row] for row in schedule.get_rows(step)]
+
+    reporter = Reporter(job, schedule.n_steps, schedule.count_tokens, get_ids)
     train(trainer, job, reporter, time.perf_counter() - start)
-
-
-if __name__ == "__main__":
-    sys.exit(run_main(run, sys.argv[1]))

@@ -1,6 +1,7 @@
-"""Scores answers with a reward model; run by hand: `python -m almost_kedro.training.score JOB.json`.
+"""Scores answers with a reward model.
 
-It writes `rewards.jsonl` (`id`, `reward`), then `metrics.json`: the job is done once that is there.
+Run by hand: `python -m almost_kedro.training.score JOB.json`. It writes `rewards.jsonl` (`id`,
+`reward`), then `metrics.json`: the job is done once that is there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from almost_kedro.json_lines import read_rows, write_rows, write_whole
 from almost_kedro.locks import DISK_ERRORS, explain_disk
 from almost_kedro.programs import die_with_parent
 from almost_kedro.training.job import ScoreJob
-from almost_kedro.training.texts import TextEncoder
+from almost_kedro.training.texts import TextEncoder, check_context
 
 
 class RewardScorer:
@@ -125,6 +126,7 @@ def measure_padding(
 def run_job(job: ScoreJob) -> None:
     """Score the rows."""
     start = time.perf_counter()
+    check_context(job.model, job.max_length, "reward_model.max_length")
     rows = list(read_rows(job.rows))
     encoder = TextEncoder(job.model, job.separator, job.max_length)
     texts = [sequence.ids for sequence in encoder.encode_rows(rows, "answer")]

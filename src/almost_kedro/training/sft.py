@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from itertools import accumulate
 
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from almost_kedro.training.batches import order_rows
+from almost_kedro.training.batches import make_schedule
+from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
-from almost_kedro.training.texts import TextEncoder
-from almost_kedro.training.trainer import (
-    GuardedLoss,
-    Reporter,
-    WithRows,
-    make_arguments,
-    read_job_rows,
-    run_main,
-    train,
-)
+from almost_kedro.training.reporter import Reporter
+from almost_kedro.training.texts import TextEncoder, check_context
+from almost_kedro.training.trainer import make_arguments, read_job_rows, train
 from almost_kedro.training_options import SFTOptions
 
 
@@ -34,23 +26,21 @@ def run(job: TrainingJob) -> None:
     start = time.perf_counter()
     options = job.options
     assert isinstance(options, SFTOptions)
+    check_context(job.base, options.max_length, "sft.max_length")
     rows = read_job_rows(job)
     encoder = TextEncoder(job.base, job.separator, options.max_length)
     sequences = encoder.encode_rows(rows, "answer")
     lengths = [len(sequence.ids) for sequence in sequences]
     step_rows = options.batch_size * options.accumulation * job.ranks
-    order = order_rows(lengths, step_rows, options.epochs, job.seed)
-    n_steps = -(-len(order) // step_rows)
-    seen = list(accumulate((lengths[row] for row in order), initial=0))
-    reporter = Reporter(job, n_steps, lambda step: seen[min(step * step_rows, len(order))])
+    schedule = make_schedule(lengths, lengths, step_rows, options.epochs, job.seed)
     examples = [
         {"input_ids": sequences[row].ids, "labels": sequences[row].labels, "row": row}
-        for row in order
+        for row in schedule.order
     ]
     trainer = GuardedSFTTrainer(
         model=str(job.base.folder),
         args=SFTConfig(
-            **make_arguments(job, n_steps),
+            **make_arguments(job, schedule.n_steps),
             max_length=None,
             model_init_kwargs={"dtype": "float32"},
         ),
@@ -59,8 +49,9 @@ def run(job: TrainingJob) -> None:
         data_collator=WithRows(DataCollatorForLanguageModeling(pad_token_id=encoder.pad)),
     )
     trainer.row_ids = [row["id"] for row in rows]
+
+    def get_ids(step: int) -> list[str]:
+        return [trainer.row_ids[row] for row in schedule.get_rows(step)]
+
+    reporter = Reporter(job, schedule.n_steps, schedule.count_tokens, get_ids)
     train(trainer, job, reporter, time.perf_counter() - start)
-
-
-if __name__ == "__main__":
-    sys.exit(run_main(run, sys.argv[1]))

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from transformers import AutoConfig
+
 from almost_kedro.errors import UserError
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.tokens import Encoder
@@ -84,13 +86,41 @@ class TextEncoder:
         """
         if answer[-1:] != [self.eos]:
             answer = [*answer, self.eos]
-        excess = max(0, len(dialogue) + len(answer) - self.max_length)
-        # The bos stays, if there is room for more than the answer.
+        excess = len(dialogue) + len(answer) - self.max_length
+        cut = self.cut(dialogue, excess)
+        return Sequence(cut, answer[max(0, excess - len(dialogue)) :])
+
+    def cut(self, dialogue: list[int], excess: int) -> list[int]:
+        """Take ids off a dialogue's beginning; its bos stays where there is room for more."""
         bos = len(self.encoder.bos)
         if 0 < excess < len(dialogue) - bos:
-            return Sequence(dialogue[:bos] + dialogue[bos + excess :], answer)
-        return Sequence(dialogue[excess:], answer[max(0, excess - len(dialogue)) :])
+            return dialogue[:bos] + dialogue[bos + excess :]
+        return dialogue[max(0, excess) :]
+
+    def encode_dialogue(self, dialogue: str) -> list[int]:
+        """Tokenise a dialogue that is to be answered; it may have all of `max_length`."""
+        [ids] = self.encoder.encode([dialogue])
+        return self.cut(ids, len(ids) - self.max_length)
 
     def encode_rows(self, rows: Iterable[Mapping[str, Any]], field: str) -> list[Sequence]:
         """Tokenise each row's `dialogue` and its `field`."""
         return [self.encode(row["dialogue"], row[field]) for row in rows]
+
+
+def check_context(model: ModelFolder, n_tokens: int, option: str) -> None:
+    """Refuse texts that are longer than what a model reads.
+
+    Args:
+        model: The model.
+        n_tokens: Tokens of the longest text.
+        option: What said so.
+
+    Raises:
+        UserError: The option, and what the model reads.
+    """
+    config = AutoConfig.from_pretrained(model.folder, trust_remote_code=model.trust_remote_code)
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if limit and n_tokens > limit:
+        raise UserError(
+            f"option {option}: {n_tokens} tokens, but model {model.name!r} reads {limit}; lower it"
+        )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from almost_kedro.checkpoints import Checkpoint, as_model, check_same_data, make_manifest
 from almost_kedro.evaluation import charts
-from almost_kedro.evaluation.gate import check_gate
-from almost_kedro.evaluation.reward_report import report_reward_model
 from almost_kedro.feedback.ledger import summarise_ledger
 from almost_kedro.feedback.reward_rows import (
+    RewardRow,
     build_answer_rows,
     build_reward_rows,
     check_enough,
@@ -22,23 +21,30 @@ from almost_kedro.feedback.reward_rows import (
 from almost_kedro.feedback.splits import digest_splits, select_comparisons
 from almost_kedro.models import resolve_model
 from almost_kedro.options import Models, Rules
-from almost_kedro.programs import PLAIN
 from almost_kedro.rows import Comparison, LedgerRow
-from almost_kedro.training.client import Trained, check_trainable, digest_rows, score, train
+from almost_kedro.training.client import Trained, digest_rows, score, train
 from almost_kedro.training.job import ScoreJob, TrainingJob
-from almost_kedro.training_options import (
-    GateOptions,
-    LaunchOptions,
-    RewardModelOptions,
-)
+from almost_kedro.training_options import LaunchOptions, RewardModelOptions
 from almost_kedro.training_rows import PromptSplit, ScoredComparison, Split
 
-logger = logging.getLogger(__name__)
 REMEDY = "run `kedro run --pipeline reward_model` on this data first"
 
 
+@dataclass(frozen=True)
+class RewardSetting:
+    """What all reward models of a run have in common."""
+
+    models: Models
+    options: RewardModelOptions
+    launch: LaunchOptions
+    rules: Rules
+    model_store: Path
+    accelerate_configs: Path
+    training_work: Path
+
+
 def select_reward_pairs(
-    comparisons: list[Comparison], prompt_splits: list[PromptSplit], rules: Rules
+    validated_comparisons: list[Comparison], prompt_splits: list[PromptSplit], rules: Rules
 ) -> tuple[list[Comparison], list[LedgerRow], dict[str, Any]]:
     """Drop what no reward model can learn from; find out whether each split has comparisons.
 
@@ -48,11 +54,11 @@ def select_reward_pairs(
     Raises:
         UserError: A split without comparisons, or a comparison without an answer.
     """
-    kept, ledger = drop_identical(comparisons, rules)
+    kept, ledger = drop_identical(validated_comparisons, rules)
     counts = {}
     for split in ("reward_model", "held_out", "held_out_reward_model"):
         rows = select_comparisons(kept, prompt_splits, split)
-        before = len(select_comparisons(comparisons, prompt_splits, split))
+        before = len(select_comparisons(validated_comparisons, prompt_splits, split))
         check_enough(rows, before, split)
         counts[f"n_{split}"] = len(rows)
     return kept, ledger, {**counts, **summarise_ledger(ledger)}
@@ -71,17 +77,10 @@ def train_reward_model(
     training_work: Path,
 ) -> tuple[Checkpoint, dict[str, Any], dict[str, Any]]:
     """Train the reward model on its split; returns checkpoint, metrics and training curve."""
-    return _train(
-        "reward_model",
-        select_comparisons(reward_pairs, prompt_splits, "reward_model"),
-        prompt_splits,
-        models,
-        reward_model,
-        launch,
-        rules,
-        seed,
-        (model_store, accelerate_configs, training_work),
+    setting = RewardSetting(
+        models, reward_model, launch, rules, model_store, accelerate_configs, training_work
     )
+    return _train("reward_model", reward_pairs, prompt_splits, seed, setting)
 
 
 def train_held_out_reward_model(
@@ -97,52 +96,53 @@ def train_held_out_reward_model(
     training_work: Path,
 ) -> tuple[Checkpoint, dict[str, Any], dict[str, Any]]:
     """Train the held-out reward model: other prompts, another seed, the same options."""
-    return _train(
-        "held_out_reward_model",
-        select_comparisons(reward_pairs, prompt_splits, "held_out_reward_model"),
-        prompt_splits,
-        models,
-        reward_model,
-        launch,
-        rules,
-        seed + 1,
-        (model_store, accelerate_configs, training_work),
+    setting = RewardSetting(
+        models, reward_model, launch, rules, model_store, accelerate_configs, training_work
     )
+    return _train("held_out_reward_model", reward_pairs, prompt_splits, seed + 1, setting)
 
 
 def _train(
-    name: Split,
-    comparisons: Sequence[Comparison],
+    split: Split,
+    reward_pairs: Sequence[Comparison],
     prompt_splits: Sequence[PromptSplit],
-    models: Models,
-    options: RewardModelOptions,
-    launch: LaunchOptions,
-    rules: Rules,
     seed: int,
-    folders: tuple[Path, Path, Path],
+    setting: RewardSetting,
 ) -> tuple[Checkpoint, dict[str, Any], dict[str, Any]]:
-    model_store, accelerate_configs, training_work = folders
-    base = resolve_model(options.model, models.root, model_store)
-    check_trainable(base)
-    rows = build_reward_rows(comparisons, rules)
+    rows = build_reward_rows(select_comparisons(reward_pairs, prompt_splits, split), setting.rules)
+    job, trained = train_on_rows(split, rows, seed, setting)
+    data = {"prompt_splits": digest_splits(prompt_splits), "comparisons": digest_rows(rows)}
+    checkpoint = make_checkpoint(trained, job, "reward_model", data)
+    title = split.replace("_", " ")
+    return checkpoint, trained.metrics, charts.draw_training_curve(trained.curve, title)
+
+
+def train_on_rows(
+    name: str, rows: Sequence[RewardRow], seed: int, setting: RewardSetting
+) -> tuple[TrainingJob, Trained]:
+    """Train a reward model, unless exactly this was trained before.
+
+    Args:
+        name: The reward model's.
+        rows: What it is trained on.
+        seed: Of everything that is drawn.
+        setting: Options and folders.
+    """
+    work, launch = setting.training_work, setting.launch
     job = TrainingJob(
         program="reward",
         name=name,
-        base=base,
-        rows=training_work,
+        base=resolve_model(setting.options.model, setting.models.root, setting.model_store),
+        rows=work,
         rows_sha256="",
-        options=options,
-        separator=separate(rules),
+        options=setting.options,
+        separator=separate(setting.rules),
         seed=seed,
         launch=launch,
-        accelerate=accelerate_configs / f"{launch.config}.yaml",
-        out=training_work,
+        accelerate=setting.accelerate_configs / f"{launch.config}.yaml",
+        out=work,
     )
-    trained = train(job, rows)
-    data = {"prompt_splits": digest_splits(prompt_splits), "comparisons": digest_rows(rows)}
-    checkpoint = make_checkpoint(trained, job, "reward_model", data)
-    title = name.replace("_", " ")
-    return checkpoint, trained.metrics, charts.draw_training_curve(trained.curve, title)
+    return job, train(job, rows)
 
 
 def make_checkpoint(
@@ -218,42 +218,4 @@ def make_score_job(
         max_length=options.max_length,
         dtype=launch.dtype,
         out=work,
-    )
-
-
-def report_reward_models(
-    reward_pairs: list[Comparison],
-    prompt_splits: list[PromptSplit],
-    held_out_scores: list[ScoredComparison],
-    held_out_scores_metrics: dict[str, Any],
-    gate: GateOptions,
-    length_tolerance: float,
-    seed: int,
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Measure both reward models beside the floors, and decide whether the gate opens.
-
-    Returns:
-        Metrics of the reward model and of the held-out one, the gate, and charts of accuracy and
-        reliability.
-    """
-    held_out = select_comparisons(reward_pairs, prompt_splits, "held_out")
-    reports = {}
-    for name, split in (("reward", "reward_model"), ("held_out", "held_out_reward_model")):
-        margins = {
-            row["comparison_id"]: row[f"{name}_chosen"] - row[f"{name}_rejected"]  # type: ignore[literal-required]
-            for row in held_out_scores
-        }
-        trained_on = select_comparisons(reward_pairs, prompt_splits, split)  # type: ignore[arg-type]
-        report = report_reward_model(held_out, margins, trained_on, seed, length_tolerance)
-        report["padding_difference"] = held_out_scores_metrics[name]["padding_difference"]
-        reports[name] = report
-    result = check_gate(reports["reward"], reports["reward"]["padding_difference"], gate)
-    for reason in result["reasons"]:
-        logger.warning("gate not passed: %s", reason, extra=PLAIN)
-    return (
-        reports["reward"],
-        reports["held_out"],
-        dict(result),
-        charts.draw_accuracy(reports["reward"]),
-        charts.draw_reliability(reports["reward"]),
     )

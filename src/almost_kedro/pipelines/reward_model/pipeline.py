@@ -2,11 +2,9 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from . import nodes
+from . import nodes, post_validation, report
 
-TRAINING_INPUTS = {
-    "reward_pairs": "reward_pairs",
-    "prompt_splits": "prompt_splits",
+SETTING = {
     "models": "params:models",
     "reward_model": "params:reward_model",
     "launch": "params:launch",
@@ -16,15 +14,42 @@ TRAINING_INPUTS = {
     "accelerate_configs": "accelerate_configs",
     "training_work": "training_work",
 }
+TRAINING_INPUTS = {
+    "reward_pairs": "reward_pairs",
+    "prompt_splits": "prompt_splits",
+    **SETTING,
+}
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline: select pairs, train two reward models, score, report."""
+    """Return the pipeline: validate, select pairs, train two reward models, score, report."""
     return Pipeline(
         [
             Node(
+                func=post_validation.read_as_is_pairs,
+                inputs="params:as_is_filter",
+                outputs="as_is_pairs",
+                name="read_as_is_pairs",
+            ),
+            Node(
+                func=post_validation.validate_comparisons,
+                inputs={
+                    "comparisons": "comparisons",
+                    "prompt_splits": "prompt_splits",
+                    "as_is_pairs": "as_is_pairs",
+                    "as_is_filter": "params:as_is_filter",
+                    **SETTING,
+                },
+                outputs=[
+                    "validated_comparisons",
+                    "ledger_post_validation",
+                    "post_validation_metrics",
+                ],
+                name="validate_comparisons",
+            ),
+            Node(
                 func=nodes.select_reward_pairs,
-                inputs=["comparisons", "prompt_splits", "params:rules"],
+                inputs=["validated_comparisons", "prompt_splits", "params:rules"],
                 outputs=["reward_pairs", "ledger_reward_pairs", "reward_pairs_metrics"],
                 name="select_reward_pairs",
             ),
@@ -65,7 +90,7 @@ def create_pipeline() -> Pipeline:
                 name="score_held_out",
             ),
             Node(
-                func=nodes.report_reward_models,
+                func=report.report_reward_models,
                 inputs={
                     "reward_pairs": "reward_pairs",
                     "prompt_splits": "prompt_splits",

@@ -21,7 +21,7 @@ from almost_kedro.evaluation import charts
 from almost_kedro.feedback.policy_test import compare_policies
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.feedback.reward_rows import separate
-from almost_kedro.feedback.splits import digest_splits, select_prompts
+from almost_kedro.feedback.splits import digest_splits, select_some
 from almost_kedro.json_lines import read_rows
 from almost_kedro.models import resolve_model
 from almost_kedro.options import GenerationOptions, Models, Rules
@@ -100,7 +100,7 @@ def train_rl_policy(
     rows, watch_rows = (
         [
             {"id": prompt["prompt_id"], "dialogue": build_question(prompt["text"], rules)}
-            for prompt in select_prompts(prompts, prompt_splits, [split])
+            for prompt in select_some(prompts, prompt_splits, split)
         ]
         for split in ("rl", "watch")
     )
@@ -186,7 +186,7 @@ def test_rl_policy(
     bos = models.root[sft.model].bos
     rows = answer_test_prompts(
         [checkpoint_policy("sft", sft_policy, bos), checkpoint_policy("rl", rl_policy, bos)],
-        select_prompts(prompts, prompt_splits, ["policy_test"]),
+        select_some(prompts, prompt_splits, "policy_test"),
         policy_test,
         generation,
         (first, second),

@@ -17,11 +17,11 @@ from almost_kedro.feedback.ledger import summarise_ledger
 from almost_kedro.feedback.policy_test import compare_policies
 from almost_kedro.feedback.reward_rows import separate
 from almost_kedro.feedback.self_play import make_demonstrations
-from almost_kedro.feedback.splits import digest_splits, select_prompts
+from almost_kedro.feedback.splits import digest_splits, select_some
 from almost_kedro.models import resolve_model
 from almost_kedro.options import ComparisonOptions, GenerationOptions, Models, Rules
 from almost_kedro.rows import Assistant, LedgerRow, Prompt
-from almost_kedro.training.client import check_trainable, digest_rows, train
+from almost_kedro.training.client import digest_rows, train
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training_options import (
     LaunchOptions,
@@ -88,9 +88,7 @@ def play(
         keys=server_keys,
         judges=(judges[0], judges[1]),
     )
-    candidates, ledger = play_dialogues(
-        select_prompts(prompts, prompt_splits, ["self_play"]), player
-    )
+    candidates, ledger = play_dialogues(select_some(prompts, prompt_splits, "self_play"), player)
     return candidates, ledger, make_demonstrations(candidates, rules)
 
 
@@ -151,7 +149,6 @@ def train_sft_policy(
             "more prompts (prompt_generation.n_prompts), or raise self_play.max_new_tokens"
         )
     base = resolve_model(sft.model, models.root, model_store)
-    check_trainable(base)
     rows = [
         {"id": row["demonstration_id"], "dialogue": row["dialogue"], "answer": row["answer"]}
         for row in sft_demonstrations
@@ -217,7 +214,7 @@ def test_sft_policy(
             Policy("prompted", prompted, best["prefix"]),
             checkpoint_policy("sft", sft_policy, base.bos),
         ],
-        select_prompts(prompts, prompt_splits, ["policy_test"]),
+        select_some(prompts, prompt_splits, "policy_test"),
         policy_test,
         generation,
         (judges[0], judges[1]),

@@ -1,0 +1,47 @@
+"""A reward model that is trained only to judge comparisons, and is no output of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from almost_kedro.feedback.reward_rows import RewardRow, build_answer_rows
+from almost_kedro.rows import Comparison
+from almost_kedro.training.client import digest_rows, score
+
+from .nodes import RewardSetting, make_checkpoint, make_score_job, train_on_rows
+
+
+def measure_margins(
+    name: str,
+    rows: Sequence[RewardRow],
+    comparisons: Sequence[Comparison],
+    seed: int,
+    setting: RewardSetting,
+) -> dict[str, float]:
+    """Train a reward model on rows, and score comparisons with it.
+
+    It stays in its work folder, so that the same call again trains nothing.
+
+    Args:
+        name: The reward model's.
+        rows: What it is trained on.
+        comparisons: What it judges.
+        seed: Of its training.
+        setting: Options and folders.
+
+    Returns:
+        Reward of the chosen answer - that of the rejected one (log-odds), by comparison_id.
+    """
+    job, trained = train_on_rows(name, rows, seed, setting)
+    checkpoint = make_checkpoint(trained, job, "reward_model", {"rows": digest_rows(rows)})
+    score_job = make_score_job(
+        checkpoint,
+        job.base.bos,
+        setting.options,
+        setting.launch,
+        setting.rules,
+        setting.training_work,
+    )
+    rewards, _ = score(score_job, build_answer_rows(comparisons, setting.rules))
+    ids = [row["comparison_id"] for row in comparisons]
+    return {id_: rewards[f"{id_}:chosen"] - rewards[f"{id_}:rejected"] for id_ in ids}

@@ -1,0 +1,55 @@
+"""The node that measures both reward models and decides whether the gate opens."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from almost_kedro.evaluation import charts
+from almost_kedro.evaluation.gate import check_gate
+from almost_kedro.evaluation.reward_report import report_reward_model
+from almost_kedro.feedback.splits import select_comparisons
+from almost_kedro.programs import PLAIN
+from almost_kedro.rows import Comparison
+from almost_kedro.training_options import GateOptions
+from almost_kedro.training_rows import PromptSplit, ScoredComparison
+
+logger = logging.getLogger(__name__)
+
+
+def report_reward_models(
+    reward_pairs: list[Comparison],
+    prompt_splits: list[PromptSplit],
+    held_out_scores: list[ScoredComparison],
+    held_out_scores_metrics: dict[str, Any],
+    gate: GateOptions,
+    length_tolerance: float,
+    seed: int,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Measure both reward models beside the floors, and decide whether the gate opens.
+
+    Returns:
+        Metrics of the reward model and of the held-out one, the gate, and charts of accuracy and
+        reliability.
+    """
+    held_out = select_comparisons(reward_pairs, prompt_splits, "held_out")
+    reports = {}
+    for name, split in (("reward", "reward_model"), ("held_out", "held_out_reward_model")):
+        margins = {
+            row["comparison_id"]: row[f"{name}_chosen"] - row[f"{name}_rejected"]  # type: ignore[literal-required]
+            for row in held_out_scores
+        }
+        trained_on = select_comparisons(reward_pairs, prompt_splits, split)  # type: ignore[arg-type]
+        report = report_reward_model(held_out, margins, trained_on, seed, length_tolerance)
+        report["padding_difference"] = held_out_scores_metrics[name]["padding_difference"]
+        reports[name] = report
+    result = check_gate(reports["reward"], reports["reward"]["padding_difference"], gate)
+    for reason in result["reasons"]:
+        logger.warning("gate not passed: %s", reason, extra=PLAIN)
+    return (
+        reports["reward"],
+        reports["held_out"],
+        dict(result),
+        charts.draw_accuracy(reports["reward"]),
+        charts.draw_reliability(reports["reward"]),
+    )

@@ -1,0 +1,85 @@
+"""What a run says in the end: its figures, their floors and intervals, and how to look further."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Metrics = Mapping[str, Any]
+
+
+def describe_comparisons(metrics: Metrics, path: object, first: str | None, same: str) -> list[str]:
+    """Say how many comparisons there are, where they are, and how to ask where one comes from.
+
+    Args:
+        metrics: `comparisons_metrics`.
+        path: Their file.
+        first: Id of the first one, if there is one.
+        same: Options with which another command finds what this run made.
+    """
+    lines = [f"{metrics['n_comparisons']} comparisons:"]
+    for edge, values in metrics["edges"].items():
+        share = f"chosen is longer in {values['chosen_longer']:.0%}"
+        lines.append(f"  {edge}: {values['n']} ({share})")
+    lines.append(f"  read them: {path}")
+    lines.append("  why rows were dropped:")
+    for name in ("ledger_prompts", "ledger_responses", "ledger_comparisons"):
+        lines.append(f"    kedro rows {name}{same}")
+    if first:
+        lines.append(f"  where one came from: kedro trace {first}{same} --depth 3")
+    return lines
+
+
+def describe_reward_model(metrics: Metrics, gate: Metrics) -> list[str]:
+    """Say how well the reward model judges held-out prompts, beside the floors.
+
+    Args:
+        metrics: `reward_model_metrics`.
+        gate: Whether it may train a policy.
+    """
+    if not metrics["n"]:
+        return ["reward model: no held-out comparisons"]
+    accuracy = show_share(metrics["accuracy"])
+    lines = [f"reward model, {metrics['n']} held-out comparisons: right in {accuracy}"]
+    for name, floor in metrics["floors"].items():
+        lines.append(f"  {name.replace('_', ' ')}: {show_share(floor)}")
+    if gate["passed"]:
+        lines.append("  gate: passed")
+    else:
+        lines += [f"  gate: not passed: {reason}" for reason in gate["reasons"]]
+    return lines
+
+
+def describe_self_play(metrics: Metrics) -> list[str]:
+    """Say what choosing among candidates gained."""
+    line = f"self-play: {metrics['n_kept']} answers kept of {metrics['n_candidates']} candidates"
+    gain = metrics["gain"]
+    if not gain:
+        return [line]
+    own = show_difference(gain["reward"], gain["reward_low"], gain["reward_high"])
+    other = show_difference(gain["held_out_reward"], gain["held_out_low"], gain["held_out_high"])
+    return [f"{line}; best of {gain['n']} gains {own} in reward, {other} in held-out reward"]
+
+
+def describe_policies(metrics: Metrics) -> list[str]:
+    """Say how policies differ in held-out reward, on prompts that nothing was trained on."""
+    lines = []
+    for name, values in metrics["differences"].items():
+        held_out = values["held_out_reward"]
+        difference = show_difference(held_out["value"], held_out["low"], held_out["high"])
+        new, old = name.split("-vs-")
+        caveat = "" if metrics["gate_passed"] else " (gate not passed)"
+        lines.append(
+            f"{new} against {old}, {values['n']} test prompts: held-out reward {difference}{caveat}"
+        )
+    return lines
+
+
+def show_share(share: Metrics) -> str:
+    """Write a share with its interval."""
+    return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
+
+
+def show_difference(value: float, low: float, high: float) -> str:
+    """Write a difference with its interval."""
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"

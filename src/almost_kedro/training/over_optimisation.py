@@ -1,0 +1,133 @@
+"""The watch over reinforcement learning at work: it scores, stops, and keeps the best policy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import broadcast_object_list
+from transformers import TrainerCallback
+
+from almost_kedro.json_lines import read_rows, write_rows
+from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.reporter import find_checkpoint
+from almost_kedro.training.rollouts import Rewarder
+from almost_kedro.training.trainer import STATE, rename_folder, save_weights
+from almost_kedro.training.watch import Score, judge_scores
+from almost_kedro.training_options import RLOptions
+
+ROLLOUTS, SCORES = "rollouts.jsonl", "watch.jsonl"
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Scores a fixed set of prompts every few steps, and stops when the reward is over-optimised.
+
+    The policy as it was at the best score is kept as `best-STEP` in the work folder's state.
+    """
+
+    def __init__(self, trainer: Any, job: TrainingJob, held_out: Rewarder):
+        """Remember what is watched.
+
+        Args:
+            trainer: The trainer, a `RolloutMixin`.
+            job: The job.
+            held_out: The held-out reward model.
+        """
+        assert job.watch_rows
+        assert isinstance(job.options, RLOptions)
+        self.trainer, self.job, self.held_out = trainer, job, held_out
+        self.options = job.options.watch
+        self.dialogues = [row["dialogue"] for row in read_rows(job.watch_rows)]
+        self.scores: list[Score] = []
+
+    def resume(self, checkpoint: str | None) -> None:
+        """Go on with the rollouts and scores of a checkpoint."""
+        if checkpoint:
+            self.trainer.rollouts[:] = read_rows(Path(checkpoint) / ROLLOUTS)
+            self.scores = [Score(**row) for row in read_rows(Path(checkpoint) / SCORES)]  # type: ignore[typeddict-item]
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Score the policy as it is before training."""
+        if not self.scores:
+            self.score(0)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Score every few steps, and the last one; stop if the verdict says so."""
+        if state.global_step % self.options.every == 0 or state.global_step == state.max_steps:
+            self.score(state.global_step)
+            if judge_scores(self.scores, self.options).stop:
+                control.should_training_stop = True
+                # From a checkpoint of now, a resumed run would take one more step.
+                control.should_save = False
+
+    def score(self, step: int) -> None:
+        """Score the policy now, and keep it if it is the best so far."""
+        trainer, size = self.trainer, self.job.options.batch_size
+        answers: list[list[int]] = []
+        for start in range(0, len(self.dialogues), size):
+            answers += trainer.answer(self.dialogues[start : start + size], self.job.seed + start)
+        last = self.scores[-1]["step"] if self.scores else 0
+        kls = [row["kl"] for row in trainer.rollouts if row["step"] > last]
+        new = Score(
+            step=step,
+            held_out_reward=mean(self.reward(self.held_out, answers)),
+            reward=mean(self.reward(trainer.rewarder, answers)),
+            kl=mean(kls),
+            length=mean([len(answer) for answer in answers]),
+        )
+        # All ranks follow the first one: rounding may differ between devices.
+        shared = [new]
+        broadcast_object_list(shared)
+        self.scores.append(shared[0])
+        if judge_scores(self.scores, self.options).best_step == step:
+            self.keep(step)
+
+    def reward(self, rewarder: Rewarder, answers: Sequence[list[int]]) -> list[float]:
+        """Return the rewards of answers to the watch's prompts."""
+        return rewarder.reward(self.dialogues, answers, self.trainer.eos_token_ids)
+
+    def keep(self, step: int) -> None:
+        """Save the policy as it is now."""
+        part = self.job.out / STATE / "best.part"
+        save_weights(self.trainer, part)
+        if self.trainer.accelerator.is_main_process:
+            rename_folder(part, self.find_kept(step))
+
+    def find_kept(self, step: int) -> Path:
+        """Return where the policy of a step is kept."""
+        return self.job.out / STATE / f"best-{step}"
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write rollouts and scores into the checkpoint."""
+        if state.is_world_process_zero:
+            folder = find_checkpoint(args.output_dir, state.global_step)
+            write_rows(folder / ROLLOUTS, self.trainer.rollouts)
+            write_rows(folder / SCORES, self.scores)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Drop the policies that no whole checkpoint calls the best any more."""
+        if not state.is_world_process_zero or (state.global_step % args.save_steps):
+            return
+        best = judge_scores(self.scores, self.options).best_step
+        for folder in (self.job.out / STATE).glob("best-*"):
+            if folder != self.find_kept(best):
+                shutil.rmtree(folder)
+
+    def finish(self, model: Path) -> dict[str, Any]:
+        """Write rollouts and scores; put the best policy into `model` if training was stopped."""
+        write_rows(self.job.out / ROLLOUTS, self.trainer.rollouts)
+        write_rows(self.job.out / SCORES, self.scores)
+        verdict = judge_scores(self.scores, self.options)
+        if verdict.stop:
+            shutil.rmtree(model)
+            # Links: until the metrics are written, a killed run finishes again from what is kept.
+            shutil.copytree(self.find_kept(verdict.best_step), model, copy_function=os.link)
+        return {"stopped": verdict.stop, "reason": verdict.reason, "best_step": verdict.best_step}
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean; 0 of nothing."""
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,119 @@
+"""What a training program tells while it trains: progress, the curve, and what is whole."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.progress import Progress
+from almost_kedro.json_lines import write_rows
+from almost_kedro.training.guards import REMEDY, check_finite
+from almost_kedro.training.job import TrainingJob
+
+# The file that says that a checkpoint is whole, and the curve.
+COMPLETE, CURVE = "complete", "curve.jsonl"
+
+
+class Reporter(TrainerCallback):  # type: ignore[misc]
+    """Prints progress, writes the curve, and marks checkpoints that are whole."""
+
+    def __init__(
+        self,
+        job: TrainingJob,
+        n_steps: int,
+        count_tokens: Callable[[int], int],
+        get_ids: Callable[[int], list[str]],
+    ):
+        """Start.
+
+        Args:
+            job: The job.
+            n_steps: Steps in all.
+            count_tokens: Real tokens of the first N steps.
+            get_ids: Ids of the rows of step N.
+        """
+        self.job, self.count_tokens, self.get_ids = job, count_tokens, get_ids
+        self.progress = Progress(job.name, n_steps)
+        self.accelerator: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count from where training resumes."""
+        self.progress.set_rows(state.global_step)
+        self.first_step = state.global_step
+        self.start = time.perf_counter()
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kw: Any
+    ) -> None:
+        """Refuse a loss or a gradient that is not finite, before it is saved."""
+        for name in ("loss", "grad_norm"):
+            value = (logs or {}).get(name, 0.0)
+            if not math.isfinite(value):
+                ids = ", ".join(self.get_ids(state.global_step))
+                raise UserError(
+                    f"step {state.global_step}: {name} is {value} at rows {ids}: {REMEDY}"
+                )
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Print progress."""
+        if state.is_world_process_zero:
+            done = self.count_tokens(state.global_step) - self.count_tokens(self.first_step)
+            self.progress.add_tokens(done - self.progress.tokens)
+            self.progress.set_rows(state.global_step)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Mark the checkpoint once every rank has written its part."""
+        check_finite(kwargs["model"], state.global_step, self.get_ids(state.global_step))
+        self.accelerator.wait_for_everyone()
+        if state.is_world_process_zero:
+            write_rows(self.job.out / CURVE, self.make_curve(state.log_history))
+            (find_checkpoint(args.output_dir, state.global_step) / COMPLETE).touch()
+
+    def make_curve(self, history: list[dict[str, Any]]) -> list[dict[str, float]]:
+        """Return what was logged at each step: numbers only, `step` first.
+
+        The tokens are ours: TRL's count begins at 0 again where training resumes.
+        """
+        rows = []
+        for entry in history:
+            if "loss" in entry or "reward" in entry:
+                numbers = {k: v for k, v in entry.items() if isinstance(v, int | float)}
+                numbers["num_tokens"] = self.count_tokens(entry["step"])
+                rows.append({"step": entry["step"], **numbers})
+        return rows
+
+
+def summarise_curve(curve: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean loss of the first and of the last tenth of the steps."""
+    losses = [row["loss"] for row in curve if "loss" in row]
+    tenth = max(1, len(losses) // 10)
+    if not losses:
+        return {}
+    return {
+        "first_loss": sum(losses[:tenth]) / tenth,
+        "last_loss": sum(losses[-tenth:]) / tenth,
+    }
+
+
+def find_checkpoint(state: str, step: int) -> Path:
+    """Return the folder of a step's checkpoint."""
+    return Path(state) / f"checkpoint-{step}"
+
+
+def find_resumable(state: Path) -> str | None:
+    """Return the newest whole checkpoint of a work folder; half ones are removed."""
+    whole = []
+    for folder in state.glob("checkpoint-*"):
+        if (folder / COMPLETE).is_file():
+            whole.append(folder)
+        else:
+            shutil.rmtree(folder)
+    newest = max(whole, key=lambda folder: int(folder.name.rsplit("-", 1)[1]), default=None)
+    return str(newest) if newest else None

@@ -1,0 +1,167 @@
+"""Answers of a policy in training, and their rewards, from token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from transformers import GenerationConfig
+from trl.models.utils import unwrap_model_for_generation
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.embedded import choose_dtype
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.score import RewardScorer
+from almost_kedro.training.texts import TextEncoder, check_context
+
+# Tokens of texts of which nothing is cut.
+NO_LIMIT = 2**31
+
+
+class Rewarder:
+    """Rewards answers from their token ids, exactly as the reward model was trained."""
+
+    def __init__(self, model: ModelFolder, job: TrainingJob, device: Any):
+        """Load a reward model."""
+        if job.reward_max_length:
+            check_context(model, job.reward_max_length, "reward_model.max_length")
+        self.encoder = TextEncoder(model, job.separator, job.reward_max_length or NO_LIMIT)
+        dtype = choose_dtype(job.launch.dtype)
+        self.scorer = RewardScorer(model, dtype, device, self.encoder.pad)
+
+    def reward(
+        self, dialogues: Sequence[str], answers: Sequence[list[int]], end_ids: Collection[int]
+    ) -> list[float]:
+        """Return the reward of each answer.
+
+        Args:
+            dialogues: What was answered.
+            answers: Token ids.
+            end_ids: Tokens of which one ended an answer; the reward model ends it in its eos.
+        """
+        starts = self.encoder.encoder.encode(list(dialogues))
+        texts = [
+            self.encoder.join(start, answer[:-1] if answer and answer[-1] in end_ids else answer)
+            for start, answer in zip(starts, answers, strict=True)
+        ]
+        return self.scorer.score([text.ids for text in texts])
+
+
+class RolloutMixin:
+    """What we add to TRL's RLOO and GRPO trainers: our token ids, our rewards, and the rollouts.
+
+    TRL itself would decode the completions without special tokens and score them without eos.
+    """
+
+    encoder: TextEncoder
+    rewarder: Rewarder
+    rollouts: list[dict[str, Any]]
+    eos_token_ids: list[int]
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [self.encoder.encode_dialogue(prompt) for prompt in prompts], None, {}
+
+    def reward(
+        self,
+        prompts: list[str],
+        completions: list[str],
+        completion_ids: list[list[int]],
+        prompt_id: list[str],
+        **_: Any,
+    ) -> list[float]:
+        """Reward this rank's completions, and keep them as rollouts."""
+        rewards = self.rewarder.reward(prompts, completion_ids, self.eos_token_ids)
+        if not torch.tensor(rewards).isfinite().all():
+            raise UserError(f"a reward is not finite, at prompts {', '.join(prompt_id)}")
+        self._new: list[dict[str, Any]] = [
+            {
+                "prompt_id": id_,
+                "completion": completion.strip(),
+                "finish_reason": "eos" if ids[-1] in self.eos_token_ids else "length",
+                "n_tokens": len(ids),
+                "reward": reward,
+            }
+            for id_, completion, ids, reward in zip(
+                prompt_id, completions, completion_ids, rewards, strict=True
+            )
+        ]
+        return rewards
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)  # type: ignore[misc]
+        if not torch.is_grad_enabled():
+            self._logps["reference" if model is self.ref_model else "policy"] = result[0]  # type: ignore[attr-defined]
+            self._arguments = (args, kwargs)
+        return result
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self._logps: dict[str, torch.Tensor] = {}
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        kl = torch.zeros(len(inputs))
+        if "reference" in self._logps:
+            if "policy" not in self._logps:  # GRPO needs them later only
+                with torch.no_grad():
+                    args, kwargs = self._arguments
+                    self._get_per_token_logps_and_entropies(self.model, *args, **kwargs)  # type: ignore[attr-defined]
+            ratios = self._logps["policy"] - self._logps["reference"]  # (batch, length)
+            kl = (ratios * output["completion_mask"]).sum(1)
+        new = [{**row, "kl": value} for row, value in zip(self._new, kl.tolist(), strict=True)]
+        step = self.state.global_step + 1  # type: ignore[attr-defined]
+        seen: dict[str, int] = {}
+        for row in gather_object(new):
+            sample = seen[row["prompt_id"]] = seen.get(row["prompt_id"], -1) + 1
+            self.rollouts.append({"step": step, "sample": sample, **row})
+        return output
+
+    def answer(self, dialogues: Sequence[str], seed: int) -> list[list[int]]:
+        """Let the policy answer; training's own random stream is left where it was.
+
+        Args:
+            dialogues: What is answered, as in training.
+            seed: Of this call; the same on every rank.
+
+        Returns:
+            Token ids of the answers, up to and including the token that ended them.
+        """
+        rows = [self.encoder.encode_dialogue(dialogue) for dialogue in dialogues]
+        width = max(map(len, rows))
+        pad, ends = self.encoder.pad, self.eos_token_ids
+        ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        device = self.accelerator.device  # type: ignore[attr-defined]
+        sampling = {
+            "max_new_tokens": self.max_completion_length,  # type: ignore[attr-defined]
+            "do_sample": True,
+            "temperature": self.temperature,  # type: ignore[attr-defined]
+            "top_p": self.top_p,  # type: ignore[attr-defined]
+            "top_k": 0,
+            "pad_token_id": pad,
+            "eos_token_id": ends,
+        }
+        with (
+            torch.random.fork_rng(),
+            torch.no_grad(),
+            unwrap_model_for_generation(
+                self.model_wrapped,  # type: ignore[attr-defined]
+                self.accelerator,  # type: ignore[attr-defined]
+                generation_kwargs=sampling,
+            ) as model,
+        ):
+            torch.manual_seed(seed)
+            output = model.generate(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                generation_config=GenerationConfig(**sampling, disable_compile=True),
+            )
+        return [cut_after(answer, ends) for answer in output[:, width:].tolist()]
+
+
+def cut_after(ids: list[int], ends: Collection[int]) -> list[int]:
+    """Return ids up to and including the first one that is an end."""
+    for position, id_ in enumerate(ids):
+        if id_ in ends:
+            return ids[: position + 1]
+    return ids

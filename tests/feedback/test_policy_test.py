@@ -1,0 +1,48 @@
+"""Rewards of policies on the same prompts."""
+
+import pytest
+
+from almost_kedro.feedback.policy_test import add_rewards, compare_policies, make_policy_answers
+from almost_kedro.generation.engine import Completion
+from almost_kedro.rows import Prompt
+from almost_kedro.training_rows import PolicyAnswer
+
+PROMPTS = [
+    Prompt(prompt_id=f"p{i}", text=f"Question {i}?", shot_ids=[], request_id="r") for i in range(4)
+]
+
+
+def make_rows(policy: str, rewards: list[float]) -> list[PolicyAnswer]:
+    answers = [(f"{policy}{i}", Completion(" An answer.", "eos", 3)) for i in range(len(rewards))]
+    rows = make_policy_answers(PROMPTS[: len(rewards)], policy, answers, "corrected")
+    found = {row["answer_id"]: reward for row, reward in zip(rows, rewards, strict=True)}
+    return add_rewards(rows, found, {id_: 2 * reward for id_, reward in found.items()})
+
+
+def test_an_answer_is_cut_as_in_generation_and_never_dropped() -> None:
+    completions = [
+        ("a", Completion(" Yes. \n\nHuman: more", "eos", 5)),
+        ("b", Completion("", "eos", 0)),
+    ]
+    rows = make_policy_answers(PROMPTS[:2], "sft", completions, "corrected")
+    assert [row["text"] for row in rows] == ["Yes.", ""]
+    assert len({row["answer_id"] for row in rows}) == 2
+
+
+def test_differences_are_paired_by_prompt() -> None:
+    rows = make_rows("old", [0.0, 1.0, 2.0, 3.0]) + make_rows("new", [1.0, 2.0, 3.0, 4.0])
+    found = compare_policies(rows, [("new", "old")], seed=0)
+    assert found["policies"]["old"]["reward"]["value"] == 1.5
+    assert found["policies"]["old"]["length"] == len("An answer.")
+    difference = found["differences"]["new-vs-old"]
+    # Every prompt gains exactly 1 (2 by the held-out model), so the interval has no width.
+    assert difference["reward"]["value"] == pytest.approx(1)
+    assert difference["reward"]["low"] == pytest.approx(1)
+    assert difference["held_out_reward"]["value"] == pytest.approx(2)
+    assert difference["held_out_win_rate"]["value"] == 1
+
+
+def test_a_tie_is_half_a_win() -> None:
+    rows = make_rows("old", [1.0, 1.0]) + make_rows("new", [1.0, 2.0])
+    found = compare_policies(rows, [("new", "old")], seed=0)
+    assert found["differences"]["new-vs-old"]["held_out_win_rate"]["value"] == 0.75

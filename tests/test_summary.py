@@ -1,0 +1,49 @@
+"""The lines at the end of a run."""
+
+from almost_kedro.summary import describe_policies, describe_reward_model, describe_self_play
+
+SHARE = {"value": 0.6, "low": 0.5, "high": 0.7}
+
+
+def test_the_reward_model_stands_beside_the_floors() -> None:
+    metrics = {"n": 40, "accuracy": SHARE, "floors": {"longer_wins": {**SHARE, "value": 0.55}}}
+    assert describe_reward_model(metrics, {"passed": True, "reasons": []}) == [
+        "reward model, 40 held-out comparisons: right in 60.0% [50.0%, 70.0%]",
+        "  longer wins: 55.0% [50.0%, 70.0%]",
+        "  gate: passed",
+    ]
+    lines = describe_reward_model(metrics, {"passed": False, "reasons": ["too few", "too wide"]})
+    assert lines[-2:] == ["  gate: not passed: too few", "  gate: not passed: too wide"]
+
+
+def test_without_held_out_comparisons_it_says_so() -> None:
+    assert describe_reward_model({"n": 0}, {}) == ["reward model: no held-out comparisons"]
+
+
+def test_self_play_shows_both_gains() -> None:
+    gain = {
+        "n": 4,
+        "reward": 0.5,
+        "reward_low": 0.4,
+        "reward_high": 0.6,
+        "held_out_reward": -0.1,
+        "held_out_low": -0.2,
+        "held_out_high": 0.0,
+    }
+    (line,) = describe_self_play({"n_kept": 10, "n_candidates": 40, "gain": gain})
+    assert line == (
+        "self-play: 10 answers kept of 40 candidates; best of 4 gains +0.500 [+0.400, +0.600] in "
+        "reward, -0.100 [-0.200, +0.000] in held-out reward"
+    )
+    assert describe_self_play({"n_kept": 0, "n_candidates": 4, "gain": None}) == [
+        "self-play: 0 answers kept of 4 candidates"
+    ]
+
+
+def test_policies_are_compared_by_the_held_out_reward_with_the_gates_caveat() -> None:
+    values = {"n": 30, "held_out_reward": {"value": 0.25, "low": 0.1, "high": 0.4}}
+    metrics = {"gate_passed": False, "differences": {"sft-vs-base": values}}
+    assert describe_policies(metrics) == [
+        "sft against base, 30 test prompts: held-out reward +0.250 [+0.100, +0.400] "
+        "(gate not passed)"
+    ]

@@ -1,0 +1,91 @@
+"""The same work twice: unsharded, and sharded, killed and resumed."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from crashes import kill_at_checkpoint
+from training_jobs import Run, compare, make_rows, score_in_a_fresh_process, write_job
+from transformers import AutoModelForCausalLM
+
+from almost_kedro.training.launch import launch
+
+PROGRAMS = ["reward", "sft", "rl"]
+IDS = torch.arange(3, 200)[None]
+OPTIONS = {
+    "reward": {},
+    "sft": {},
+    # Nothing stops it, so that all steps are compared.
+    "rl": {"learning_rate": 1e-3, "watch": {"every": 3, "max_kl": 1e3, "max_length_ratio": 1e3}},
+}
+
+
+class Pair:
+    """Two runs of one program."""
+
+    def __init__(
+        self,
+        program: str,
+        root: Path,
+        base: Path,
+        reward_model: Path,
+        ranks: int,
+        env: dict[str, str] | None = None,
+    ):
+        def write(name: str, config: str) -> Run:
+            rows, judge = make_rows(32, seed=4), {"reward_model": reward_model, "save_every": 2}
+            options = {**judge, **OPTIONS[program]}
+            return write_job(
+                program, root / name, base, rows, ranks=ranks, config=config, **options
+            )
+
+        self.program, self.ranks, self.base = program, ranks, base
+        self.whole, self.sharded = write("whole", "cpu"), write("sharded", "fsdp")
+        with ThreadPoolExecutor() as pool:
+            # Most of a launch is imports, which leave a core idle.
+            for started in [
+                pool.submit(launch, self.whole.job, self.whole.job_file),
+                pool.submit(kill_at_checkpoint, self.sharded, "rank", 1, env=env),
+            ]:
+                started.result()
+        launch(self.sharded.job, self.sharded.job_file, env=env)
+
+    def check_sharding(self) -> None:
+        """The one was sharded and not the other, and what they saved is whole."""
+        for run, sharded in ((self.whole, False), (self.sharded, True)):
+            metrics = run.metrics
+            assert (metrics["sharded"], metrics["ranks"]) == (sharded, self.ranks)
+            assert [file.name for file in run.model.glob("*.safetensors")] == ["model.safetensors"]
+        one, other = self.whole.load(), self.sharded.load()
+        assert {k: v.shape for k, v in one.items()} == {k: v.shape for k, v in other.items()}
+
+    def check_resumed(self) -> None:
+        """The killed run went on from its checkpoint, without a gap or a repeat."""
+        metrics = self.sharded.metrics
+        assert 2 <= metrics["resumed_from_step"] <= metrics["steps"]
+        steps = [row["step"] for row in self.sharded.read("curve.jsonl")]
+        assert steps == list(range(1, self.whole.metrics["steps"] + 1))
+
+    def measure_losses(self) -> float:
+        """The largest difference of two losses of one step."""
+        assert len(self.whole.losses) >= 4
+        pairs = zip(self.whole.losses, self.sharded.losses, strict=True)
+        return max(abs(a - b) for a, b in pairs)
+
+    def measure_weights(self) -> float:
+        """The largest difference of two weights."""
+        return compare(self.whole.load(), self.sharded.load())
+
+    def measure_outputs(self, tmp_path: Path) -> float:
+        """The largest difference of two rewards, from fresh processes, or of two logits."""
+        runs = (self.whole, self.sharded)
+        if self.program == "reward":
+            a, b = (
+                score_in_a_fresh_process(tmp_path / run.job.out.name, run.model, make_rows(8, 5))
+                for run in runs
+            )
+            return max(abs(x - y) for x, y in zip(a, b, strict=True))
+        models = (AutoModelForCausalLM.from_pretrained(run.model) for run in runs)
+        with torch.no_grad():
+            logits = [model(IDS).logits for model in models]
+        return float((logits[0] - logits[1]).abs().max())

@@ -1,0 +1,72 @@
+"""Sharded training is training: two ranks with FSDP version 2 against two whole copies.
+
+On CPUs over gloo, which needs the patch in tests/fsdp_on_cpu; everything else is the real code. The
+sharded run is killed once its first checkpoint is whole, and resumed. The same on GPUs is in
+test_gpu.py; what happens without the patch is in test_launch.py.
+"""
+
+from pathlib import Path
+
+import pytest
+from fsdp_proof import PROGRAMS, Pair
+from safetensors.torch import load_file
+from training_jobs import FSDP_ON_CPU, Run, compare
+from transformers import AutoModelForCausalLM
+
+from almost_kedro.errors import UserError
+from almost_kedro.training.devices import check_sharding
+from almost_kedro.training.launch import check_trained
+
+# Measured here: 1e-7 at most. Gradients may be added in another order elsewhere.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
+def pair(
+    request: pytest.FixtureRequest,
+    tiny: Path,
+    sft_run: Run,
+    reward_run: Run,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Pair:
+    # That policy ends its answers after 5 to 20 tokens: ranks generate for unlike times.
+    base = sft_run.model if request.param == "rl" else tiny
+    root = tmp_path_factory.mktemp(f"fsdp_{request.param}")
+    return Pair(request.param, root, base, reward_run.model, 2, FSDP_ON_CPU)
+
+
+def test_the_one_was_sharded_and_its_checkpoint_is_whole(pair: Pair) -> None:
+    pair.check_sharding()
+
+
+def test_it_went_on_where_it_was_killed(pair: Pair) -> None:
+    pair.check_resumed()
+
+
+def test_losses_of_all_steps_are_the_same(pair: Pair) -> None:
+    assert pair.measure_losses() < TOLERANCE
+
+
+def test_weights_are_the_same(pair: Pair) -> None:
+    assert pair.measure_weights() < TOLERANCE
+    if pair.program != "reward":
+        base = {k: v.float() for k, v in load_file(pair.base / "model.safetensors").items()}
+        assert compare(base, pair.sharded.load()) > 100 * TOLERANCE
+
+
+def test_rewards_and_logits_are_the_same(pair: Pair, tmp_path: Path) -> None:
+    assert pair.measure_outputs(tmp_path) < TOLERANCE
+
+
+def test_other_shards_than_asked_for_are_refused(pair: Pair, tiny: Path) -> None:
+    network = AutoModelForCausalLM.from_pretrained(tiny)
+    check_sharding(pair.whole.job, network)
+    with pytest.raises(UserError, match=r"^launch.config: fsdp was asked for, .* not sharded; see"):
+        check_sharding(pair.sharded.job, network)
+
+
+def test_a_launch_that_trained_other_ranks_or_shards_fails(pair: Pair) -> None:
+    for asked, done in ((pair.whole, pair.sharded), (pair.sharded, pair.whole)):
+        job = asked.job.model_copy(update={"out": done.job.out})
+        with pytest.raises(UserError, match=r"asked for ranks and shards \(2, .*, found \(2, "):
+            check_trained(job)

@@ -1,0 +1,143 @@
+"""Rewards: the same alone and in a batch, and those of the model itself."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from training_jobs import Run, as_folder, make_rows, make_score_job
+from transformers import AutoModelForSequenceClassification
+
+from almost_kedro.errors import UserError
+from almost_kedro.programs import run_program
+from almost_kedro.training.score import (
+    RewardScorer,
+    main,
+    measure_padding,
+    run_job,
+    split_by_length,
+)
+from almost_kedro.training.texts import TextEncoder
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def scorer(reward_run: Run) -> RewardScorer:
+    return RewardScorer(as_folder(reward_run.model), torch.float32, torch.device("cpu"), pad=0)
+
+
+@pytest.fixture(scope="module")
+def texts(reward_run: Run) -> list[list[int]]:
+    encoder = TextEncoder(as_folder(reward_run.model), " ", 256)
+    return [text.ids for text in encoder.encode_rows(make_rows(24, seed=5), "chosen")]
+
+
+def score_alone(model: Path, ids: list[int]) -> float:
+    """The head at the last token, without padding or our code."""
+    network = AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.float32)
+    assert network.score.bias is None
+    with torch.no_grad():
+        hidden = network.model(torch.tensor([ids])).last_hidden_state
+        return float(hidden[0, -1] @ network.score.weight[0])
+
+
+@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 200))
+def test_batches_hold_every_row_once_and_no_more_tokens_than_allowed(
+    lengths: list[int], batch_tokens: int
+) -> None:
+    batches = split_by_length(lengths, batch_tokens)
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch in batches:
+        longest = max(lengths[row] for row in batch)
+        assert len(batch) == 1 or len(batch) * longest <= batch_tokens
+
+
+def test_the_longest_rows_come_first() -> None:
+    assert split_by_length([1, 5, 2, 4], 8) == [[1], [3, 2], [0]]
+
+
+def test_rewards_are_the_models_own(
+    scorer: RewardScorer, texts: list[list[int]], reward_run: Run
+) -> None:
+    rewards = scorer.score(texts, batch_tokens=300)
+    for ids, reward in zip(texts[:6], rewards, strict=False):
+        assert ids[-1] == 2
+        assert reward == pytest.approx(score_alone(reward_run.model, ids), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 200, 100_000])
+def test_a_row_scores_the_same_in_any_batch(
+    scorer: RewardScorer, texts: list[list[int]], batch_tokens: int
+) -> None:
+    alone = [scorer.score_batch([ids])[0] for ids in texts]
+    assert scorer.score(texts, batch_tokens) == pytest.approx(alone, abs=TOLERANCE)
+
+
+def test_the_padding_token_does_not_matter(
+    scorer: RewardScorer, texts: list[list[int]], reward_run: Run
+) -> None:
+    other = RewardScorer(as_folder(reward_run.model), torch.float32, torch.device("cpu"), pad=77)
+    assert other.score(texts) == pytest.approx(scorer.score(texts), abs=TOLERANCE)
+
+
+def test_measured_padding_is_the_largest_difference(
+    scorer: RewardScorer, texts: list[list[int]]
+) -> None:
+    rewards = scorer.score(texts)
+    assert measure_padding(scorer, texts, rewards, 8) < TOLERANCE
+    longest = max(range(len(texts)), key=lambda row: len(texts[row]))
+    rewards[longest] += 1.0
+    assert measure_padding(scorer, texts, rewards, 8) == pytest.approx(1.0, abs=TOLERANCE)
+    assert measure_padding(scorer, [], [], 8) == 0.0
+
+
+def test_a_job_writes_rewards_in_order_then_what_they_cost(
+    scorer: RewardScorer, reward_run: Run, tmp_path: Path
+) -> None:
+    job = make_score_job(tmp_path, reward_run.model, make_rows(24, seed=5))
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    run_program("almost_kedro.training.score", tmp_path / "job.json", tmp_path / "log")
+    rows = [json.loads(line) for line in (tmp_path / "rewards.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in rows] == [f"row5-{i}" for i in range(24)]
+    encoder = TextEncoder(as_folder(reward_run.model), " ", 256)
+    answers = encoder.encode_rows(make_rows(24, seed=5), "answer")
+    own = scorer.score([answer.ids for answer in answers])
+    assert [row["reward"] for row in rows] == pytest.approx(own, abs=TOLERANCE)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["rows"] == 24
+    assert metrics["tokens"] == sum(len(answer.ids) for answer in answers)
+    assert metrics["padding_difference"] < TOLERANCE
+    assert metrics["peak_memory_mb"] > 100
+    assert (tmp_path / "log").read_text() == ""  # progress is all that it says
+
+
+def test_a_long_text_loses_its_beginning_as_in_training(
+    scorer: RewardScorer, reward_run: Run, tmp_path: Path
+) -> None:
+    rows = make_rows(1, seed=5)
+    run_job(make_score_job(tmp_path, reward_run.model, rows, max_length=20))
+    [row] = [json.loads(line) for line in (tmp_path / "rewards.jsonl").read_text().splitlines()]
+    whole = TextEncoder(as_folder(reward_run.model), " ", 256).encode_rows(rows, "answer")[0]
+    assert row["reward"] == pytest.approx(scorer.score_batch([whole.ids[-20:]])[0], abs=TOLERANCE)
+
+
+def test_no_rows_cost_nothing(reward_run: Run, tmp_path: Path) -> None:
+    run_job(make_score_job(tmp_path, reward_run.model, []))
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["rows"], metrics["tokens_per_second"]) == (0, 0.0)
+    assert math.isfinite(metrics["padding_difference"])
+
+
+def test_a_limit_that_the_model_does_not_reach_is_one_clear_line(
+    reward_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = make_score_job(tmp_path, reward_run.model, [], max_length=20_000)
+    with pytest.raises(UserError, match=r"option reward_model\.max_length"):
+        run_job(job)
+    (tmp_path / "job.json").write_text(job.model_dump_json())
+    assert main(str(tmp_path / "job.json")) == 2
+    assert capsys.readouterr().err.startswith("error: option reward_model.max_length: 20000 ")
