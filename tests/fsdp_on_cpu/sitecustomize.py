@@ -20,7 +20,6 @@ if os.environ.get("ACCELERATE_USE_FSDP") == "true":
 
     accelerate.state.AcceleratorState.__init__ = shard
 
-
     import almost_kedro.training.devices as devices
 
     devices.check_devices = lambda job: None

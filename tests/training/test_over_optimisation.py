@@ -4,14 +4,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from crashes import kill_when
 from training_jobs import Run, as_folder, compare, make_rows, train
 from transformers import AutoModelForCausalLM
 
+from almost_kedro.training.launch import launch
 from almost_kedro.training.rollouts import cut_after
 from almost_kedro.training.texts import TextEncoder
 
 WATCH = make_rows(8, seed=12)
 OPTIONS = {"steps": 40, "batch_size": 16, "learning_rate": 3e-3, "beta": 0.0, "max_new_tokens": 40}
+
+BY_LENGTH = {
+    **OPTIONS,
+    "learning_rate": 5e-4,
+    "save_every": 1,
+    "watch": {"every": 1, "max_kl": 1e6, "max_length_ratio": 1.5},
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +33,7 @@ def by_length(reward_run: Run, sft_run: Run, tmp_path_factory: pytest.TempPathFa
         make_rows(32, seed=10),
         reward_model=reward_run.model,
         watch_rows=WATCH,
-        watch={"every": 1, "max_kl": 1e6, "max_length_ratio": 1.5},
-        **{**OPTIONS, "learning_rate": 5e-4},
+        **BY_LENGTH,
     )
 
 
@@ -98,3 +106,17 @@ def test_rollouts_and_curve_end_where_it_stopped(by_length: Run) -> None:
     assert [row["step"] for row in by_length.read("curve.jsonl")] == list(range(1, steps + 1))
     assert by_length.read("rollouts.jsonl")[-1]["step"] == steps
     assert all(row["kl"] == 0 for row in by_length.read("rollouts.jsonl"))  # beta 0: no reference
+
+
+def test_a_stopped_run_killed_while_it_ends_keeps_the_same_policy(
+    by_length: Run, tmp_path: Path
+) -> None:
+    run = Run(by_length.job.model_copy(update={"out": tmp_path}))
+    run.job_file.write_text(run.job.model_dump_json())
+    kill_when(run, "rank", lambda: (tmp_path / "model.part").exists())
+    launch(run.job, run.job_file)
+    assert compare(run.load(), by_length.load()) == 0
+    for name in ("watch.jsonl", "rollouts.jsonl"):
+        assert run.read(name) == by_length.read(name)
+    for name in ("stopped", "reason", "best_step", "steps"):
+        assert run.metrics[name] == by_length.metrics[name]

@@ -15,6 +15,7 @@ from almost_kedro.json_lines import read_rows, write_rows
 from almost_kedro.programs import run_program
 from almost_kedro.training.job import ScoreJob, TrainingJob
 from almost_kedro.training.launch import launch
+from almost_kedro.training.texts import TextEncoder
 from almost_kedro.training_options import LaunchOptions, RewardModelOptions, RLOptions, SFTOptions
 
 PROJECT = Path(__file__).parents[2]
@@ -167,3 +168,16 @@ def score_in_a_fresh_process(
     (tmp_path / "job.json").write_text(job.model_dump_json())
     run_program("almost_kedro.training.score", tmp_path / "job.json", tmp_path / "log")
     return [row["reward"] for row in read_rows(tmp_path / "rewards.jsonl")]
+
+
+def compute_margins(network: Any, encoder: TextEncoder, rows: list[dict[str, Any]]) -> torch.Tensor:
+    """Reward of chosen - reward of rejected, each row alone; shape (rows,)."""
+    margins = []
+    with torch.no_grad():
+        for row in rows:
+            ids = [
+                encoder.encode(row["dialogue"], row[side]).ids for side in ("chosen", "rejected")
+            ]
+            chosen, rejected = (network(torch.tensor([each])).logits[0, 0] for each in ids)
+            margins.append(chosen - rejected)
+    return torch.stack(margins)

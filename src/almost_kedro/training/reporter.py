@@ -91,15 +91,15 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
 
 
 def summarise_curve(curve: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean loss of the first and of the last tenth of the steps."""
-    losses = [row["loss"] for row in curve if "loss" in row]
-    tenth = max(1, len(losses) // 10)
-    if not losses:
-        return {}
-    return {
-        "first_loss": sum(losses[:tenth]) / tenth,
-        "last_loss": sum(losses[-tenth:]) / tenth,
-    }
+    """Return the mean loss, and reward, of the first and of the last tenth of the steps."""
+    summary = {}
+    for name in ("loss", "reward"):
+        values = [row[name] for row in curve if name in row]
+        tenth = max(1, len(values) // 10)
+        if values:
+            summary[f"first_{name}"] = sum(values[:tenth]) / tenth
+            summary[f"last_{name}"] = sum(values[-tenth:]) / tenth
+    return summary
 
 
 def find_checkpoint(state: str, step: int) -> Path:
