@@ -41,13 +41,8 @@ class Pair:
 
         self.program, self.ranks, self.base = program, ranks, base
         self.whole, self.sharded = write("whole", "cpu"), write("sharded", "fsdp")
-        with ThreadPoolExecutor() as pool:
-            # Most of a launch is imports, which leave a core idle.
-            for started in [
-                pool.submit(launch, self.whole.job, self.whole.job_file),
-                pool.submit(kill_at_checkpoint, self.sharded, "rank", 1, env=env),
-            ]:
-                started.result()
+        launch(self.whole.job, self.whole.job_file)
+        kill_at_checkpoint(self.sharded, "rank", 1, env=env)
         launch(self.sharded.job, self.sharded.job_file, env=env)
 
     def check_sharding(self) -> None:
@@ -89,3 +84,19 @@ class Pair:
         with torch.no_grad():
             logits = [model(IDS).logits for model in models]
         return float((logits[0] - logits[1]).abs().max())
+
+
+def make_pairs(
+    root: Path, tiny: Path, policy: Path, judge: Path, ranks: int, env: dict[str, str] | None = None
+) -> dict[str, Pair]:
+    """A pair of each program; together, since most of a launch is imports on one core.
+
+    The policy ends its answers after 5 to 20 tokens, so ranks generate for unlike times.
+    """
+    bases = {"reward": tiny, "sft": tiny, "rl": policy}
+    with ThreadPoolExecutor() as pool:
+        started = {
+            program: pool.submit(Pair, program, root / program, base, judge, ranks, env)
+            for program, base in bases.items()
+        }
+        return {program: pair.result() for program, pair in started.items()}

@@ -8,7 +8,7 @@ test_gpu.py; what happens without the patch is in test_launch.py.
 from pathlib import Path
 
 import pytest
-from fsdp_proof import PROGRAMS, Pair
+from fsdp_proof import PROGRAMS, Pair, make_pairs
 from safetensors.torch import load_file
 from training_jobs import FSDP_ON_CPU, Run, compare
 from transformers import AutoModelForCausalLM
@@ -21,18 +21,17 @@ from almost_kedro.training.launch import check_trained
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
-def pair(
-    request: pytest.FixtureRequest,
-    tiny: Path,
-    sft_run: Run,
-    reward_run: Run,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Pair:
-    # That policy ends its answers after 5 to 20 tokens: ranks generate for unlike times.
-    base = sft_run.model if request.param == "rl" else tiny
-    root = tmp_path_factory.mktemp(f"fsdp_{request.param}")
-    return Pair(request.param, root, base, reward_run.model, 2, FSDP_ON_CPU)
+@pytest.fixture(scope="module")
+def pairs(
+    tiny: Path, sft_run: Run, reward_run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Pair]:
+    root = tmp_path_factory.mktemp("fsdp")
+    return make_pairs(root, tiny, sft_run.model, reward_run.model, 2, FSDP_ON_CPU)
+
+
+@pytest.fixture(params=PROGRAMS)
+def pair(request: pytest.FixtureRequest, pairs: dict[str, Pair]) -> Pair:
+    return pairs[request.param]
 
 
 def test_the_one_was_sharded_and_its_checkpoint_is_whole(pair: Pair) -> None:

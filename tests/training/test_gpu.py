@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fsdp_proof import PROGRAMS, Pair
+from fsdp_proof import PROGRAMS, Pair, make_pairs
 from training_jobs import Run
 
 pytestmark = [
@@ -15,17 +15,19 @@ pytestmark = [
 LOSSES, OUTPUTS = 1e-2, 5e-2
 
 
-@pytest.fixture(scope="module", params=PROGRAMS)
-def pair(
-    request: pytest.FixtureRequest,
-    tiny: Path,
-    sft_run: Run,
-    reward_run: Run,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Pair:
-    base = sft_run.model if request.param == "rl" else tiny
-    root = tmp_path_factory.mktemp(f"gpu_{request.param}")
-    return Pair(request.param, root, base, reward_run.model, min(2, torch.cuda.device_count()))
+@pytest.fixture(scope="module")
+def pairs(
+    tiny: Path, sft_run: Run, reward_run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Pair]:
+    root = tmp_path_factory.mktemp("gpu")
+    return make_pairs(
+        root, tiny, sft_run.model, reward_run.model, min(2, torch.cuda.device_count())
+    )
+
+
+@pytest.fixture(params=PROGRAMS)
+def pair(request: pytest.FixtureRequest, pairs: dict[str, Pair]) -> Pair:
+    return pairs[request.param]
 
 
 def test_gpus_shard_and_their_checkpoints_are_whole(pair: Pair) -> None:

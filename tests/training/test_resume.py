@@ -8,6 +8,7 @@ import math
 import random
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,44 +76,59 @@ def check_same(run: Run, undisturbed: Run) -> None:
     assert not (run.job.out / "state").exists()
 
 
-@pytest.mark.parametrize(("program", "seed"), [("reward", 0), ("sft", 1)])
-def test_kill_9_of_anyone_costs_nothing(
-    program: str, seed: int, reward_run: Run, sft_run: Run, tmp_path: Path
-) -> None:
-    undisturbed = {"reward": reward_run, "sft": sft_run}[program]
+def repeat(undisturbed: Run, out: Path, seed: int) -> Run:
+    """The same work, killed again and again, then left to end."""
+    out.mkdir()
     options = undisturbed.job.options.model_copy(update={"save_every": 1})
-    job = undisturbed.job.model_copy(update={"out": tmp_path, "options": options})
-    run = Run(job)
-    run.job_file.write_text(job.model_dump_json())
+    run = Run(undisturbed.job.model_copy(update={"out": out, "options": options}))
+    run.job_file.write_text(run.job.model_dump_json())
     kill_at_all_moments(run, undisturbed.metrics["steps"], seed)
     if list_checkpoints(run):
         add_half_a_checkpoint(run)
     launch(run.job, run.job_file)
+    return run
+
+
+def reinforce_twice(out: Path, **options: Any) -> tuple[Run, Run]:
+    """Two ranks, undisturbed and killed."""
+    undisturbed = train("rl", out / "undisturbed", ranks=2, save_every=1, **options)
+    return undisturbed, repeat(undisturbed, out / "killed", seed=2)
+
+
+@pytest.fixture(scope="module")
+def killed(
+    reward_run: Run, sft_run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Run, Run]]:
+    """Each program undisturbed and killed; together, since most of a launch is imports."""
+    out = tmp_path_factory.mktemp("killed")
+    options: dict[str, Any] = {
+        "base": sft_run.model,
+        "rows": make_rows(16, seed=6),
+        "reward_model": reward_run.model,
+        "watch": {"every": 2, "max_kl": 1000, "max_length_ratio": 100, "patience": 10},
+    }
+    with ThreadPoolExecutor() as pool:
+        reward = pool.submit(repeat, reward_run, out / "reward", 0)
+        sft = pool.submit(repeat, sft_run, out / "sft", 1)
+        rl = pool.submit(reinforce_twice, out, **options)
+        return {
+            "reward": (reward_run, reward.result()),
+            "sft": (sft_run, sft.result()),
+            "rl": rl.result(),
+        }
+
+
+@pytest.mark.parametrize("program", ["reward", "sft", "rl"])
+def test_kill_9_of_anyone_costs_nothing(program: str, killed: dict[str, tuple[Run, Run]]) -> None:
+    undisturbed, run = killed[program]
     assert run.metrics["resumed_from_step"] < 1000
     check_same(run, undisturbed)
 
 
-@pytest.fixture(scope="module")
-def rl_options(sft_run: Run, reward_run: Run) -> dict[str, Any]:
-    return {
-        "base": sft_run.model,
-        "rows": make_rows(16, seed=6),
-        "reward_model": reward_run.model,
-        "ranks": 2,
-        "save_every": 1,
-        "watch": {"every": 2, "max_kl": 1000, "max_length_ratio": 100, "patience": 10},
-    }
-
-
-def test_kill_9_during_reinforcement_learning_costs_nothing(
-    rl_options: dict[str, Any], tmp_path: Path
+def test_answers_rewards_and_watch_scores_are_those_of_an_undisturbed_run(
+    killed: dict[str, tuple[Run, Run]],
 ) -> None:
-    """Two ranks; their answers, rewards and watch scores are those of an undisturbed run, too."""
-    undisturbed = train("rl", tmp_path / "undisturbed", **rl_options)
-    run = write_job("rl", tmp_path / "killed", **rl_options)
-    kill_at_all_moments(run, 6, seed=2)
-    launch(run.job, run.job_file)
-    check_same(run, undisturbed)
+    undisturbed, run = killed["rl"]
     assert len(run.read("rollouts.jsonl")) == 6 * 16
     assert [row["step"] for row in run.read("watch.jsonl")] == [0, 2, 4, 6]
     for name in ("rollouts.jsonl", "watch.jsonl"):
@@ -192,6 +208,6 @@ def test_a_reward_that_is_no_number_stops_and_names_the_prompts(
     assert "a reward is not finite, at prompts row0-" in capsys.readouterr().err
 
 
-def test_nobody_is_left(reward_run: Run, sft_run: Run) -> None:
-    for run in (reward_run, sft_run):
+def test_nobody_is_left(killed: dict[str, tuple[Run, Run]]) -> None:
+    for _, run in killed.values():
         wait_until_gone(run, 0)

@@ -10,14 +10,16 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from almost_kedro.errors import UserError
-from almost_kedro.programs import run_command
+from almost_kedro.programs import PLAIN, run_command
 from almost_kedro.training.job import TrainingJob
 
+logger = logging.getLogger(__name__)
 METRICS = "metrics.json"
 REMEDY = "lower batch_size, or set gradient_checkpointing: true"
 
@@ -68,6 +70,7 @@ def launch(
         UserError: What the user can mend; also if others trained than were asked for.
     """
     command = build_command(job, job_file, node_rank)
+    logger.info("%s", shlex.join(command), extra=PLAIN)
     log = job.out / ("train.log" if node_rank == 0 else f"train_node{node_rank}.log")
     run_command(f"training {job.name!r}", command, log, env, REMEDY)
     if node_rank == 0:

@@ -112,6 +112,7 @@ def train_rl_policy(
         rows_sha256="",
         reward_model=as_model(reward_model_checkpoint, judge_bos),
         held_out_reward_model=as_model(held_out_reward_model_checkpoint, judge_bos),
+        reward_max_length=reward_model.max_length,
         options=rl,
         separator=separate(rules),
         seed=seed,
