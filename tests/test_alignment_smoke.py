@@ -126,17 +126,17 @@ def test_every_curve_is_in_mlflow(root: Path) -> None:
 
 
 def test_rows_are_traced_to_the_seeds(project: Path, root: Path) -> None:
-    for name, key in (
-        ("rollouts", "rollout_id"),
-        ("sft_demonstrations", "demonstration_id"),
-        ("rl_answers", "answer_id"),
+    for name, key, writer in (
+        ("rollouts", "rollout_id", "sft_policy in training, fingerprint"),
+        ("sft_demonstrations", "demonstration_id", "tiny-large, fingerprint"),
+        ("rl_answers", "answer_id", "rl, fingerprint"),
     ):
         id_ = read_latest(root, name)[-1][key]
         options = ("--env", "smoke", "--params", f"data_root={root}")
         done = kedro(project, "trace", id_, *options)
         assert done.returncode == 0, done.stderr
-        assert name in done.stdout
-        assert "seed_prompts" in done.stdout
+        for found in (name, "seed_prompts", writer):
+            assert found in done.stdout
 
 
 def test_an_unchanged_run_trains_nothing_and_adds_no_weights(project: Path, root: Path) -> None:

@@ -144,7 +144,12 @@ class RLOptions(TrainingOptions):
     algorithm: Literal["rloo", "grpo"] = Field("rloo", description="TRL's trainer")
     steps: Positive = Field(description="Steps at most")
     generations: Annotated[int, Field(ge=2)] = Field(4, description="Answers a prompt")
-    beta: float = Field(0.05, ge=0, description="Weight of the KL penalty to the SFT policy")
+    beta: float = Field(
+        0.05,
+        ge=0,
+        description="Weight of the KL penalty to the SFT policy; at 0 no KL is measured, and "
+        "watch.max_kl never acts",
+    )
     temperature: float = Field(1.0, gt=0, description="Divides the logits")
     top_p: Share = Field(1.0, description="Mass of the nucleus; below 1 the KL is off by the cut")
     max_new_tokens: Positive = Field(description="Token limit of an answer")

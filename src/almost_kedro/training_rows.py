@@ -181,11 +181,19 @@ class Rollouts(RowsValidator):
     row, key = Rollout, "rollout_id"
     parents: ClassVar = {"prompt_id": ("prompts",)}
     texts = ("completion",)
+    model, plan = "rollout_model", "rl_policy_training_metrics"
 
 
-class PolicyAnswers(RowsValidator):
-    """Validator of `*_answers`."""
+class SFTAnswers(RowsValidator):
+    """Validator of `sft_answers`."""
 
     row, key = PolicyAnswer, "answer_id"
     parents: ClassVar = {"prompt_id": ("prompts",)}
     texts = ("text",)
+    model, plan = "policy", "sft_policy_metrics"
+
+
+class RLAnswers(SFTAnswers):
+    """Validator of `rl_answers`."""
+
+    plan = "rl_policy_metrics"

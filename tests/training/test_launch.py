@@ -123,7 +123,8 @@ def test_sharding_without_gpus_is_one_clear_line(
         pytest.raises(UserError, match=r"^option launch.processes: 2 ranks .* it has 0 GPUs"),
     ):
         launch(run.job, run.job_file, env={"CUDA_VISIBLE_DEVICES": ""})
-    assert caplog.messages == []  # what torchrun says about it is in the log file
+    # What torchrun says about it is in the log file.
+    assert [line for line in caplog.messages if "accelerate.commands.launch" not in line] == []
     assert "Traceback" in (tmp_path / "train.log").read_text()
 
 

@@ -38,19 +38,19 @@ def list_moments(run: Run, n_steps: int) -> list[Callable[[], bool]]:
     ]
 
 
-def kill_at_all_moments(run: Run, n_steps: int, seed: int) -> None:
+def kill_at_moments(run: Run, n_steps: int, seed: int, n_kills: int) -> None:
     """One kill a moment; each launch goes on from where the last one was killed."""
     draw = random.Random(seed)
     victims = [*draw.sample(VICTIMS, 3), draw.choice(VICTIMS)]
     kills = 0
-    for victim, moment in zip(victims, list_moments(run, n_steps), strict=True):
+    for victim, moment in list(zip(victims, list_moments(run, n_steps), strict=True))[-n_kills:]:
         output = kill_when(run, victim, moment)  # type: ignore[arg-type]
         kills += output is not None
         if output and victim != "caller":
             last = output.splitlines()[-1]
             assert last.startswith(f"error: training {run.job.name!r} was killed by SIGKILL (if")
             assert "lower batch_size, or set gradient_checkpointing: true" in last
-    assert kills >= 3
+    assert kills >= n_kills - 1
 
 
 def add_half_a_checkpoint(run: Run) -> None:
@@ -76,13 +76,13 @@ def check_same(run: Run, undisturbed: Run) -> None:
     assert not (run.job.out / "state").exists()
 
 
-def repeat(undisturbed: Run, out: Path, seed: int) -> Run:
+def repeat(undisturbed: Run, out: Path, seed: int, n_kills: int = 4) -> Run:
     """The same work, killed again and again, then left to end."""
     out.mkdir()
     options = undisturbed.job.options.model_copy(update={"save_every": 1})
     run = Run(undisturbed.job.model_copy(update={"out": out, "options": options}))
     run.job_file.write_text(run.job.model_dump_json())
-    kill_at_all_moments(run, undisturbed.metrics["steps"], seed)
+    kill_at_moments(run, undisturbed.metrics["steps"], seed, n_kills)
     if list_checkpoints(run):
         add_half_a_checkpoint(run)
     launch(run.job, run.job_file)
@@ -109,7 +109,7 @@ def killed(
     }
     with ThreadPoolExecutor() as pool:
         reward = pool.submit(repeat, reward_run, out / "reward", 0)
-        sft = pool.submit(repeat, sft_run, out / "sft", 1)
+        sft = pool.submit(repeat, sft_run, out / "sft", 1, 2)
         rl = pool.submit(reinforce_twice, out, **options)
         return {
             "reward": (reward_run, reward.result()),

@@ -41,7 +41,7 @@ from almost_kedro.training_rows import PolicyAnswer, PromptSplit, Rollout
 
 from ..reward_model.nodes import make_checkpoint, make_score_job
 from ..rmsp_sft.nodes import check_judge
-from ..rmsp_sft.policy_test import answer_test_prompts, carry_gate, checkpoint_policy
+from ..rmsp_sft.policy_test import answer_test_prompts, carry_gate, checkpoint_policy, name_models
 
 logger = logging.getLogger(__name__)
 SFT_REMEDY = "run `kedro run --pipeline rmsp_sft` with these options first"
@@ -124,10 +124,17 @@ def train_rl_policy(
     data = {"prompt_splits": digest_splits(prompt_splits), "prompts": digest_rows(rows)}
     checkpoint = make_checkpoint(trained, job, "policy", data)
     scores = list(read_rows(trained.folder / "watch.jsonl"))
+    # Who wrote the rollouts, for `kedro trace`.
+    writer = "sft_policy in training"
+    metrics = {
+        **trained.metrics,
+        "rollout_model": writer,
+        "models": {writer: {"fingerprint": job.base.fingerprint}},
+    }
     return (
         checkpoint,
         read_rollouts(trained.folder),
-        carry_gate(trained.metrics, open_gate),
+        carry_gate(metrics, open_gate),
         charts.draw_training_curve(trained.curve, "RL policy"),
         charts.draw_training_curve(scores, "RL policy on the watch prompts"),
     )
@@ -185,8 +192,9 @@ def test_rl_policy(
         for checkpoint in (reward_model_checkpoint, held_out_reward_model_checkpoint)
     )
     bos = models.root[sft.model].bos
+    policies = [checkpoint_policy("sft", sft_policy, bos), checkpoint_policy("rl", rl_policy, bos)]
     rows = answer_test_prompts(
-        [checkpoint_policy("sft", sft_policy, bos), checkpoint_policy("rl", rl_policy, bos)],
+        policies,
         select_some(prompts, prompt_splits, "policy_test"),
         policy_test,
         generation,
@@ -196,4 +204,5 @@ def test_rl_policy(
         generation_work,
         server_keys,
     )
-    return rows, carry_gate(compare_policies(rows, [("rl", "sft")], seed), open_gate)
+    metrics = {**compare_policies(rows, [("rl", "sft")], seed), "models": name_models(policies)}
+    return rows, carry_gate(metrics, open_gate)

@@ -33,7 +33,7 @@ from almost_kedro.training_options import (
 from almost_kedro.training_rows import Candidate, Demonstration, PolicyAnswer, PromptSplit
 
 from ..reward_model.nodes import REMEDY, make_checkpoint, make_score_job
-from .policy_test import Policy, answer_test_prompts, carry_gate, checkpoint_policy
+from .policy_test import Policy, answer_test_prompts, carry_gate, checkpoint_policy, name_models
 from .self_play import Player, play_dialogues
 
 ServerKeys = Mapping[str, SecretStr]
@@ -208,12 +208,13 @@ def test_sft_policy(
     check_same_base(sft_policy, base, "run `kedro run --pipeline rmsp_sft` with these options")
     best = find_best_assistant(assistants, comparisons)
     prompted = resolve_model(best["model"], models.root, model_store)
+    policies = [
+        Policy("base", base),
+        Policy("prompted", prompted, best["prefix"]),
+        checkpoint_policy("sft", sft_policy, base.bos),
+    ]
     rows = answer_test_prompts(
-        [
-            Policy("base", base),
-            Policy("prompted", prompted, best["prefix"]),
-            checkpoint_policy("sft", sft_policy, base.bos),
-        ],
+        policies,
         select_some(prompts, prompt_splits, "policy_test"),
         policy_test,
         generation,
@@ -224,4 +225,5 @@ def test_sft_policy(
         server_keys,
     )
     pairs = [("sft", "base"), ("sft", "prompted"), ("prompted", "base")]
-    return rows, carry_gate(compare_policies(rows, pairs, seed), gate)
+    metrics = {**compare_policies(rows, pairs, seed), "models": name_models(policies)}
+    return rows, carry_gate(metrics, gate)

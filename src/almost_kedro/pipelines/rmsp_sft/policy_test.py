@@ -106,6 +106,11 @@ def checkpoint_policy(name: str, checkpoint: Checkpoint, bos: bool | None) -> Po
     return Policy(name, model, is_checkpoint=True)
 
 
+def name_models(policies: Sequence[Policy]) -> dict[str, Any]:
+    """Say which model each policy is; `kedro trace` reads it."""
+    return {policy.name: {"fingerprint": policy.model.fingerprint} for policy in policies}
+
+
 def carry_gate(metrics: dict[str, Any], gate: Mapping[str, Any]) -> dict[str, Any]:
     """Let figures say whether the gate was passed."""
     return {"gate_passed": gate["passed"], "gate_reasons": gate["reasons"], **metrics}
