@@ -52,6 +52,7 @@ def player(
         out=work,
     )
     demonstrations = (project / "assets/HHH_prompt.txt").read_text()
+    users = (project / "assets/User_prompt.txt").read_text()
     return Player(
         assistant=Assistant(
             name="smollm2-135m-HHH-1shot",
@@ -61,11 +62,11 @@ def player(
             max_new_tokens=64,
             prefix=build_prefix(demonstrations, "HHH", 1, "corrected"),
         ),
-        user_demonstrations=(project / "assets/User_prompt.txt").read_text(),
+        user_prefix=build_prefix(users, "User", 1, "corrected"),
         model=ModelFolder(name="smollm2-135m", folder=smollm2, fingerprint="default"),
         generation=GenerationOptions.model_validate({}),
         options=SelfPlayOptions(
-            candidates=3, temperature=0.7, max_new_tokens=64, user_shots=1, user_max_new_tokens=32
+            candidates=3, temperature=0.7, max_new_tokens=64, user_max_new_tokens=32
         ),
         rules="corrected",
         seed=0,

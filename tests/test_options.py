@@ -286,3 +286,8 @@ def test_a_model_that_only_servers_have_needs_the_openai_engine() -> None:
     check_options(parameters)
     parameters["generation"]["engine"] = "vllm"
     assert "'base' is only on servers" in explain(parameters)
+
+
+def test_a_step_of_rl_holds_whole_groups_of_answers() -> None:
+    message = explain(change("rl.generations", 3))
+    assert "rl.generations: a step has batch_size x accumulation x ranks = 8 answers" in message

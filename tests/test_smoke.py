@@ -25,10 +25,11 @@ SAME_BYTES = ("prompts", "prompt_requests", "responses", "comparisons", "assista
 
 def run_smoke(project: Path, root: Path, params: dict[str, Any] | None = None, **run: Any) -> None:
     """Run `synthetic_feedback` in the smoke environment, under a data root of its own."""
+    run.setdefault("pipeline_names", ["synthetic_feedback"])
     bootstrap_project(project)
     runtime = {"data_root": str(root), **(params or {})}
     with KedroSession.create(project, env="smoke", runtime_params=runtime) as session:
-        session.run(pipeline_names=["synthetic_feedback"], **run)
+        session.run(**run)
 
 
 def find_files(root: Path, dataset: str) -> list[Path]:

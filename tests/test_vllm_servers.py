@@ -120,6 +120,13 @@ def write_conf(project: Path, folder: Path, generation: dict[str, Any]) -> Path:
     return folder
 
 
+def check_responses(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """All three assistants answered every prompt that comparisons are for."""
+    answered = {row["prompt_id"] for row in rows["responses"]}
+    assert 0 < len(answered) < 12
+    assert len(rows["responses"]) == 3 * len(answered)
+
+
 def test_the_pipeline_goes_on_when_one_of_two_servers_is_killed(
     servers: list[VllmServer], project: Path, tmp_path: Path
 ) -> None:
@@ -137,7 +144,7 @@ def test_the_pipeline_goes_on_when_one_of_two_servers_is_killed(
     assert kedro.returncode == 0, output
     rows = site.load()
     assert len(rows["prompts"]) == 12
-    assert len(rows["responses"]) == 36
+    check_responses(rows)
     costs = [json.loads(f.read_text()) for f in site.root.glob("*/generation/*/metrics.json")]
     assert sum(cost["requests_generated"] for cost in costs) == count_cached(site.root)
 
@@ -166,7 +173,7 @@ def test_the_pipeline_runs_on_vllm_in_the_worker(
     finish(site)
     rows = site.load()
     assert len(rows["prompts"]) == 12
-    assert len(rows["responses"]) == 36
+    check_responses(rows)
     costs = [json.loads(f.read_text()) for f in site.root.glob("*/generation/*/metrics.json")]
     assert sum(cost["requests_generated"] for cost in costs) == count_cached(site.root) - kept
     assert len(site.read_count()) == len({row["key"] for row in site.read_count()})

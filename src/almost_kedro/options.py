@@ -254,6 +254,17 @@ class Options(Block):
                 )
         return self
 
+    @model_validator(mode="after")
+    def check_rl_groups(self) -> Options:
+        """Refuse steps of reinforcement learning that can't hold whole groups of answers."""
+        rows = self.rl.batch_size * self.rl.accumulation * self.launch.processes * self.launch.nodes
+        if rows % self.rl.generations:
+            raise ValueError(
+                f"rl.generations: a step has batch_size x accumulation x ranks = {rows} answers, "
+                f"which is no multiple of {self.rl.generations}"
+            )
+        return self
+
     def _check_engine_has(self, option: str, name: str) -> None:
         """Refuse a model that the engine can't run."""
         if self.generation.engine == "openai":

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from ..early_checks import check_reward_inputs
 from . import nodes, post_validation, report
 
 SETTING = {
@@ -25,6 +26,12 @@ def create_pipeline() -> Pipeline:
     """Return the pipeline: validate, select pairs, train two reward models, score, report."""
     return Pipeline(
         [
+            Node(
+                func=check_reward_inputs,
+                inputs=["params:models", "params:reward_model", "model_store"],
+                outputs="reward_plan",
+                name="check_reward_inputs",
+            ),
             Node(
                 func=post_validation.read_as_is_pairs,
                 inputs="params:as_is_filter",

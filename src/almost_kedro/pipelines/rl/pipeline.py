@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from ..early_checks import check_rl_inputs
 from . import nodes
 
 
@@ -9,6 +10,12 @@ def create_pipeline() -> Pipeline:
     """Return the pipeline: gate, training, test."""
     return Pipeline(
         [
+            Node(
+                func=check_rl_inputs,
+                inputs=["params:models", "params:sft", "params:rl", "model_store"],
+                outputs="rl_plan",
+                name="check_rl_inputs",
+            ),
             Node(
                 func=nodes.open_gate,
                 inputs={

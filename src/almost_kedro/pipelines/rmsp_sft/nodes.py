@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from almost_kedro.checkpoints import Checkpoint, check_same_base, check_same_dat
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation import charts
 from almost_kedro.feedback.best_of_n import best_of_n_curve, summarise_self_play
-from almost_kedro.feedback.comparisons import rank_rubric
 from almost_kedro.feedback.ledger import summarise_ledger
 from almost_kedro.feedback.policy_test import compare_policies
 from almost_kedro.feedback.reward_rows import separate
@@ -32,6 +31,7 @@ from almost_kedro.training_options import (
 )
 from almost_kedro.training_rows import Candidate, Demonstration, PolicyAnswer, PromptSplit
 
+from ..early_checks import find_best_assistant
 from ..reward_model.nodes import REMEDY, make_checkpoint, make_score_job
 from .policy_test import Policy, answer_test_prompts, carry_gate, checkpoint_policy, name_models
 from .self_play import Player, play_dialogues
@@ -40,10 +40,10 @@ ServerKeys = Mapping[str, SecretStr]
 
 
 def play(
+    self_play_plan: dict[str, Any],
     prompts: list[Prompt],
     prompt_splits: list[PromptSplit],
     assistants: list[Assistant],
-    demonstrations: Mapping[str, Callable[[], str]],
     reward_model_checkpoint: Checkpoint,
     held_out_reward_model_checkpoint: Checkpoint,
     models: Models,
@@ -70,15 +70,9 @@ def play(
         bos = models.root[reward_model.model].bos
         judges.append(make_score_job(checkpoint, bos, reward_model, launch, rules, training_work))
     best = find_best_assistant(assistants, comparisons)
-    wanted = self_play.user_demonstrations
-    if wanted not in demonstrations:
-        raise UserError(
-            f"option self_play.user_demonstrations: {wanted!r} needs the file {wanted}_prompt.txt "
-            f"in assets_root; there are {', '.join(sorted(demonstrations))}"
-        )
     player = Player(
         assistant=best,
-        user_demonstrations=demonstrations[wanted](),
+        user_prefix=self_play_plan["user_prefix"],
         model=resolve_model(best["model"], models.root, model_store),
         generation=generation,
         options=self_play,
@@ -103,15 +97,6 @@ def check_judge(
     check_same_data(checkpoint, "prompt_splits", digest_splits(prompt_splits), REMEDY)
     base = resolve_model(options.model, models.root, model_store)
     check_same_base(checkpoint, base, REMEDY)
-
-
-def find_best_assistant(assistants: list[Assistant], options: ComparisonOptions) -> Assistant:
-    """Return the assistant that the rubric ranks first; of a tie, the first named."""
-    ranks = rank_rubric(options.rubric, [assistant["name"] for assistant in assistants])
-    return min(
-        (assistant for assistant in assistants if assistant["name"] in ranks),
-        key=lambda assistant: ranks[assistant["name"]],
-    )
 
 
 def report_self_play(

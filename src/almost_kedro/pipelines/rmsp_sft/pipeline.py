@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from ..early_checks import check_sft_inputs
 from . import nodes
 
 
@@ -10,12 +11,28 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
+                func=check_sft_inputs,
+                inputs={
+                    "demonstrations": "demonstrations",
+                    "models": "params:models",
+                    "prompt_generation": "params:prompt_generation",
+                    "response_generation": "params:response_generation",
+                    "comparisons": "params:comparisons",
+                    "self_play": "params:self_play",
+                    "sft": "params:sft",
+                    "rules": "params:rules",
+                    "model_store": "model_store",
+                },
+                outputs="self_play_plan",
+                name="check_sft_inputs",
+            ),
+            Node(
                 func=nodes.play,
                 inputs={
+                    "self_play_plan": "self_play_plan",
                     "prompts": "prompts",
                     "prompt_splits": "prompt_splits",
                     "assistants": "assistants",
-                    "demonstrations": "demonstrations",
                     "reward_model_checkpoint": "reward_model",
                     "held_out_reward_model_checkpoint": "held_out_reward_model",
                     "models": "params:models",

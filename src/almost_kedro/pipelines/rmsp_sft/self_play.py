@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from almost_kedro.feedback.ledger import KEPT, Rules, enter
-from almost_kedro.feedback.responses import STOPS, build_prefix
+from almost_kedro.feedback.responses import STOPS
 from almost_kedro.feedback.self_play import (
     OpenTurn,
     build_dialogue,
@@ -37,7 +37,7 @@ class Player:
 
     Attributes:
         assistant: Who answers.
-        user_demonstrations: Text of the file that shows how users ask.
+        user_prefix: Demonstrations of how users ask.
         model: Of both.
         generation: Engine.
         options: Self-play's.
@@ -50,7 +50,7 @@ class Player:
     """
 
     assistant: Assistant
-    user_demonstrations: str
+    user_prefix: str
     model: ModelFolder
     generation: GenerationOptions
     options: SelfPlayOptions
@@ -126,14 +126,11 @@ def ask_on(
     if not kept:
         return [], []
     options = player.options
-    prefix = build_prefix(
-        player.user_demonstrations, options.user_demonstrations, options.user_shots, player.rules
-    )
     histories = [list_turns(row, by_id) for row in kept]
     replies = generate(
         "self-play questions",
         player,
-        prefix,
+        player.user_prefix,
         [build_user_request(history) for history in histories],
         options.user_max_new_tokens,
         1,
