@@ -51,7 +51,7 @@ class Site:
     root: Path
     project: Path
     conf: Path | None = None
-    options: str = ""
+    options: str = ",prompt_generation.n_prompts=12"
     count_file: Path = Path()
 
     def __post_init__(self) -> None:
