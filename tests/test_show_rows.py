@@ -85,8 +85,14 @@ def test_no_text_of_a_row_reaches_the_terminal_as_it_is(project: Path, root: Pat
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["nonsense"], "'nonsense' is no dataset of rows; there are assistants, comparisons, "),
-        (["feedback_plan"], "'feedback_plan' is no dataset of rows; there are assistants"),
+        (
+            ["nonsense"],
+            "'nonsense' is no dataset of rows; there are as_is_pairs, assistants, comparisons, ",
+        ),
+        (
+            ["feedback_plan"],
+            "'feedback_plan' is no dataset of rows; there are as_is_pairs, assistants",
+        ),
         (["prompts"], "prompts: there are no rows yet; run the pipeline that makes them"),
         (
             ["responses", "--version", "v3"],
