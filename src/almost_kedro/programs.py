@@ -13,11 +13,13 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from almost_kedro.errors import UserError
+from almost_kedro.locks import DISK_ERRORS, explain_disk
+from almost_kedro.program_output import ERROR, relay
 from almost_kedro.program_output import PLAIN as PLAIN
-from almost_kedro.program_output import relay
 
 LAST_LINES = 15
 LIFELINE = "ALMOST_KEDRO_LIFELINE"
@@ -147,3 +149,28 @@ def die_with_parent() -> None:
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def carry_out(run: Callable[[str], None], job_file: str) -> int:
+    """In a child: carry out a job file; returns the exit status.
+
+    Args:
+        run: Given the file's text. What it imports late is imported under the lifeline.
+        job_file: The file.
+
+    Returns:
+        0, or 2 with one line on stderr if it failed of something that the user can mend.
+    """
+    # First of all: torch takes seconds to import, and the parent may be gone by then.
+    die_with_parent()
+    try:
+        run(Path(job_file).read_text(encoding="utf-8"))
+    except UserError as exc:
+        print(f"{ERROR}{exc}", file=sys.stderr, flush=True)
+        return 2
+    except OSError as exc:
+        if exc.errno not in DISK_ERRORS:
+            raise
+        print(f"{ERROR}{explain_disk(exc)}", file=sys.stderr, flush=True)
+        return 2
+    return 0

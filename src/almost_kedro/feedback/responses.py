@@ -163,6 +163,23 @@ def align_responses(
     return aligned
 
 
+def judge_answer(
+    answer_id: str, completion: Completion, rules: Rules
+) -> tuple[str, Verdict, list[LedgerRow]]:
+    """Apply rules 11 and 12 under both rule sets.
+
+    Returns:
+        Text and verdict of the set in force, and the row's entries in the ledger.
+    """
+    texts, verdicts = {}, {}
+    for each in (rules, other_rules(rules)):
+        texts[each] = extract_answer(completion.text, completion.finish_reason, each)
+        verdicts[each] = check_answer(texts[each], completion.finish_reason, each)
+    note = "" if texts["original"] == texts["corrected"] else "the sets cut it differently"
+    other = verdicts[other_rules(rules)]
+    return texts[rules], verdicts[rules], enter(answer_id, rules, verdicts[rules], other, note)
+
+
 def build_responses(
     prompts: Sequence[Prompt],
     assistant: Assistant,
@@ -183,24 +200,19 @@ def build_responses(
     rows: list[Response] = []
     ledger: list[LedgerRow] = []
     for prompt, (key, completion) in zip(prompts, completions, strict=True):
-        texts, verdicts = {}, {}
-        for each in (rules, other_rules(rules)):
-            texts[each] = extract_answer(completion.text, completion.finish_reason, each)
-            verdicts[each] = check_answer(texts[each], completion.finish_reason, each)
+        response_id = row_id("response", key, prompt["prompt_id"], assistant["name"])
+        text, verdict, entry = judge_answer(response_id, completion, rules)
         row = Response(
-            response_id=row_id("response", key, prompt["prompt_id"], assistant["name"]),
+            response_id=response_id,
             prompt_id=prompt["prompt_id"],
             assistant=assistant["name"],
-            text=texts[rules],
+            text=text,
             finish_reason=completion.finish_reason,
             n_tokens=completion.n_tokens,
-            verdict=verdicts[rules].rule,
+            verdict=verdict.rule,
         )
         rows.append(row)
-        note = "" if texts["original"] == texts["corrected"] else "the sets cut it differently"
-        ledger += enter(
-            row["response_id"], rules, verdicts[rules], verdicts[other_rules(rules)], note
-        )
+        ledger += entry
     return rows, ledger
 
 

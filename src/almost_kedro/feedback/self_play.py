@@ -10,14 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, enter, other_rules
+from almost_kedro.feedback.ledger import KEPT, Rules, Verdict
 from almost_kedro.feedback.prompts import LONG
 from almost_kedro.feedback.responses import (
     SPLITTER,
     build_question,
-    check_answer,
-    extract_answer,
     find_ends,
+    judge_answer,
 )
 from almost_kedro.generation.engine import Completion, FinishReason
 from almost_kedro.rows import LedgerRow, row_id
@@ -129,7 +128,7 @@ def make_candidates(
     asked = [(turn, sample) for turn in turns for sample in range(samples)]
     for (turn, sample), (key, completion) in zip(asked, completions, strict=True):
         candidate_id = row_id("candidate", key, turn.prompt_id, turn.turn, sample)
-        text, verdict, entry = _judge_answer(candidate_id, completion, rules)
+        text, verdict, entry = judge_answer(candidate_id, completion, rules)
         candidates.append(
             Candidate(
                 candidate_id=candidate_id,
@@ -150,19 +149,6 @@ def make_candidates(
         )
         ledger += entry
     return candidates, ledger
-
-
-def _judge_answer(
-    candidate_id: str, completion: Completion, rules: Rules
-) -> tuple[str, Verdict, list[LedgerRow]]:
-    """Apply rules 11 and 12 under both rule sets; returns text, verdict and what is entered."""
-    texts, verdicts = {}, {}
-    for each in (rules, other_rules(rules)):
-        texts[each] = extract_answer(completion.text, completion.finish_reason, each)
-        verdicts[each] = check_answer(texts[each], completion.finish_reason, each)
-    note = "" if texts["original"] == texts["corrected"] else "the sets cut it differently"
-    other = verdicts[other_rules(rules)]
-    return texts[rules], verdicts[rules], enter(candidate_id, rules, verdicts[rules], other, note)
 
 
 def keep_best(candidates: Sequence[Candidate], rewards: Mapping[str, float]) -> list[Candidate]:

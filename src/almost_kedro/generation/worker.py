@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-from almost_kedro.errors import UserError
 from almost_kedro.feedback.prompts import generate_prompts, read_seed_file
 from almost_kedro.generation.cache import CompletionCache
 from almost_kedro.generation.engine import Request
@@ -22,25 +21,13 @@ from almost_kedro.generation.generator import Generator
 from almost_kedro.generation.job import KEYS_VARIABLE, Job, PromptsTask, ResponsesTask
 from almost_kedro.generation.progress import Progress
 from almost_kedro.json_lines import write_rows, write_whole
-from almost_kedro.locks import DISK_ERRORS, explain_disk
-from almost_kedro.programs import die_with_parent
+from almost_kedro.programs import carry_out
 from almost_kedro.wordpiece import choose_tokenizers
 
 
 def main(job_file: str) -> int:
     """Carry out a job file; returns the exit status, with one line on stderr if it failed."""
-    die_with_parent()
-    try:
-        run_job(Job.model_validate_json(Path(job_file).read_text(encoding="utf-8")))
-    except UserError as exc:
-        print(f"error: {exc}", file=sys.stderr, flush=True)
-        return 2
-    except OSError as exc:
-        if exc.errno not in DISK_ERRORS:
-            raise
-        print(f"error: {explain_disk(exc)}", file=sys.stderr, flush=True)
-        return 2
-    return 0
+    return carry_out(lambda text: run_job(Job.model_validate_json(text)), job_file)
 
 
 def run_job(job: Job) -> None:

@@ -10,19 +10,16 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import choose_dtype
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.progress import Progress
 from almost_kedro.generation.worker import peak_memory
 from almost_kedro.json_lines import read_rows, write_rows, write_whole
-from almost_kedro.locks import DISK_ERRORS, explain_disk
-from almost_kedro.programs import die_with_parent
+from almost_kedro.programs import carry_out
 from almost_kedro.training.job import ScoreJob
 from almost_kedro.training.texts import TextEncoder, check_context
 
@@ -158,18 +155,7 @@ def run_job(job: ScoreJob) -> None:
 
 def main(job_file: str) -> int:
     """Carry out a job file; returns the exit status, with one line on stderr if it failed."""
-    die_with_parent()
-    try:
-        run_job(ScoreJob.model_validate_json(Path(job_file).read_text(encoding="utf-8")))
-    except UserError as exc:
-        print(f"error: {exc}", file=sys.stderr, flush=True)
-        return 2
-    except OSError as exc:
-        if exc.errno not in DISK_ERRORS:
-            raise
-        print(f"error: {explain_disk(exc)}", file=sys.stderr, flush=True)
-        return 2
-    return 0
+    return carry_out(lambda text: run_job(ScoreJob.model_validate_json(text)), job_file)
 
 
 if __name__ == "__main__":

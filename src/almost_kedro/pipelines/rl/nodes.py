@@ -39,9 +39,15 @@ from almost_kedro.training_options import (
 )
 from almost_kedro.training_rows import PolicyAnswer, PromptSplit, Rollout
 
-from ..reward_model.nodes import make_checkpoint, make_score_job
+from ..reward_model.nodes import make_checkpoint
 from ..rmsp_sft.nodes import check_judge
-from ..rmsp_sft.policy_test import answer_test_prompts, carry_gate, checkpoint_policy, name_models
+from ..rmsp_sft.policy_test import (
+    answer_test_prompts,
+    carry_gate,
+    checkpoint_policy,
+    make_judges,
+    name_models,
+)
 
 logger = logging.getLogger(__name__)
 SFT_REMEDY = "run `kedro run --pipeline rmsp_sft` with these options first"
@@ -186,11 +192,8 @@ def test_rl_policy(
     digest = digest_splits(prompt_splits)
     remedy = "run `kedro run --pipeline rl` with these options first"
     check_same_data(rl_policy, "prompt_splits", digest, remedy)
-    reward_bos = models.root[reward_model.model].bos
-    first, second = (
-        make_score_job(checkpoint, reward_bos, reward_model, launch, rules, training_work)
-        for checkpoint in (reward_model_checkpoint, held_out_reward_model_checkpoint)
-    )
+    checkpoints = (reward_model_checkpoint, held_out_reward_model_checkpoint)
+    judges = make_judges(checkpoints, models, reward_model, launch, rules, training_work)
     bos = models.root[sft.model].bos
     policies = [checkpoint_policy("sft", sft_policy, bos), checkpoint_policy("rl", rl_policy, bos)]
     rows = answer_test_prompts(
@@ -198,7 +201,7 @@ def test_rl_policy(
         select_some(prompts, prompt_splits, "policy_test"),
         policy_test,
         generation,
-        (first, second),
+        judges,
         rules,
         seed,
         generation_work,

@@ -32,8 +32,15 @@ from almost_kedro.training_options import (
 from almost_kedro.training_rows import Candidate, Demonstration, PolicyAnswer, PromptSplit
 
 from ..early_checks import find_best_assistant
-from ..reward_model.nodes import REMEDY, make_checkpoint, make_score_job
-from .policy_test import Policy, answer_test_prompts, carry_gate, checkpoint_policy, name_models
+from ..reward_model.nodes import REMEDY, make_checkpoint
+from .policy_test import (
+    Policy,
+    answer_test_prompts,
+    carry_gate,
+    checkpoint_policy,
+    make_judges,
+    name_models,
+)
 from .self_play import Player, play_dialogues
 
 ServerKeys = Mapping[str, SecretStr]
@@ -64,11 +71,10 @@ def play(
     Returns:
         Every candidate, the ledger, and the kept answers as demonstrations.
     """
-    judges = []
-    for checkpoint in (reward_model_checkpoint, held_out_reward_model_checkpoint):
+    checkpoints = (reward_model_checkpoint, held_out_reward_model_checkpoint)
+    for checkpoint in checkpoints:
         check_judge(checkpoint, prompt_splits, models, reward_model, model_store)
-        bos = models.root[reward_model.model].bos
-        judges.append(make_score_job(checkpoint, bos, reward_model, launch, rules, training_work))
+    judges = make_judges(checkpoints, models, reward_model, launch, rules, training_work)
     best = find_best_assistant(assistants, comparisons)
     player = Player(
         assistant=best,
@@ -80,7 +86,7 @@ def play(
         seed=seed,
         work=generation_work,
         keys=server_keys,
-        judges=(judges[0], judges[1]),
+        judges=judges,
     )
     candidates, ledger = play_dialogues(select_some(prompts, prompt_splits, "self_play"), player)
     return candidates, ledger, make_demonstrations(candidates, rules)
@@ -184,11 +190,10 @@ def test_sft_policy(
     Returns:
         Their answers with rewards, and the comparison.
     """
-    judges = []
-    for checkpoint in (reward_model_checkpoint, held_out_reward_model_checkpoint):
+    checkpoints = (reward_model_checkpoint, held_out_reward_model_checkpoint)
+    for checkpoint in checkpoints:
         check_judge(checkpoint, prompt_splits, models, reward_model, model_store)
-        bos = models.root[reward_model.model].bos
-        judges.append(make_score_job(checkpoint, bos, reward_model, launch, rules, training_work))
+    judges = make_judges(checkpoints, models, reward_model, launch, rules, training_work)
     base = resolve_model(sft.model, models.root, model_store)
     check_same_base(sft_policy, base, "run `kedro run --pipeline rmsp_sft` with these options")
     best = find_best_assistant(assistants, comparisons)
@@ -203,7 +208,7 @@ def test_sft_policy(
         select_some(prompts, prompt_splits, "policy_test"),
         policy_test,
         generation,
-        (judges[0], judges[1]),
+        judges,
         rules,
         seed,
         generation_work,

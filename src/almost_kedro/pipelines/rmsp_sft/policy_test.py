@@ -8,19 +8,21 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
-from almost_kedro.checkpoints import Checkpoint
+from almost_kedro.checkpoints import Checkpoint, as_model
 from almost_kedro.feedback.ledger import Rules
 from almost_kedro.feedback.policy_test import add_rewards, make_policy_answers
 from almost_kedro.feedback.responses import STOPS, build_question
 from almost_kedro.generation.client import read_answers, run_worker
 from almost_kedro.generation.engine import Sampling
 from almost_kedro.generation.job import ModelFolder, RequestGroup, ResponsesTask
-from almost_kedro.options import GenerationOptions
+from almost_kedro.options import GenerationOptions, Models
 from almost_kedro.rows import Prompt
 from almost_kedro.training.client import score
 from almost_kedro.training.job import ScoreJob
-from almost_kedro.training_options import PolicyTestOptions
+from almost_kedro.training_options import LaunchOptions, PolicyTestOptions, RewardModelOptions
 from almost_kedro.training_rows import PolicyAnswer
+
+from ..reward_model.nodes import make_score_job
 
 
 class Policy(NamedTuple):
@@ -97,13 +99,24 @@ def embed(generation: GenerationOptions) -> GenerationOptions:
 
 def checkpoint_policy(name: str, checkpoint: Checkpoint, bos: bool | None) -> Policy:
     """Return a checkpoint as a policy."""
-    model = ModelFolder(
-        name=name,
-        folder=checkpoint.folder,
-        fingerprint=checkpoint.manifest["fingerprint"],
-        bos=bos,
-    )
+    model = as_model(checkpoint, bos).model_copy(update={"name": name})
     return Policy(name, model, is_checkpoint=True)
+
+
+def make_judges(
+    checkpoints: tuple[Checkpoint, Checkpoint],
+    models: Models,
+    options: RewardModelOptions,
+    launch: LaunchOptions,
+    rules: Rules,
+    work: Path,
+) -> tuple[ScoreJob, ScoreJob]:
+    """Describe scoring by the reward model and by the held-out one."""
+    bos = models.root[options.model].bos
+    first, second = (
+        make_score_job(checkpoint, bos, options, launch, rules, work) for checkpoint in checkpoints
+    )
+    return first, second
 
 
 def name_models(policies: Sequence[Policy]) -> dict[str, Any]:
