@@ -62,7 +62,9 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
                 )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Print progress."""
+        """Print progress; no state is saved after the last step, whose model is what is kept."""
+        if state.global_step >= state.max_steps:
+            control.should_save = False
         if state.is_world_process_zero:
             done = self.count_tokens(state.global_step) - self.count_tokens(self.first_step)
             self.progress.add_tokens(done - self.progress.tokens)

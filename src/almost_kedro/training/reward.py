@@ -18,6 +18,7 @@ from almost_kedro.generation.job import ModelFolder
 from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train
@@ -54,8 +55,9 @@ def run(job: TrainingJob) -> None:
     chosen = [sequence.ids for sequence in encoder.encode_rows(rows, "chosen")]
     rejected = [sequence.ids for sequence in encoder.encode_rows(rows, "rejected")]
     pairs = list(zip(chosen, rejected, strict=True))
+    widths = [max(len(a), len(b)) for a, b in pairs]
     schedule = make_schedule(
-        [max(len(a), len(b)) for a, b in pairs],
+        widths,
         [len(a) + len(b) for a, b in pairs],
         options.batch_size * options.accumulation * job.ranks,
         options.epochs,
@@ -70,12 +72,13 @@ def run(job: TrainingJob) -> None:
         args=RewardConfig(
             **make_arguments(job, schedule.n_steps),
             max_length=None,
-            model_init_kwargs={"dtype": "float32"},
+            model_init_kwargs={"dtype": "float32", **choose_attention(job, widths)},
         ),
         processing_class=encoder.tokenizer,
         train_dataset=Dataset.from_list(examples),
         data_collator=WithRows(DataCollatorForPreference(pad_token_id=encoder.pad)),
     )
+    use_bfloat16_copies(trainer.model, job)
     trainer.row_ids = [row["id"] for row in rows]
 
     def get_ids(step: int) -> list[str]:

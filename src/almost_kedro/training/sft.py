@@ -12,6 +12,7 @@ from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import use_plain_head
+from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train
@@ -43,13 +44,14 @@ def run(job: TrainingJob) -> None:
         args=SFTConfig(
             **make_arguments(job, schedule.n_steps),
             max_length=None,
-            model_init_kwargs={"dtype": "float32"},
+            model_init_kwargs={"dtype": "float32", **choose_attention(job, lengths)},
         ),
         processing_class=encoder.tokenizer,
         train_dataset=Dataset.from_list(examples),
         data_collator=WithRows(DataCollatorForLanguageModeling(pad_token_id=encoder.pad)),
     )
     use_plain_head(trainer.model)
+    use_bfloat16_copies(trainer.model, job)
     trainer.row_ids = [row["id"] for row in rows]
 
     def get_ids(step: int) -> list[str]:
