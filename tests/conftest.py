@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch  # noqa: F401 - reads the variable below when it is imported
 import yaml
+from sessions import run_pipeline
 
 from almost_kedro.models import get_model
 from almost_kedro.options import Models
@@ -39,6 +40,21 @@ def smollm2() -> Path:
     if not (folder / "almost_kedro.json").is_file():
         pytest.fail("run `kedro models get smollm2-135m` first, as `make test` does")
     return folder
+
+
+@pytest.fixture(scope="session")
+def aligned(
+    project: Path, tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A data root with an RL policy and all before it.
+
+    Every pipeline ran in a process of its own: all that passes between them is in the catalog.
+    """
+    root = tmp_path_factory.mktemp("alignment")
+    for name in ("synthetic_feedback", "reward_model", "rmsp_sft", "rl"):
+        done = run_pipeline(project, root, name)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return root
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -3,50 +3,20 @@
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from sessions import find_versions, kedro, read_document, run_pipeline
 from test_smoke import find_runs, read_latest
 
-PIPELINES = ("synthetic_feedback", "reward_model", "rmsp_sft", "rl")
 CHECKPOINTS = ("reward_model", "held_out_reward_model", "sft_policy", "rl_policy")
 
 
-def kedro(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kedro", *args]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-
-
-def run_pipeline(
-    project: Path, root: Path, name: str, *options: str
-) -> subprocess.CompletedProcess[str]:
-    params = ",".join([f"data_root={root}", *options])
-    return kedro(project, "run", "--env", "smoke", "--pipeline", name, "--params", params)
-
-
-def find_versions(root: Path, name: str) -> list[Path]:
-    """All versions of a checkpoint, oldest first."""
-    return sorted(root.glob(f"06_models/{name}/*/{name}"))
-
-
-def read_document(root: Path, name: str) -> Any:
-    return json.loads(sorted(root.glob(f"08_reporting/{name}.json/*/*"))[-1].read_text())
-
-
 @pytest.fixture(scope="module")
-def root(
-    project: Path, tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """Every pipeline in a process of its own: all that passes between them is in the catalog."""
-    root = tmp_path_factory.mktemp("alignment")
-    for name in PIPELINES:
-        done = run_pipeline(project, root, name)
-        assert done.returncode == 0, done.stdout + done.stderr
-    return root
+def root(aligned: Path) -> Path:
+    return aligned
 
 
 def test_each_checkpoint_says_what_it_came_from(root: Path) -> None:

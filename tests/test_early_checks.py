@@ -19,6 +19,11 @@ from almost_kedro.errors import UserError
         ({"self_play": {"user_shots": 99}}, r"'User' \(User_prompt.txt\): found 6, .* 99 shots"),
         ({"self_play": {"turns": 90}}, r"assistant .* take up to .* a context of 16384"),
         ({"reward_model": {"max_length": 99999}}, r"reward_model.max_length: 99999 tokens, but"),
+        ({"evaluation": {"hhh": "none.json"}}, r"none.json: there is no such file"),
+        (
+            {"evaluation": {"max_new_tokens": 16200}},
+            r"assistant .* 16200 more are to be generated, but .* a context of 16384",
+        ),
         ({"rl": {"max_length": 16384}}, r"rl.max_length \+ rl.max_new_tokens: 16408 tokens, but"),
     ],
 )
@@ -31,4 +36,4 @@ def test_a_whole_run_stops_before_the_first_prompt(
 ) -> None:
     with pytest.raises(UserError, match=message):
         run_smoke(project, tmp_path, params, pipeline_names=["__default__"])
-    assert not list(tmp_path.glob("03_primary/*"))
+    assert not list(tmp_path.glob("03_primary/prompt*"))

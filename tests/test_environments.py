@@ -79,3 +79,18 @@ def test_one_parameter_can_be_changed_without_losing_its_siblings(project: Path)
         options = check_options(session.load_context().config_loader["parameters"])
     assert options.prompt_generation.n_prompts == 7
     assert options.prompt_generation.shots == 3
+
+
+def test_every_item_is_used_where_figures_are_meant_to_last(project: Path) -> None:
+    for env in ("paper", "study"):
+        evaluation = check_options(load(project, env).config_loader["parameters"]).evaluation
+        assert (evaluation.limit, evaluation.question_limit) == (None, None)
+    own = check_options(load(project, "base").config_loader["parameters"]).evaluation
+    assert {own.hhh, own.truthfulqa, own.questions} == {"own"}
+
+
+def test_the_paper_environment_evaluates_as_published(project: Path) -> None:
+    evaluation = check_options(load(project, "paper").config_loader["parameters"]).evaluation
+    assert (evaluation.hhh, evaluation.truthfulqa) == ("hub", "hub")
+    assert (evaluation.scoring, evaluation.mc1_form) == ("original", "true")
+    assert (evaluation.temperature, evaluation.max_new_tokens) == (0.7, 1024)

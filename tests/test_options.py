@@ -291,3 +291,30 @@ def test_a_model_that_only_servers_have_needs_the_openai_engine() -> None:
 def test_a_step_of_rl_holds_whole_groups_of_answers() -> None:
     message = explain(change("rl.generations", 3))
     assert "rl.generations: a step has batch_size x accumulation x ranks = 8 answers" in message
+
+
+def test_evaluation_uses_our_own_sets_unless_told_otherwise() -> None:
+    evaluation = check_options(PARAMETERS).evaluation
+    assert (evaluation.hhh, evaluation.truthfulqa, evaluation.questions) == ("own", "own", "own")
+    assert (evaluation.scoring, evaluation.mc1_form) == ("corrected", "true")
+    assert (evaluation.temperature, evaluation.max_new_tokens) == (0.7, 1024)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("questions", "hub", "the hub has no open questions; give own, or a file's path"),
+        ("scoring", "lenient", "Input should be 'original' or 'corrected'"),
+        ("mc1_form", False, "Input should be 'true' or 'likelihood'"),
+        ("limit", 0, "Input should be greater than 0"),
+        ("hhh", "", "String should have at least 1 character"),
+    ],
+)
+def test_bad_evaluation_options_are_named(option: str, value: Any, message: str) -> None:
+    found = explain(change("evaluation", {option: value}))
+    assert found == f"option evaluation.{option}: {message}; found {value!r}"
+
+
+def test_a_bare_true_is_the_form_of_that_name() -> None:
+    options = check_options(change("evaluation", {"mc1_form": True}))
+    assert options.evaluation.mc1_form == "true"

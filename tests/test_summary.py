@@ -1,6 +1,7 @@
 """The lines at the end of a run."""
 
 from almost_kedro.summary import (
+    describe_evaluation,
     describe_policies,
     describe_reward_model,
     describe_seeds,
@@ -61,3 +62,33 @@ def test_policies_are_compared_by_the_held_out_reward_with_the_gates_caveat() ->
         "sft against base, 30 test prompts: held-out reward +0.250 [+0.100, +0.400] "
         "(gate not passed)"
     ]
+
+
+def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
+    hhh = {
+        "n": 56,
+        "models": {"base": {"accuracy": SHARE}, "reward_model": {"accuracy": SHARE}},
+        "floors": {"longer_wins": {"accuracy": SHARE}},
+    }
+    mc1 = {"n": 40, "models": {"base": {"accuracy": SHARE}}, "floors": {}}
+    card = {"model_a": "prompted", "model_b": "base", "win_rate": SHARE}
+    questions = {
+        "n": 9,
+        "models": {"base": {}, "prompted": {}},
+        "cards": {"prompted-vs-base": card, "rl-vs-sft": {**card, "model_b": "sft"}},
+        "judge": "someone",
+    }
+    metrics = {"gate_passed": False, "hhh": hhh, "mc1": mc1, "questions": questions}
+    share = "60.0% [50.0%, 70.0%]"
+    lines = describe_evaluation(metrics)
+    assert lines[0] == "all models, with 95 % intervals (gate not passed):"
+    assert [line.split() for line in lines[2:6]] == [
+        ["base", *share.split(), *share.split()],
+        ["prompted", *share.split()],
+        ["reward", "model", *share.split()],
+        ["longer", "wins", *share.split()],
+    ]
+    place = lines[1].index("wins against base (9 questions)")
+    assert lines[3].index(share) == place
+    assert lines[4].index(share) == lines[1].index("HHH (56 pairs)")
+    assert lines[6] == "  judge of the answers: someone"

@@ -34,6 +34,7 @@ SUMMARIES = {
     "self_play_metrics",
     "sft_policy_metrics",
     "rl_policy_metrics",
+    "evaluation_metrics",
 }
 
 
@@ -212,6 +213,8 @@ def summarise(catalog: DataCatalog, made: set[str], same: str) -> list[str]:
     for name in ("sft_policy_metrics", "rl_policy_metrics"):
         if name in made:
             lines += summary.describe_policies(catalog.load(name))
+    if "evaluation_metrics" in made:
+        lines += summary.describe_evaluation(catalog.load("evaluation_metrics"))
     return [*lines, "where datasets came from: make viz; curves and costs: make mlflow"]
 
 

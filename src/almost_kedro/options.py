@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, RootModel, ValidationError, field_validator, model_validator
 
 from almost_kedro.errors import UserError
+from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.option_block import Block, Positive, Share
 from almost_kedro.training_options import (
     AsIsFilterOptions,
@@ -231,6 +232,7 @@ class Options(Block):
     sft: SFTOptions
     rl: RLOptions
     policy_test: PolicyTestOptions
+    evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
 
     @model_validator(mode="after")
     def check_models_are_known(self) -> Options:

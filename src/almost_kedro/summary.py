@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from almost_kedro.evaluation.model_report import read_win_rates
+
 Metrics = Mapping[str, Any]
 
 
@@ -86,6 +88,35 @@ def describe_policies(metrics: Metrics) -> list[str]:
             f"{new} against {old}, {values['n']} test prompts: held-out reward {difference}{caveat}"
         )
     return lines
+
+
+def describe_evaluation(metrics: Metrics) -> list[str]:
+    """Put all models side by side, the floors below them.
+
+    Args:
+        metrics: `evaluation_metrics`.
+    """
+    hhh, mc1, questions = (metrics[name] for name in ("hhh", "mc1", "questions"))
+    wins = read_win_rates(questions)
+    heads = [
+        f"HHH ({hhh['n']} pairs)",
+        f"MC1 ({mc1['n']} questions)",
+        f"wins against base ({questions['n']} questions)",
+    ]
+    rows = [["", *heads]]
+    for kind, first in (("models", questions["models"]), ("floors", ())):
+        for name in dict.fromkeys([*first, *hhh[kind]]):
+            shares = [found[kind].get(name, {}).get("accuracy") for found in (hhh, mc1)]
+            shares.append(wins.get(name))
+            cells = [show_share(share) if share else "" for share in shares]
+            rows.append([name.replace("_", " "), *cells])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    caveat = "" if metrics["gate_passed"] else " (gate not passed)"
+    lines = [f"all models, with 95 % intervals{caveat}:"]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append(f"  {'  '.join(cells)}".rstrip())
+    return [*lines, f"  judge of the answers: {questions['judge']}"]
 
 
 def show_share(share: Metrics) -> str:

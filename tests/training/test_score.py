@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from training_jobs import Run, as_folder, make_rows, make_score_job
 from transformers import AutoModelForSequenceClassification
 
@@ -18,7 +16,6 @@ from almost_kedro.training.score import (
     main,
     measure_padding,
     run_job,
-    split_by_length,
 )
 from almost_kedro.training.texts import TextEncoder
 
@@ -43,21 +40,6 @@ def score_alone(model: Path, ids: list[int]) -> float:
     with torch.no_grad():
         hidden = network.model(torch.tensor([ids])).last_hidden_state
         return float(hidden[0, -1] @ network.score.weight[0])
-
-
-@given(st.lists(st.integers(1, 50), max_size=40), st.integers(1, 200))
-def test_batches_hold_every_row_once_and_no_more_tokens_than_allowed(
-    lengths: list[int], batch_tokens: int
-) -> None:
-    batches = split_by_length(lengths, batch_tokens)
-    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
-    for batch in batches:
-        longest = max(lengths[row] for row in batch)
-        assert len(batch) == 1 or len(batch) * longest <= batch_tokens
-
-
-def test_the_longest_rows_come_first() -> None:
-    assert split_by_length([1, 5, 2, 4], 8) == [[1], [3, 2], [0]]
 
 
 def test_rewards_are_the_models_own(

@@ -1,1 +1,1 @@
-"""Measures of the reward model: how often it is right, and what a judge that cannot read scores."""
+"""Measures of reward models and policies, and what judges that cannot read score."""

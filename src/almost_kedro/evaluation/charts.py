@@ -136,7 +136,7 @@ def draw_rule_audit(report: Mapping[str, Any]) -> dict[str, Any]:
 def _draw_groups(
     groups: Sequence[tuple[str, Mapping[str, Mapping[str, float]], str, str]], title: str, x: str
 ) -> dict[str, Any]:
-    traces = [_draw_shares(*group) for group in groups]
+    traces = [draw_shares(*group) for group in groups]
     chart = figure(traces, title, x, "comparisons")
     chart["layout"]["xaxis"]["range"] = [0, 1]
     chart["layout"]["yaxis"].update(autorange="reversed", automargin=True)
@@ -147,9 +147,17 @@ def _draw_groups(
     return chart
 
 
-def _draw_shares(
+def draw_shares(
     name: str, shares: Mapping[str, Mapping[str, float]], color: str, symbol: str
 ) -> dict[str, Any]:
+    """Draw shares with their intervals, one a line.
+
+    Args:
+        name: The trace's.
+        shares: By label: value, low and high; with n, the label says so.
+        color: Of the markers.
+        symbol: The markers'.
+    """
     values = [share["value"] for share in shares.values()]
     labels = [
         f"{label} (n={share['n']})" if "n" in share else label for label, share in shares.items()

@@ -34,6 +34,14 @@ class Difference(NamedTuple):
     low_one_sided: float
 
 
+class Estimate(TypedDict):
+    """A mean with its 95 % interval, by bootstrap over groups."""
+
+    value: float
+    low: float
+    high: float
+
+
 class ReliabilityBin(TypedDict):
     """Pairs that a reward model is about equally sure of: low <= confidence < high."""
 
@@ -61,6 +69,14 @@ def bootstrap_mean(
     """
     means = _redraw_means(np.asarray(values, dtype=float), groups, seed, n)
     return _cut_tails(means, level)
+
+
+def estimate_mean(values: ArrayLike, groups: Sequence[str], seed: int) -> Estimate | None:
+    """Return a mean over rows with its interval; None without rows. See `bootstrap_mean`."""
+    if not groups:
+        return None
+    low, high = bootstrap_mean(values, groups, seed)
+    return Estimate(value=float(np.asarray(values, dtype=float).mean()), low=low, high=high)
 
 
 def bootstrap_difference(

@@ -66,7 +66,12 @@ def build_question(prompt: str, rules: Rules) -> str:
         answer is a token sequence that no demonstration shows, and small models then start with
         digits or line breaks.
     """
-    return f"\n\nHuman: {prompt}\n\nAssistant:" + (" " if rules == "original" else "")
+    return end_dialogue(f"\n\nHuman: {prompt}\n\nAssistant:", rules)
+
+
+def end_dialogue(dialogue: str, rules: Rules) -> str:
+    """Write a dialogue that ends in "Assistant:" as a rule set has it; see `build_question`."""
+    return dialogue + (" " if rules == "original" else "")
 
 
 def response_sampling(

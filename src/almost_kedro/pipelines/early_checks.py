@@ -1,4 +1,4 @@
-"""First nodes of the training pipelines: they need nothing that is made, so they run before it."""
+"""First nodes of the pipelines: they need nothing that is made, so they run before it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from almost_kedro.errors import UserError
+from almost_kedro.evaluation.benchmarks import OpenItem
+from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.feedback.comparisons import rank_rubric
 from almost_kedro.feedback.planning import check_answer_context, plan_assistants
 from almost_kedro.feedback.responses import build_prefix
@@ -106,6 +108,43 @@ def check_rl_inputs(
     """
     length = rl.max_length + rl.max_new_tokens
     return _plan_model(sft.model, models, model_store, length, "rl.max_length + rl.max_new_tokens")
+
+
+def check_evaluation_inputs(
+    open_questions: list[OpenItem],
+    demonstrations: Mapping[str, Callable[[], str]],
+    models: Models,
+    response_generation: ResponseGenerationOptions,
+    comparisons: ComparisonOptions,
+    evaluation: EvaluationOptions,
+    sft: SFTOptions,
+    rules: Rules,
+    model_store: Path,
+) -> dict[str, Any]:
+    """Find out whether open questions and their answers fit into the contexts.
+
+    Returns:
+        The plan: the models that answer.
+
+    Raises:
+        UserError: If they don't.
+    """
+    plans: dict[str, Any] = {}
+    best = find_best_assistant(
+        plan_assistants(demonstrations, response_generation, rules), comparisons
+    )
+    bare: Assistant = {**best, "name": "base", "model": sft.model, "shots": 0, "prefix": ""}
+    for assistant in (best, bare):
+        model = resolve_model(assistant["model"], models.root, model_store)
+
+        def count(_: str, text: str, folder: Path | None = model.folder) -> int | None:
+            return count_tokens(folder, text)
+
+        longest = max(count("", item["question"]) or 0 for item in open_questions)
+        asked: Assistant = {**assistant, "max_new_tokens": evaluation.max_new_tokens}
+        check_answer_context(asked, longest, context_length(model.folder), count)
+        plans[assistant["model"]] = model.model_dump(mode="json")
+    return {"assistant": best["name"], "models": plans}
 
 
 def find_best_assistant(assistants: list[Assistant], options: ComparisonOptions) -> Assistant:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from almost_kedro.generation.batches import split_by_length
 from almost_kedro.generation.embedded import choose_dtype
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.progress import Progress
@@ -84,22 +85,6 @@ class RewardScorer:
                 progress.add_tokens(sum(len(rows[i]) for i in batch))
                 progress.add_rows(len(batch))
         return rewards
-
-
-def split_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Split row numbers into batches of like length, the longest first.
-
-    Args:
-        lengths: Tokens of each row.
-        batch_tokens: Rows x longest row of a batch at most; a longer row is a batch of its own.
-    """
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
 
 
 def measure_padding(

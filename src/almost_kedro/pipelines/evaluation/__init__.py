@@ -1,8 +1,5 @@
-"""Static HHH, TruthfulQA and pairwise judging (not built yet: an empty pipeline)."""
+"""Benchmarks and pairwise judging of every model of the chain, beside the floors."""
 
-from kedro.pipeline import Pipeline
+from .pipeline import create_pipeline
 
-
-def create_pipeline() -> Pipeline:
-    """Return the pipeline."""
-    return Pipeline([])
+__all__ = ["create_pipeline"]

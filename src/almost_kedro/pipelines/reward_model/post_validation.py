@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from almost_kedro.feedback.post_validation import (
     select_distinct,
     summarise_validation,
 )
+from almost_kedro.hub_rows import load_hub_rows
 from almost_kedro.json_lines import read_numbered_rows
 from almost_kedro.options import Models, Rules
 from almost_kedro.programs import PLAIN
@@ -43,8 +43,13 @@ def read_as_is_pairs(as_is_filter: AsIsFilterOptions) -> list[AsIsPair]:
     limit = as_is_filter.max_pairs
     if as_is_filter.hub_dataset:
         source = f"as_is_filter.hub_dataset: {as_is_filter.hub_dataset}, {as_is_filter.hub_split}"
-        rows = _load_hub_rows(as_is_filter.hub_dataset, as_is_filter.hub_split)
-        return check_pairs(rows, source, "row", limit)
+        rows = load_hub_rows(
+            "as_is_filter.hub_dataset",
+            as_is_filter.hub_dataset,
+            as_is_filter.hub_split,
+            "check both names, or give a file: pairs",
+        )
+        return check_pairs(enumerate(rows, 1), source, "row", limit)
     path = Path(as_is_filter.pairs or "")
     if not path.is_file():
         raise UserError(
@@ -55,20 +60,6 @@ def read_as_is_pairs(as_is_filter: AsIsFilterOptions) -> list[AsIsPair]:
         return check_pairs(read_numbered_rows(path), f"as_is_filter.pairs: {path}", "line", limit)
     except ValueError as exc:
         raise UserError(f"as_is_filter.pairs: {exc}") from exc
-
-
-def _load_hub_rows(name: str, split: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    from datasets import load_dataset
-
-    try:
-        dataset = load_dataset(name, split=split)
-    except Exception as exc:
-        reason = (str(exc).splitlines() or [""])[0]
-        raise UserError(
-            f"as_is_filter.hub_dataset: split {split} of {name} can't be loaded "
-            f"({type(exc).__name__}: {reason:.160}); check both names, or give a file: pairs"
-        ) from exc
-    yield from enumerate(dataset, 1)
 
 
 def validate_comparisons(

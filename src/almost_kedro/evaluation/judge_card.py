@@ -1,0 +1,188 @@
+"""The judge card: what the votes on two models say, and how far their judge can be trusted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from almost_kedro.evaluation.floors import NEWTON_STEPS, RIDGE, score_wins
+from almost_kedro.evaluation.judge import Vote
+from almost_kedro.evaluation.statistics import Estimate, estimate_mean
+
+Floats = NDArray[np.float64]
+DRAWS = 2000
+
+
+class Trust(TypedDict):
+    """How far a judge can be trusted; a figure is null where no vote shows anything about it.
+
+    `flip_rate` is over the questions with both orders valid: how often the verdicts differ.
+    `first_wins` is over the valid votes of either order: how often the answer shown first scores
+    more; a tie is half.
+    """
+
+    n_valid: int
+    invalid_rate: Estimate
+    flip_rate: Estimate | None
+    first_wins: Estimate | None
+
+
+class JudgeCard(Trust):
+    """Two models and their judge: model_a's figures, over valid votes; null if there are none.
+
+    A tie is half a win in both win rates. The sums are of scores, the lengths means in characters.
+    """
+
+    model_a: str
+    model_b: str
+    n_questions: int
+    n_votes: int
+    win: Estimate | None
+    tie: Estimate | None
+    loss: Estimate | None
+    win_rate: Estimate | None
+    length_controlled_win_rate: Estimate | None
+    score_sum_a: float
+    score_sum_b: float
+    length_a: float
+    length_b: float
+
+
+def judge_card(
+    votes: Sequence[Vote], answers: Mapping[str, Mapping[str, str]], seed: int
+) -> JudgeCard:
+    """Sum up the votes on two models.
+
+    Args:
+        votes: All of them, in both orders, at most one for each question and order.
+        answers: What was judged, by model and by item_id.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: If there are no votes, votes on other models, or two of one order.
+    """
+    models = {(vote["model_a"], vote["model_b"]) for vote in votes}
+    if len(models) != 1 or len({(vote["item_id"], vote["order"]) for vote in votes}) < len(votes):
+        raise ValueError(f"a card is about one vote a question and order on one pair: {models}")
+    [(model_a, model_b)] = models
+    items = list(dict.fromkeys(vote["item_id"] for vote in votes))
+    texts_a, texts_b = ([answers[model][item] for item in items] for model in (model_a, model_b))
+    leads = {item: len(a) - len(b) for item, a, b in zip(items, texts_a, texts_b, strict=True)}
+    valid = [vote for vote in votes if vote["valid"]]
+    groups = [vote["item_id"] for vote in valid]
+    shares = {
+        name: np.array([float(vote["verdict"] == name) for vote in valid])
+        for name in ("win", "tie", "loss")
+    }
+    sums = np.sum([_order_scores(vote) for vote in valid], axis=0) if valid else np.zeros(2)
+    return JudgeCard(
+        model_a=model_a,
+        model_b=model_b,
+        n_questions=len(items),
+        n_votes=len(votes),
+        **_measure_trust(votes, seed),
+        win=estimate_mean(shares["win"], groups, seed),
+        tie=estimate_mean(shares["tie"], groups, seed),
+        loss=estimate_mean(shares["loss"], groups, seed),
+        win_rate=estimate_mean(shares["win"] + shares["tie"] / 2, groups, seed),
+        length_controlled_win_rate=control_length(valid, leads, seed),
+        score_sum_a=float(sums[0]),
+        score_sum_b=float(sums[1]),
+        length_a=sum(map(len, texts_a)) / len(items),
+        length_b=sum(map(len, texts_b)) / len(items),
+    )
+
+
+def _measure_trust(votes: Sequence[Vote], seed: int) -> Trust:
+    verdicts = defaultdict(list)
+    first_wins, groups = [], []
+    for vote in votes:
+        if vote["valid"] and vote["order"] != "any":
+            verdicts[vote["item_id"]].append(vote["verdict"])
+            groups.append(vote["item_id"])
+            win = _read_win(vote)
+            first_wins.append(win if vote["order"] == "a_first" else 1 - win)
+    both = {item: pair for item, pair in verdicts.items() if len(pair) == 2}
+    flips = [float(one != other) for one, other in both.values()]
+    invalid = [float(not vote["valid"]) for vote in votes]
+    invalid_rate = estimate_mean(invalid, [vote["item_id"] for vote in votes], seed)
+    assert invalid_rate is not None
+    return Trust(
+        n_valid=len(votes) - int(sum(invalid)),
+        invalid_rate=invalid_rate,
+        flip_rate=estimate_mean(flips, list(both), seed),
+        first_wins=estimate_mean(first_wins, groups, seed),
+    )
+
+
+def _order_scores(vote: Vote) -> tuple[float, float]:
+    """Return a valid vote's scores, model_a's first."""
+    first, second = vote["score_first"], vote["score_second"]
+    assert first is not None
+    assert second is not None
+    return (second, first) if vote["order"] == "b_first" else (first, second)
+
+
+def _read_win(vote: Vote) -> float:
+    """Return 1 where model_a wins a valid vote, 0.5 for a tie, 0 where it loses."""
+    return float(score_wins(np.subtract(*_order_scores(vote))))
+
+
+def control_length(votes: Sequence[Vote], leads: Mapping[str, int], seed: int) -> Estimate | None:
+    """Estimate model_a's win rate if both answers had the same length (a tie is half a win).
+
+    As AlpacaEval 2 does (Dubois et al. 2024), a logistic regression predicts the votes from an
+    intercept and tanh(difference in length / its root mean square), and the intercept alone gives
+    the rate. Their term for the question's difficulty is left out; it needs many models' votes.
+    Where length alone tells every win from every loss, the rate hangs on which lengths there happen
+    to be, and the interval is too narrow.
+
+    Args:
+        votes: Valid ones.
+        leads: Characters of model_a's answer - those of model_b's, by item_id.
+        seed: Of the bootstrap, which draws questions and fits anew.
+
+    Returns:
+        None without votes, or if the differences are all the same: then no vote tells what length
+        does.
+    """
+    wins = defaultdict(list)
+    for vote in votes:
+        wins[vote["item_id"]].append(_read_win(vote))
+    lead = np.array([leads[item] for item in wins], dtype=float)
+    if not wins or (len(set(lead)) == 1 and lead[0] != 0):
+        return None
+    feature = np.tanh(lead / (np.sqrt(np.mean(lead**2)) or 1))
+    won = np.array([np.mean(each) for each in wins.values()])
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(len(wins), np.full(len(wins), 1 / len(wins)), size=DRAWS)
+    counts = np.array([len(each) for each in wins.values()])
+    rates = _fit_rates(feature, won, np.vstack([np.ones(len(wins)), drawn]) * counts)
+    low, high = np.quantile(rates[1:], [0.025, 0.975])
+    return Estimate(value=float(rates[0]), low=float(low), high=float(high))
+
+
+def _fit_rates(feature: Floats, won: Floats, weights: Floats) -> Floats:
+    """Fit a logistic regression for each row of weights; returns the rates at feature 0, (rows,).
+
+    Newton's method with a ridge, as in `fit_surface_model`.
+
+    Args:
+        feature: (questions,)
+        won: Share of model_a's wins, (questions,).
+        weights: (rows, questions)
+    """
+    design = np.stack([np.ones_like(feature), feature])  # (2, questions)
+    fit = np.zeros((len(weights), 2))
+    for _ in range(NEWTON_STEPS):
+        predicted = (1 + np.tanh(fit @ design / 2)) / 2
+        gradient = (weights * (won - predicted)) @ design.T - RIDGE * fit
+        spread = weights * predicted * (1 - predicted)
+        curvature = np.einsum("rq,iq,jq->rij", spread, design, design) + RIDGE * np.eye(2)
+        fit = fit + np.linalg.solve(curvature, gradient[:, :, None])[:, :, 0]
+    rates: Floats = (1 + np.tanh(fit[:, 0] / 2)) / 2
+    return rates

@@ -1,0 +1,66 @@
+"""Options of the evaluation, explained where they are defined."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from almost_kedro.option_block import Block, Positive, Share
+
+
+class EvaluationOptions(Block):
+    """Benchmarks and pairwise judging (rules 26 to 28)."""
+
+    hhh: str = Field(
+        "own",
+        min_length=1,
+        description="Pairs of static HHH: own (assets/benchmarks), hub, or the path of a file like "
+        "hhh_eval.json",
+    )
+    truthfulqa: str = Field(
+        "own",
+        min_length=1,
+        description="Questions of TruthfulQA-MC1: own, hub, or the path of TruthfulQA.csv or "
+        "mc_task.json",
+    )
+    questions: str = Field(
+        "own",
+        min_length=1,
+        description="Open questions: own, or the path of a file like Vicuna's question.jsonl",
+    )
+    scoring: Literal["original", "corrected"] = Field(
+        "corrected",
+        description="original: a tie is a hit, and letters' probabilities are summed as they are; "
+        "corrected: a tie is half a hit, or less with more choices, and both orders weigh the same",
+    )
+    mc1_form: Literal["true", "likelihood"] = Field(
+        "true",
+        description="true: asks whether a choice is true (rule 27); likelihood: the choice is an "
+        "answer to the question, as in lm-evaluation-harness",
+    )
+    limit: Positive | None = Field(
+        None,
+        description="Pairs of static HHH, and questions of MC1, spread evenly over their files; "
+        "null: all",
+    )
+    question_limit: Positive | None = Field(
+        None, description="Open questions, spread evenly over their file; null: all"
+    )
+    temperature: float = Field(0.7, ge=0, description="Divides the logits of answers")
+    top_p: Share = Field(1.0, description="Mass of the nucleus")
+    max_new_tokens: Positive = Field(1024, description="Token limit of an answer")
+
+    @field_validator("mc1_form", mode="before")
+    @classmethod
+    def read_form(cls, form: object) -> object:
+        """Take what YAML makes of a bare `true` for the form of that name."""
+        return "true" if form is True else form
+
+    @field_validator("questions")
+    @classmethod
+    def check_questions(cls, questions: str) -> str:
+        """Refuse the hub, which has no such dataset."""
+        if questions == "hub":
+            raise ValueError("the hub has no open questions; give own, or a file's path")
+        return questions

@@ -1,0 +1,122 @@
+"""Decontamination: what was generated may not repeat the benchmarks that it is measured by."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
+from almost_kedro.feedback.overlap import OverlapIndex, tokenize_words
+
+TURN = re.compile(r"(?:^|\n\n)(?:Human|Assistant):")
+# Words in a row, as a key; a turn that has fewer is a key as a whole.
+Gram = tuple[str, ...]
+
+
+class Overlap(TypedDict):
+    """A text that repeats a benchmark item.
+
+    `value` is, for "ngram", the length of the longest common run in words, and for "rouge_l"
+    ROUGE-L F. `matched` is the run, in lower case without punctuation, or the item's turn.
+    """
+
+    text_id: str
+    item_id: str
+    kind: Literal["ngram", "rouge_l"]
+    value: float
+    matched: str
+
+
+def list_benchmark_texts(items: Sequence[Mapping[str, object]]) -> dict[str, str]:
+    """Return each benchmark item's dialogue or question, by item_id; answers are left out."""
+    return {
+        str(item["item_id"]): str(item["dialogue" if "dialogue" in item else "question"])
+        for item in items
+    }
+
+
+def find_overlaps(
+    texts: Mapping[str, str], items: Mapping[str, str], n: int = 8, threshold: float = 0.7
+) -> list[Overlap]:
+    """List the texts that repeat a benchmark item, by common runs of words or by ROUGE-L.
+
+    Dialogues are compared turn by turn: a question does not hide among the turns around it, and no
+    run crosses a turn's end. A turn of fewer than n words is only compared as a whole. The time
+    grows with the number of texts, not with that of the items.
+
+    Args:
+        texts: Prompts and demonstrations, by id.
+        items: From `list_benchmark_texts`.
+        n: Words in a row that make a run.
+        threshold: Smallest ROUGE-L F that counts, 0 < threshold <= 1.
+
+    Returns:
+        In the texts' order: a row for each item with a common run, then one for the item that is
+        most similar by ROUGE-L, if it reaches the threshold.
+    """
+    turns = [(item_id, turn) for item_id, text in items.items() for turn in split_turns(text)]
+    grams: defaultdict[Gram, set[str]] = defaultdict(set)
+    index = OverlapIndex(threshold)
+    for number, (item_id, turn) in enumerate(turns):
+        index.add(str(number), tokenize_words(turn))
+        for gram in list_grams(turn, n):
+            grams[gram].add(item_id)
+    found: list[Overlap] = []
+    for text_id, text in texts.items():
+        own = split_turns(text)
+        found += _find_runs(text_id, own, grams, n)
+        found += _find_similar(text_id, own, turns, index)
+    return found
+
+
+def split_turns(text: str) -> list[str]:
+    """Split a dialogue into what its speakers say; any other text is one turn."""
+    return [turn.strip() for turn in TURN.split(text) if turn.strip()]
+
+
+def list_grams(text: str, n: int) -> list[Gram]:
+    """List the runs of n words, lower-cased and without punctuation; all words if fewer."""
+    words = tuple(re.findall(r"\w+", text.lower()))
+    if len(words) < n:
+        return [words] if words else []
+    return [words[i : i + n] for i in range(len(words) - n + 1)]
+
+
+def _find_runs(
+    text_id: str, turns: Sequence[str], grams: Mapping[Gram, set[str]], n: int
+) -> Iterator[Overlap]:
+    """Find the longest run of words in common with each item."""
+    best: dict[str, Gram] = {}
+    for turn in turns:
+        running: dict[str, Gram] = {}
+        for gram in list_grams(turn, n):
+            # What the item has up to the word before grows by the word that is new.
+            running = {
+                item_id: (*running[item_id], gram[-1]) if item_id in running else gram
+                for item_id in sorted(grams.get(gram, ()))
+            }
+            for item_id, run in running.items():
+                if len(run) > len(best.get(item_id, ())):
+                    best[item_id] = run
+    for item_id, run in best.items():
+        yield Overlap(
+            text_id=text_id,
+            item_id=item_id,
+            kind="ngram",
+            value=float(len(run)),
+            matched=" ".join(run),
+        )
+
+
+def _find_similar(
+    text_id: str, turns: Sequence[str], items: Sequence[tuple[str, str]], index: OverlapIndex
+) -> Iterator[Overlap]:
+    """Find the item whose turn is the most similar to one of a text's, if it is enough."""
+    found = [match for turn in turns if (match := index.find(tokenize_words(turn)))]
+    if found:
+        number, score = max(found, key=lambda match: match[1])
+        item_id, turn = items[int(number)]
+        yield Overlap(text_id=text_id, item_id=item_id, kind="rouge_l", value=score, matched=turn)

@@ -1,0 +1,268 @@
+"""Computes how probable continuations are after their contexts.
+
+Run by hand: `python -m almost_kedro.generation.likelihood JOB.json`. It writes `logprobs.jsonl`
+(`id`, `logprob`, `n_tokens`, `cut`) in the order of its rows, then `metrics.json`: the job is done
+once that is there. Until then, finished batches are kept beside them, and a job that was stopped
+goes on after the last whole one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from almost_kedro.checkpoints import hash_file
+from almost_kedro.errors import UserError
+from almost_kedro.generation.batches import split_by_length
+from almost_kedro.generation.continuations import (
+    Pass,
+    Tokens,
+    encode_rows,
+    share_passes,
+    split_wide,
+)
+from almost_kedro.generation.embedded import choose_dtype
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.generation.likelihood_job import Likelihood, LikelihoodJob, LogProb
+from almost_kedro.generation.progress import Progress
+from almost_kedro.generation.tokens import Encoder
+from almost_kedro.generation.worker import peak_memory
+from almost_kedro.json_lines import read_rows, write_rows, write_whole
+from almost_kedro.programs import carry_out
+
+# Logits held at once: 256 MB of float32.
+MAX_LOGITS = 2**26
+# Passes computed again alone, to see what padding does.
+CHECKED = 8
+
+
+class LikelihoodModel:
+    """A causal language model that says how probable tokens are.
+
+    The company in which a row is computed changes its log-probability by less than 1e-4 a token in
+    float32. In bfloat16 by up to some tenths, as much as the number format itself (SmolLM2-135M:
+    0.2, gemma-3-270m: 0.4); every job measures it. The same job always has the same batches.
+    """
+
+    def __init__(self, model: ModelFolder, dtype: torch.dtype, device: torch.device):
+        """Load a model.
+
+        Args:
+            model: Its folder.
+            dtype: Numbers that are computed with.
+            device: Where.
+        """
+        self.device = device
+        self.model = AutoModelForCausalLM.from_pretrained(
+            model.folder,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=model.trust_remote_code,
+        )
+        self.model.to(device).eval()
+        # Not every architecture has both: some compute positions from the mask.
+        self.accepted = signature(type(self.model).forward).parameters.keys() & {
+            "position_ids",
+            "logits_to_keep",
+        }
+
+    @torch.inference_mode()
+    def compute(self, passes: Sequence[Pass], rows: Sequence[Tokens]) -> Iterator[LogProb]:
+        """Answer the rows of passes that are computed together.
+
+        Args:
+            passes: The passes.
+            rows: All rows; passes name theirs by number.
+
+        Raises:
+            UserError: If a log-probability is not finite.
+        """
+        logits = self.compute_logits(passes)
+        for each, last in zip(passes, logits, strict=True):
+            log_probs = torch.log_softmax(last[-each.n_last :].float(), dim=-1)
+            for row in (rows[number] for number in each.rows):
+                tokens = torch.tensor(row.continuation, device=self.device)[:, None]
+                found = log_probs.gather(1, tokens).sum(dtype=torch.float64).item()
+                if not math.isfinite(found):
+                    raise UserError(
+                        f"row {row.id!r}: its log-probability is {found}; try dtype float32, or "
+                        "check the model's weights"
+                    )
+                yield LogProb(id=row.id, logprob=found, n_tokens=len(row.continuation), cut=row.cut)
+
+    def compute_logits(self, passes: Sequence[Pass]) -> torch.Tensor:
+        """Return logits of last positions, `(batch, positions, vocabulary)`.
+
+        Positions are those of the pass that is asked most.
+        """
+        width = max(len(each.inputs) for each in passes)
+        # Padding on the left, so that what is asked about is at the end of each row.
+        ids = torch.zeros(len(passes), width, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for i, each in enumerate(passes):
+            ids[i, width - len(each.inputs) :] = torch.tensor(each.inputs)
+            mask[i, width - len(each.inputs) :] = 1
+        n_last = max(each.n_last for each in passes)
+        extra: dict[str, Any] = {
+            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0).to(self.device),
+            "logits_to_keep": n_last,
+        }
+        logits: torch.Tensor = self.model(
+            ids.to(self.device),
+            attention_mask=mask.to(self.device),
+            use_cache=False,
+            **{name: extra[name] for name in self.accepted},
+        ).logits
+        return logits[:, -n_last:]
+
+
+def run_job(job: LikelihoodJob) -> None:
+    """Answer the rows."""
+    start = time.perf_counter()
+    job.out.mkdir(parents=True, exist_ok=True)
+    rows, batches = prepare(job)
+    part = job.out / f"{job.identity(hash_file(job.out / job.rows))[:12]}.part.jsonl"
+    done = read_batches(part)
+    todo = batches[len(done) :]
+    dtype = choose_dtype(job.dtype)
+    progress = Progress(f"log-probabilities ({job.model.name})", len(rows))
+    progress.set_rows(sum(map(len, done)))
+    loaded, padding = time.perf_counter(), 0.0
+    if todo:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        model = LikelihoodModel(job.model, dtype, device)
+        loaded = time.perf_counter()
+        done += compute_batches(model, todo, rows, part, progress)
+    seconds = time.perf_counter() - loaded
+    progress.finish()
+    found = {answer["id"]: answer for answers in done for answer in answers}
+    if todo:
+        padding = measure_padding(model, [each for batch in todo for each in batch], rows, found)
+    write_rows(job.out / "logprobs.jsonl", (found[row.id] for row in rows))
+    metrics = {
+        "rows": len(rows),
+        "rows_computed": sum(len(each.rows) for batch in todo for each in batch),
+        "rows_cut": sum(row.cut > 0 for row in rows),
+        "passes": sum(map(len, todo)),
+        "tokens": progress.tokens,
+        "tokens_per_second": round(progress.tokens / seconds, 1) if todo else 0.0,
+        "padding_difference": padding,
+        "dtype": str(dtype).removeprefix("torch."),
+        "load_seconds": round(loaded - start, 2),
+        "seconds": round(time.perf_counter() - start, 2),
+        "peak_memory_mb": round(peak_memory() / 2**20, 1),
+    }
+    with write_whole(job.out / "metrics.json") as file:
+        file.write(json.dumps(metrics).encode())
+    part.unlink(missing_ok=True)
+
+
+def prepare(job: LikelihoodJob) -> tuple[list[Tokens], list[list[Pass]]]:
+    """Tokenise a job's rows and put them into batches, the longest first.
+
+    The batches are those of all rows, whatever is finished: a job that was stopped computes the
+    others in the company that they would have had.
+    """
+    model = job.model
+    if model.folder is None or not any(model.folder.glob("*.safetensors")):
+        raise UserError(
+            f"model {model.name!r}: no safetensors weights on this machine, and log-probabilities "
+            "are computed here; name a model that is a folder, a hub model or a wheel"
+        )
+    config = AutoConfig.from_pretrained(model.folder, trust_remote_code=model.trust_remote_code)
+    config = config.get_text_config()
+    encoder = Encoder(model.folder, model.bos, model.trust_remote_code)
+    asked = [cast(Likelihood, row) for row in read_rows(job.out / job.rows)]
+    limit = getattr(config, "max_position_embeddings", None)
+    rows = encode_rows(encoder, asked, limit, model.name)
+    passes = share_passes(rows)
+    batches = split_by_length([len(each.inputs) for each in passes], job.batch_tokens)
+    positions = MAX_LOGITS // config.vocab_size
+    return rows, [
+        part for batch in batches for part in split_wide([passes[i] for i in batch], positions)
+    ]
+
+
+def compute_batches(
+    model: LikelihoodModel,
+    batches: Sequence[Sequence[Pass]],
+    rows: Sequence[Tokens],
+    part: Path,
+    progress: Progress,
+) -> list[list[LogProb]]:
+    """Answer batch after batch; each is kept in a file as soon as it is finished.
+
+    Args:
+        model: Answers.
+        batches: Passes that are computed together.
+        rows: All rows.
+        part: Gets a line for each batch, so that a batch is there as a whole or not at all.
+        progress: Told of finished rows.
+    """
+    found = []
+    with part.open("ab") as file:
+        for batch in batches:
+            answers = list(model.compute(batch, rows))
+            file.write(json.dumps(answers).encode() + b"\n")
+            file.flush()
+            found.append(answers)
+            progress.add_tokens(sum(len(each.inputs) for each in batch))
+            progress.add_rows(len(answers))
+    return found
+
+
+def measure_padding(
+    model: LikelihoodModel,
+    passes: Sequence[Pass],
+    rows: Sequence[Tokens],
+    found: Mapping[str, LogProb],
+) -> float:
+    """Return by how much a log-probability differs at most, a token, between alone and in a batch.
+
+    Args:
+        model: The model.
+        passes: Some of them, from the longest to the shortest, are computed again.
+        rows: All rows.
+        found: Answers in batches, by id.
+    """
+    step = -(-len(passes) // CHECKED)
+    return max(
+        abs(answer["logprob"] - found[answer["id"]]["logprob"]) / answer["n_tokens"]
+        for each in passes[::step]
+        for answer in model.compute([each], rows)
+    )
+
+
+def read_batches(part: Path) -> list[list[LogProb]]:
+    """Return the batches that were finished before, and cut off what a kill left of another."""
+    batches: list[list[LogProb]] = []
+    if not part.is_file():
+        return batches
+    end = 0
+    for line in part.read_bytes().splitlines(keepends=True):
+        try:
+            batches.append(json.loads(line[: line.index(b"\n")]))
+        except ValueError:
+            break
+        end += len(line)
+    os.truncate(part, end)
+    return batches
+
+
+def main(job_file: str) -> int:
+    """Carry out a job file; returns the exit status, with one line on stderr if it failed."""
+    return carry_out(lambda text: run_job(LikelihoodJob.model_validate_json(text)), job_file)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

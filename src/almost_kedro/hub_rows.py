@@ -1,0 +1,44 @@
+"""Rows of datasets on the Hugging Face hub; nothing is fetched unless an option asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from almost_kedro.errors import UserError
+
+# Where the hub keeps what it made of datasets that were Python scripts, which no longer run.
+CONVERTED = "refs/convert/parquet"
+
+
+def load_hub_rows(
+    option: str, name: str, split: str, remedy: str, configuration: str | None = None
+) -> Iterable[Mapping[str, Any]]:
+    """Load a split of a dataset.
+
+    Args:
+        option: What names it, for errors.
+        name: The dataset; its library reads folders, too.
+        split: One of its splits.
+        remedy: What the user can do if that fails.
+        configuration: One of its configurations.
+
+    Raises:
+        UserError: If it can't be loaded.
+    """
+    from datasets import load_dataset
+
+    try:
+        try:
+            rows: Iterable[Mapping[str, Any]] = load_dataset(name, configuration, split=split)
+        except RuntimeError as exc:
+            if "scripts are no longer supported" not in str(exc):
+                raise
+            rows = load_dataset(name, data_dir=configuration, split=split, revision=CONVERTED)
+    except Exception as exc:
+        reason = (str(exc).splitlines() or [""])[0]
+        what = f"split {split} of {name}" + (f" ({configuration})" if configuration else "")
+        raise UserError(
+            f"{option}: {what} can't be loaded ({type(exc).__name__}: {reason:.160}); {remedy}"
+        ) from exc
+    return rows

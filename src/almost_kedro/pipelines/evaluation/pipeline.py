@@ -1,0 +1,135 @@
+"""Wiring of `evaluation`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from ..early_checks import check_evaluation_inputs
+from . import benchmarks, models, questions, report
+
+POLICIES = {
+    "prompt_splits": "prompt_splits",
+    "sft_policy": "sft_policy",
+    "rl_policy": "rl_policy",
+    "models": "params:models",
+    "generation": "params:generation",
+    "sft": "params:sft",
+    "evaluation": "params:evaluation",
+    "model_store": "model_store",
+}
+REWARD_MODELS = {
+    "prompt_splits": "prompt_splits",
+    "held_out_reward_model_checkpoint": "held_out_reward_model",
+    "models": "params:models",
+    "reward_model": "params:reward_model",
+    "launch": "params:launch",
+    "rules": "params:rules",
+    "model_store": "model_store",
+    "training_work": "training_work",
+}
+ITEMS = {
+    "hhh_items": "hhh_items",
+    "mc1_items": "mc1_items",
+    "open_questions": "open_questions",
+}
+
+
+def create_pipeline() -> Pipeline:
+    """Return the pipeline: benchmarks, what models make of them, judging, report."""
+    return Pipeline(
+        [
+            Node(
+                func=benchmarks.read_benchmarks,
+                inputs={"evaluation": "params:evaluation", "benchmark_assets": "benchmark_assets"},
+                outputs=["hhh_items", "mc1_items", "open_questions", "benchmark_sources"],
+                name="read_benchmarks",
+            ),
+            Node(
+                func=check_evaluation_inputs,
+                inputs={
+                    "open_questions": "open_questions",
+                    "demonstrations": "demonstrations",
+                    "models": "params:models",
+                    "response_generation": "params:response_generation",
+                    "comparisons": "params:comparisons",
+                    "evaluation": "params:evaluation",
+                    "sft": "params:sft",
+                    "rules": "params:rules",
+                    "model_store": "model_store",
+                },
+                outputs="evaluation_plan",
+                name="check_evaluation_inputs",
+            ),
+            Node(
+                func=benchmarks.check_contamination,
+                inputs={"prompts": "prompts", "demonstrations": "demonstrations", **ITEMS},
+                outputs=["contamination", "contamination_metrics"],
+                name="check_contamination",
+            ),
+            Node(
+                func=models.evaluate_policies,
+                inputs={
+                    "hhh_items": "hhh_items",
+                    "mc1_items": "mc1_items",
+                    "evaluation_work": "evaluation_work",
+                    **POLICIES,
+                },
+                outputs=["hhh_verdicts", "mc1_verdicts", "policy_verdicts_metrics"],
+                name="evaluate_policies",
+            ),
+            Node(
+                func=models.evaluate_reward_models,
+                inputs={
+                    "hhh_items": "hhh_items",
+                    "reward_model_checkpoint": "reward_model",
+                    **REWARD_MODELS,
+                },
+                outputs=["reward_verdicts", "reward_verdicts_metrics"],
+                name="evaluate_reward_models",
+            ),
+            Node(
+                func=questions.answer_questions,
+                inputs={
+                    "open_questions": "open_questions",
+                    "assistants": "assistants",
+                    "comparisons": "params:comparisons",
+                    "rules": "params:rules",
+                    "seed": "params:seed",
+                    "server_keys": "server_keys",
+                    "generation_work": "generation_work",
+                    **POLICIES,
+                },
+                outputs=["open_answers", "open_answers_metrics"],
+                name="answer_questions",
+            ),
+            Node(
+                func=questions.judge_answers,
+                inputs={
+                    "open_questions": "open_questions",
+                    "open_answers": "open_answers",
+                    "seed": "params:seed",
+                    **REWARD_MODELS,
+                },
+                outputs=["judge_votes", "judge_cards"],
+                name="judge_answers",
+            ),
+            Node(
+                func=report.report_evaluation,
+                inputs={
+                    **ITEMS,
+                    "benchmark_sources": "benchmark_sources",
+                    "hhh_verdicts": "hhh_verdicts",
+                    "mc1_verdicts": "mc1_verdicts",
+                    "reward_verdicts": "reward_verdicts",
+                    "policy_verdicts_metrics": "policy_verdicts_metrics",
+                    "reward_verdicts_metrics": "reward_verdicts_metrics",
+                    "open_answers_metrics": "open_answers_metrics",
+                    "judge_cards": "judge_cards",
+                    "contamination_metrics": "contamination_metrics",
+                    "gate": "gate",
+                    "evaluation": "params:evaluation",
+                    "seed": "params:seed",
+                },
+                outputs=["evaluation_metrics", "evaluation_plot"],
+                name="report_evaluation",
+            ),
+        ]
+    )
