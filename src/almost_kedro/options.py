@@ -233,6 +233,11 @@ class Options(Block):
     rl: RLOptions
     policy_test: PolicyTestOptions
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
+    contrasts: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Assistants, best first, by a name of yours; the last may be off_topic, an "
+        "answer to another prompt (pipeline contrasts)",
+    )
 
     @model_validator(mode="after")
     def check_models_are_known(self) -> Options:

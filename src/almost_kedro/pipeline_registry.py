@@ -4,7 +4,7 @@ from kedro.framework.project import find_pipelines
 from kedro.pipeline import Pipeline
 
 # Run by name only.
-APART = ("rule_audit",)
+APART = ("rule_audit", "contrasts")
 
 
 def register_pipelines() -> dict[str, Pipeline]:

@@ -1,0 +1,71 @@
+"""The report on contrasts: what each teaches a reward model, beside the floors and on HHH."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from almost_kedro.evaluation.benchmarks import PairItem
+from almost_kedro.evaluation.hhh import score_hhh_floors, score_hhh_rewards
+from almost_kedro.evaluation.model_report import compare, measure
+from almost_kedro.evaluation.reward_report import report_reward_model
+from almost_kedro.evaluation.rule_audit import SHOWN
+from almost_kedro.rows import Comparison
+
+
+def report_contrast(
+    train: Sequence[Comparison],
+    test: Sequence[Comparison],
+    margins: Mapping[str, float],
+    hhh_items: Sequence[PairItem],
+    rewards: Mapping[str, float],
+    seed: int,
+) -> dict[str, Any]:
+    """Measure the reward model of one contrast.
+
+    Args:
+        train: What it was trained on.
+        test: Comparisons of prompts that were held out.
+        margins: Of these, reward of the chosen answer - that of the rejected one (log-odds), by
+            comparison_id.
+        hhh_items: The pairs of static HHH.
+        rewards: Of both answers of each (log-odds), by the ids of `build_hhh_answers`.
+        seed: Of the bootstrap.
+
+    Returns:
+        n_trained_on; n, accuracy, floors and so on, as `report_reward_model` has them; `hhh`, with
+        accuracy, by_category and the paired difference from "longer wins".
+    """
+    full = report_reward_model(test, margins, train, seed)
+    verdicts, _ = score_hhh_rewards(hhh_items, rewards)
+    longer, _ = score_hhh_floors(hhh_items)["longer_wins"]
+    return {
+        "n_trained_on": len(train),
+        **{name: full[name] for name in SHOWN if name in full},
+        "hhh": {**measure(verdicts, seed), "above_longer_wins": compare(verdicts, longer, seed)},
+    }
+
+
+def tabulate_contrasts(report: Mapping[str, Any]) -> list[str]:
+    """Return the report as lines of text.
+
+    Args:
+        report: From `report_contrast`, by the contrast's name.
+    """
+    lines = ["contrasts: what a reward model learns from each alone (95 %)"]
+    head = f"{'held-out pairs':21}  {'best floor':18}  {'n':>5}  {'trained on':>10}"
+    lines.append(f"  {head}  {'static HHH':21}  contrast")
+    for name, found in report.items():
+        counts = f"{found['n']:5}  {found['n_trained_on']:10}"
+        if "note" in found:
+            lines.append(f"  {found['note']:41}  {counts}  {'':21}  {name}")
+            continue
+        best = found["best_floor"]
+        floor = f"{found['floors'][best]['value']:.1%} {best.replace('_', ' ')}"
+        hhh = _show(found["hhh"]["accuracy"])
+        lines.append(f"  {_show(found['accuracy']):21}  {floor:18}  {counts}  {hhh:21}  {name}")
+    return lines
+
+
+def _show(share: Mapping[str, float]) -> str:
+    return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
