@@ -7,10 +7,12 @@ from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro.pipeline import Pipeline
 
 from almost_kedro.options import Options, check_options
 
-ENVIRONMENTS = ["base", "paper", "study", "smoke"]
+ENVIRONMENTS = ["base", "paper", "study", "contrasts", "smoke"]
+APART = {"rule_audit", "contrasts"}
 PIPELINES = {"synthetic_feedback", "reward_model", "rmsp_sft", "rl", "evaluation"}
 VERSIONED = ("prompts", "responses", "comparisons", "ledger_prompts", "ledger_comparisons")
 
@@ -27,7 +29,7 @@ def test_options_are_valid_and_every_dataset_resolves(env: str, project: Path) -
     options = check_options(context.config_loader["parameters"])
     assert isinstance(options, Options)
     catalog = context.catalog
-    for name in sorted((pipelines["__default__"] + pipelines["rule_audit"]).datasets()):
+    for name in sorted(sum(pipelines.values(), start=Pipeline([])).datasets()):
         assert catalog.get(name) is not None, name
         if not name.startswith("params:"):
             assert "MemoryDataset" not in type(catalog.get(name)).__name__, name
@@ -40,12 +42,12 @@ def test_each_environment_has_a_data_root_of_its_own(project: Path) -> None:
     assert len(set(roots.values())) == len(ENVIRONMENTS)
 
 
-def test_the_five_pipelines_are_the_default_and_the_audit_is_apart(project: Path) -> None:
+def test_the_five_pipelines_are_the_default_and_others_are_apart(project: Path) -> None:
     bootstrap_project(project)
-    assert set(pipelines) == PIPELINES | {"rule_audit", "__default__"}
+    assert set(pipelines) == PIPELINES | APART | {"__default__"}
     names = {node.name for name in PIPELINES for node in pipelines[name].nodes}
     assert {node.name for node in pipelines["__default__"].nodes} == names
-    assert "audit_rules" not in names
+    assert not names & {"audit_rules", "try_contrasts"}
 
 
 def test_the_paper_environment_is_the_published_set_up(project: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sessions import find_versions, kedro, read_document, run_pipeline
 from test_smoke import read_latest
 
-POLICIES = ("base", "sft", "rl")
+POLICIES = ("base", "prompted", "sft", "rl")
 REWARD_MODELS = ("reward_model", "held_out_reward_model")
 
 
@@ -84,6 +84,17 @@ def test_every_figure_stands_beside_its_source_and_the_gate(
     assert (metrics["gate_passed"], metrics["gate_reasons"]) == (gate["passed"], gate["reasons"])
 
 
+def test_demonstrations_are_computed_once(root: Path) -> None:
+    costs = read_document(root, "policy_verdicts_metrics")
+    assert costs["prompted"]["cost"]["tokens"] == costs["base"]["cost"]["tokens"]
+    verdicts = read_latest(root, "hhh_verdicts")
+    scores = {
+        name: [row["score_chosen"] for row in verdicts if row["model"] == name]
+        for name in ("base", "prompted")
+    }
+    assert scores["base"] != scores["prompted"]
+
+
 def test_figures_are_those_of_the_rows(root: Path, metrics: dict[str, Any]) -> None:
     for dataset, name in (("hhh_verdicts", "hhh"), ("mc1_verdicts", "mc1")):
         rows = [row for row in read_latest(root, dataset) if row["model"] == "rl"]
@@ -100,7 +111,7 @@ def test_models_that_answer_are_compared_by_a_judge_that_says_what_it_is(
     root: Path, metrics: dict[str, Any]
 ) -> None:
     questions = metrics["questions"]
-    assert questions["models"].keys() == {*POLICIES, "prompted"}
+    assert questions["models"].keys() == set(POLICIES)
     assert questions["judge"].startswith("held-out reward model; it comes from the same synthetic")
     assert len(read_latest(root, "open_answers")) == 4 * 4
     assert {"sft-vs-prompted", "rl-vs-prompted"} <= questions["cards"].keys()

@@ -313,3 +313,40 @@ def test_the_audit_adds_no_reward_model_to_the_project(
     root: Path, audited: subprocess.CompletedProcess[str]
 ) -> None:
     assert [path.name for path in root.glob("06_models/*")] == ["work"]
+
+
+def test_each_contrast_has_a_reward_model_beside_the_floors_and_on_hhh(
+    project: Path, root: Path
+) -> None:
+    nodes = ("--from-nodes", "read_benchmarks,check_contrasts")
+    params = {"comparisons.length_control": "none", "evaluation.limit": 4}
+    done = run_pipeline(project, root, "contrasts", *nodes, params=params)
+    assert done.returncode == 0, done.stderr
+    report = read_document(root, "contrasts_metrics")
+    assert set(report) == {"size", "topic", "all of them"}
+    pairs = json.loads(
+        sorted(root.glob("05_model_input/contrast_comparisons.json/*/*"))[-1].read_text()
+    )
+    splits = {row["prompt_id"]: row["split"] for row in read_latest(root, "prompt_splits")}
+    for name, found in report.items():
+        tested = [row for row in pairs[name] if splits[row["prompt_id"]] == "held_out"]
+        assert found["n"] == len(tested)
+        if "note" not in found:
+            assert found["hhh"]["n"] == 4
+            assert set(found["floors"]) == {"longer_wins", "shorter_wins", "surface"}
+    assert "accuracy" in report["topic"]
+    # Every text is on both sides, so nothing but the prompt tells which is right.
+    assert sorted(row["chosen"] for row in pairs["topic"]) == sorted(
+        row["rejected"] for row in pairs["topic"]
+    )
+    assert "contrasts: what a reward model learns from each alone" in done.stdout + done.stderr
+
+
+def test_without_contrasts_a_run_stops_before_anything_is_generated(
+    project: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "kedro", "run", "--pipeline", "contrasts"]
+    command += ["--params", f"data_root={tmp_path}"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert explain(done).startswith("Error: option contrasts: there are none; ")
+    assert "Running node: write_prompts" not in done.stdout + done.stderr

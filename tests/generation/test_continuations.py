@@ -12,6 +12,7 @@ from almost_kedro.generation.continuations import (
     Tokens,
     cut_left,
     encode_rows,
+    make_batches,
     share_passes,
     split_wide,
 )
@@ -152,3 +153,21 @@ def test_a_batch_is_halved_until_what_is_asked_fits() -> None:
     assert split_wide([one] * 6, positions=3) == [[one] * 3, [one] * 3]
     assert split_wide([four, one, one, one], positions=4) == [[four], [one], [one, one]]
     assert split_wide([four], positions=1) == [[four]]
+
+
+def test_passes_of_other_lengths_need_more_positions() -> None:
+    long, short = Pass((5, 6, 7, 8), 1, [0]), Pass((5, 6), 2, [1])
+    assert split_wide([long, short], positions=8) == [[long, short]]
+    assert split_wide([long, short], positions=7) == [[long], [short]]
+
+
+def test_a_batch_shares_what_all_its_passes_begin_with(plain: Encoder) -> None:
+    rows = [
+        Likelihood(id=f"{i}", prefix=prefix, context=context, continuation="Z")
+        for i, (prefix, context) in enumerate([("abc", "de"), ("", "abc"), ("abc", "f"), ("", "x")])
+    ]
+    passes = share_passes(encode_rows(plain, rows, None, "tiny"))
+    batches = make_batches(plain, passes, batch_tokens=100, positions=100)
+    [abc] = plain.encode(["abc"])
+    assert [batch.shared for batch in batches] == [tuple(abc), ()]
+    assert [[each.rows for each in batch.passes] for batch in batches] == [[[0], [2]], [[1], [3]]]

@@ -118,7 +118,8 @@ def read_metrics(out: Path) -> dict[str, Any]:
 def ask_plainly(folder: Path, row: Likelihood, bos: bool = False) -> float:
     """One row, all its logits, each token's probability in turn."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    [context, answer] = Encoder(folder, bos=False).encode([row["context"], row["continuation"]])
+    text = row.get("prefix", "") + row["context"]
+    [context, answer] = Encoder(folder, bos=False).encode([text, row["continuation"]])
     context = [1] * bos + context
     with torch.no_grad():
         logits = model(torch.tensor([context + answer])).logits[0]
@@ -147,6 +148,50 @@ def test_log_probabilities_are_the_models_own(
         assert (answer["n_tokens"], answer["cut"]) == (len(row["continuation"]), 0)
         expected = ask_plainly(folder, row, bos)
         assert answer["logprob"] == pytest.approx(expected, abs=answer["n_tokens"] * TOLERANCE)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_with_a_prefix_in_common_have_the_models_own_log_probabilities(
+    family: str, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    folder = save(scale(FAMILIES[family](), 4), tmp_path / "model", tiny_models)
+    prefixes = {"a": "Be brief.\n\n-----\n\n", "b": "Here are some questions. " * 2, "c": ""}
+    rows = [
+        Likelihood(**{**row, "id": name + row["id"], "prefix": prefix})
+        for row in ROWS[:12]
+        for name, prefix in prefixes.items()
+    ]
+    found = run(tmp_path / "job", folder, rows, bos=True)
+    for row in rows:
+        answer = found[row["id"]]
+        expected = ask_plainly(folder, row, bos=True)
+        assert answer["logprob"] == pytest.approx(expected, abs=answer["n_tokens"] * TOLERANCE)
+    assert read_metrics(tmp_path / "job")["padding_difference"] < TOLERANCE
+
+
+def test_what_rows_have_in_common_is_computed_once(tiny: Path, tmp_path: Path) -> None:
+    rows = [Likelihood(**{**row, "prefix": "p" * 100}) for row in ROWS]
+    for name, asked in (("without", ROWS), ("with", rows)):
+        run(tmp_path / name, tiny, asked, bos=True)
+    without, found = (read_metrics(tmp_path / name) for name in ("without", "with"))
+    # bos is computed with the prefix, too: once instead of once a pass.
+    assert found["tokens"] == without["tokens"] - found["passes"]
+    assert found["passes"] == without["passes"]
+
+
+def test_a_row_that_is_cut_shares_no_prefix(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = LlamaForCausalLM(LlamaConfig(**{**SIZES, "max_position_embeddings": 40}))
+    folder = save(scale(model, 4), tmp_path / "model", tiny_models)
+    row = Likelihood(id="short", prefix="pq" * 10, context="x" * 8, continuation=" No")
+    cut = Likelihood(id="long", prefix="pq" * 10, context="x" * 28, continuation=" No")
+    found = run(tmp_path / "job", folder, [row, cut])
+    assert (found["short"]["cut"], found["long"]["cut"]) == (0, 10)
+    left = Likelihood(id="left", context="pq" * 5 + "x" * 28, continuation=" No")
+    for asked, same in ((row, row), (cut, left)):
+        expected = ask_plainly(folder, same)
+        assert found[asked["id"]]["logprob"] == pytest.approx(expected, abs=3 * TOLERANCE)
 
 
 def test_all_tokens_are_alike_to_a_model_whose_weights_are_zero(

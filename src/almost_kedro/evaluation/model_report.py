@@ -10,7 +10,13 @@ from almost_kedro.evaluation.statistics import bootstrap_difference, estimate_me
 from almost_kedro.evaluation.verdicts import Outcome, summarise_verdicts
 
 # What is compared on the same items: the new one, then the old one.
-STEPS = (("sft", "base"), ("rl", "sft"), ("rl", "base"))
+STEPS = (
+    ("prompted", "base"),
+    ("sft", "base"),
+    ("sft", "prompted"),
+    ("rl", "sft"),
+    ("rl", "base"),
+)
 READERS = (("reward_model", "longer_wins"), ("held_out_reward_model", "longer_wins"))
 
 

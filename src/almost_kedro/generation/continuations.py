@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from almost_kedro.errors import UserError
+from almost_kedro.generation.batches import split_by_length
 from almost_kedro.generation.likelihood_job import Likelihood
 from almost_kedro.generation.tokens import Encoder
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A row as token ids; `cut` of them were cut off the context's left."""
+    """A row as token ids; `cut` of them were cut off the context's left.
+
+    `prefix` is the text that the context still begins with, and may share with other rows.
+    """
 
     id: str
     context: list[int]
     continuation: list[int]
     cut: int
+    prefix: str = ""
 
     @property
     def inputs(self) -> list[int]:
@@ -33,11 +38,21 @@ class Pass:
         inputs: Token ids that the model reads.
         n_last: Its last positions that are asked about.
         rows: Numbers of the rows that this answers.
+        prefix: Text that it may share with other passes.
     """
 
     inputs: tuple[int, ...]
     n_last: int
     rows: list[int]
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Passes that are computed together; all begin with the token ids `shared`."""
+
+    passes: list[Pass]
+    shared: tuple[int, ...] = ()
 
 
 def encode_rows(
@@ -60,12 +75,15 @@ def encode_rows(
         UserError: The id of a row whose continuation is empty, longer than what the model reads, or
             has nothing before it; or that there is twice.
     """
-    contexts = list(dict.fromkeys(row["context"] for row in rows))
-    starts = dict(zip(contexts, encoder.encode(contexts), strict=True))
-    wholes = encoder.encode([row["context"] + row["continuation"] for row in rows])
+    contexts = [row.get("prefix", "") + row["context"] for row in rows]
+    different = list(dict.fromkeys(contexts))
+    starts = dict(zip(different, encoder.encode(different), strict=True))
+    wholes = encoder.encode(
+        [context + row["continuation"] for context, row in zip(contexts, rows, strict=True)]
+    )
     encoded: dict[str, Tokens] = {}
-    for row, whole in zip(rows, wholes, strict=True):
-        start = starts[row["context"]]
+    for row, context, whole in zip(rows, contexts, wholes, strict=True):
+        start = starts[context]
         if whole[: len(start)] == start:
             rest = whole[len(start) :]
         else:
@@ -74,7 +92,9 @@ def encode_rows(
         if row["id"] in encoded:
             raise UserError(f"row {row['id']!r}: its id is there twice; give each row its own")
         excess = max(0, len(start) + len(rest) - 1 - limit) if limit else 0
-        encoded[row["id"]] = Tokens(row["id"], cut_left(start, encoder.bos, excess), rest, excess)
+        prefix = "" if excess else row.get("prefix", "")
+        start = cut_left(start, encoder.bos, excess)
+        encoded[row["id"]] = Tokens(row["id"], start, rest, excess, prefix)
     return list(encoded.values())
 
 
@@ -109,20 +129,64 @@ def share_passes(rows: Sequence[Tokens]) -> list[Pass]:
     So the answers "A" and "B" after one question cost one pass, as do all one-token continuations
     of a context.
     """
-    shared: dict[tuple[tuple[int, ...], int], list[int]] = {}
+    shared: dict[tuple[str, tuple[int, ...], int], list[int]] = {}
     for number, row in enumerate(rows):
-        shared.setdefault((tuple(row.inputs), len(row.continuation)), []).append(number)
-    return [Pass(inputs, n_last, numbers) for (inputs, n_last), numbers in shared.items()]
+        key = (row.prefix, tuple(row.inputs), len(row.continuation))
+        shared.setdefault(key, []).append(number)
+    return [
+        Pass(inputs, n_last, numbers, prefix)
+        for (prefix, inputs, n_last), numbers in shared.items()
+    ]
+
+
+def make_batches(
+    encoder: Encoder, passes: Sequence[Pass], batch_tokens: int, positions: int
+) -> list[Batch]:
+    """Put passes into batches of like length, the longest first, those of a prefix together.
+
+    Args:
+        encoder: The model's.
+        passes: All of them.
+        batch_tokens: Tokens of a batch at most, padding included; with a prefix four times as many,
+            the prefix of each pass included: it is stored for each and computed for none.
+        positions: Positions of a batch at most whose logits are computed.
+    """
+    groups: dict[str, list[Pass]] = {}
+    for each in passes:
+        groups.setdefault(each.prefix, []).append(each)
+    batches = []
+    for prefix, group in groups.items():
+        ids = encoder.encode([prefix])[0] if prefix else []
+        # Where the prefix ends, its last tokens may differ from those of the whole.
+        length = min(count_common(ids, each.inputs[: -each.n_last]) for each in group)
+        limit = batch_tokens * 4 if length else batch_tokens
+        for numbers in split_by_length([len(each.inputs) for each in group], limit):
+            for part in split_wide([group[i] for i in numbers], positions):
+                batches.append(Batch(part, tuple(ids[:length])))
+    return batches
+
+
+def count_common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Count the leading tokens that two texts have in common."""
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((n for n, (x, y) in pairs if x != y), min(len(a), len(b)))
+
+
+def count_positions(batch: Sequence[Pass]) -> int:
+    """Count the last positions, of the longest pass, that hold what is asked about in any."""
+    return max(len(each.inputs) for each in batch) - min(
+        len(each.inputs) - each.n_last for each in batch
+    )
 
 
 def split_wide(batch: Sequence[Pass], positions: int) -> list[list[Pass]]:
     """Halve a batch until so many positions hold what is asked about.
 
     Args:
-        batch: Passes computed together: each costs as many positions as the one that is asked most.
+        batch: Passes computed together, padded on the right.
         positions: Positions at most; a pass that is asked more is alone.
     """
-    if len(batch) == 1 or len(batch) * max(each.n_last for each in batch) <= positions:
+    if len(batch) == 1 or len(batch) * count_positions(batch) <= positions:
         return [list(batch)]
     half = len(batch) // 2
     return split_wide(batch[:half], positions) + split_wide(batch[half:], positions)

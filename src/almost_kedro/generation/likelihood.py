@@ -16,20 +16,21 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from almost_kedro.checkpoints import hash_file
 from almost_kedro.errors import UserError
-from almost_kedro.generation.batches import split_by_length
 from almost_kedro.generation.continuations import (
+    Batch,
     Pass,
     Tokens,
+    count_positions,
     encode_rows,
+    make_batches,
     share_passes,
-    split_wide,
 )
 from almost_kedro.generation.embedded import choose_dtype
 from almost_kedro.generation.job import ModelFolder
@@ -70,26 +71,27 @@ class LikelihoodModel:
             trust_remote_code=model.trust_remote_code,
         )
         self.model.to(device).eval()
-        # Not every architecture has both: some compute positions from the mask.
-        self.accepted = signature(type(self.model).forward).parameters.keys() & {
-            "position_ids",
-            "logits_to_keep",
-        }
+        # Not every architecture has it.
+        self.keeps_logits = "logits_to_keep" in signature(type(self.model).forward).parameters
+        self.shared: tuple[int, ...] = ()
+        self.layers: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     @torch.inference_mode()
-    def compute(self, passes: Sequence[Pass], rows: Sequence[Tokens]) -> Iterator[LogProb]:
+    def compute(self, batch: Batch, rows: Sequence[Tokens]) -> Iterator[LogProb]:
         """Answer the rows of passes that are computed together.
 
         Args:
-            passes: The passes.
+            batch: The passes.
             rows: All rows; passes name theirs by number.
 
         Raises:
             UserError: If a log-probability is not finite.
         """
-        logits = self.compute_logits(passes)
-        for each, last in zip(passes, logits, strict=True):
-            log_probs = torch.log_softmax(last[-each.n_last :].float(), dim=-1)
+        logits = self.compute_logits(batch)
+        longest = max(len(each.inputs) for each in batch.passes)
+        for each, last in zip(batch.passes, logits, strict=True):
+            end = last.shape[0] - (longest - len(each.inputs))
+            log_probs = torch.log_softmax(last[end - each.n_last : end].float(), dim=-1)
             for row in (rows[number] for number in each.rows):
                 tokens = torch.tensor(row.continuation, device=self.device)[:, None]
                 found = log_probs.gather(1, tokens).sum(dtype=torch.float64).item()
@@ -100,30 +102,39 @@ class LikelihoodModel:
                     )
                 yield LogProb(id=row.id, logprob=found, n_tokens=len(row.continuation), cut=row.cut)
 
-    def compute_logits(self, passes: Sequence[Pass]) -> torch.Tensor:
-        """Return logits of last positions, `(batch, positions, vocabulary)`.
+    def compute_logits(self, batch: Batch) -> torch.Tensor:
+        """Return logits of last positions, `(passes, positions, vocabulary)`.
 
-        Positions are those of the pass that is asked most.
+        They are those of the longest pass; a shorter one's come as many places earlier. Padding is
+        on the right: what a token reads stands before it, at its own position.
         """
-        width = max(len(each.inputs) for each in passes)
-        # Padding on the left, so that what is asked about is at the end of each row.
-        ids = torch.zeros(len(passes), width, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for i, each in enumerate(passes):
-            ids[i, width - len(each.inputs) :] = torch.tensor(each.inputs)
-            mask[i, width - len(each.inputs) :] = 1
-        n_last = max(each.n_last for each in passes)
-        extra: dict[str, Any] = {
-            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0).to(self.device),
-            "logits_to_keep": n_last,
-        }
+        n = len(batch.shared)
+        suffixes = [each.inputs[n:] for each in batch.passes]
+        ids = torch.zeros(len(suffixes), max(map(len, suffixes)), dtype=torch.long)
+        for row, suffix in zip(ids, suffixes, strict=True):
+            row[: len(suffix)] = torch.tensor(suffix)
+        keep = count_positions(batch.passes)
         logits: torch.Tensor = self.model(
             ids.to(self.device),
-            attention_mask=mask.to(self.device),
-            use_cache=False,
-            **{name: extra[name] for name in self.accepted},
+            past_key_values=self.copy_prefix(batch) if n else None,
+            use_cache=bool(n),
+            **({"logits_to_keep": keep} if self.keeps_logits else {}),
         ).logits
-        return logits[:, -n_last:]
+        return logits[:, -keep:]
+
+    def copy_prefix(self, batch: Batch) -> DynamicCache:
+        """Return keys and values of what the passes share, for each of them."""
+        if batch.shared != self.shared:
+            cache = DynamicCache()
+            ids = torch.tensor([batch.shared], device=self.device)
+            self.model(ids, past_key_values=cache, use_cache=True)
+            self.layers = [(layer.keys, layer.values) for layer in cache.layers]
+            self.shared = batch.shared
+        copies = DynamicCache()
+        for number, (keys, values) in enumerate(self.layers):
+            shape = (len(batch.passes), -1, -1, -1)
+            copies.update(keys.expand(shape), values.expand(shape), number)
+        return copies
 
 
 def run_job(job: LikelihoodJob) -> None:
@@ -134,6 +145,7 @@ def run_job(job: LikelihoodJob) -> None:
     part = job.out / f"{job.identity(hash_file(job.out / job.rows))[:12]}.part.jsonl"
     done = read_batches(part)
     todo = batches[len(done) :]
+    passes = [each for batch in todo for each in batch.passes]
     dtype = choose_dtype(job.dtype)
     progress = Progress(f"log-probabilities ({job.model.name})", len(rows))
     progress.set_rows(sum(map(len, done)))
@@ -147,13 +159,13 @@ def run_job(job: LikelihoodJob) -> None:
     progress.finish()
     found = {answer["id"]: answer for answers in done for answer in answers}
     if todo:
-        padding = measure_padding(model, [each for batch in todo for each in batch], rows, found)
+        padding = measure_padding(model, passes, rows, found)
     write_rows(job.out / "logprobs.jsonl", (found[row.id] for row in rows))
     metrics = {
         "rows": len(rows),
-        "rows_computed": sum(len(each.rows) for batch in todo for each in batch),
+        "rows_computed": sum(len(each.rows) for each in passes),
         "rows_cut": sum(row.cut > 0 for row in rows),
-        "passes": sum(map(len, todo)),
+        "passes": len(passes),
         "tokens": progress.tokens,
         "tokens_per_second": round(progress.tokens / seconds, 1) if todo else 0.0,
         "padding_difference": padding,
@@ -167,7 +179,7 @@ def run_job(job: LikelihoodJob) -> None:
     part.unlink(missing_ok=True)
 
 
-def prepare(job: LikelihoodJob) -> tuple[list[Tokens], list[list[Pass]]]:
+def prepare(job: LikelihoodJob) -> tuple[list[Tokens], list[Batch]]:
     """Tokenise a job's rows and put them into batches, the longest first.
 
     The batches are those of all rows, whatever is finished: a job that was stopped computes the
@@ -185,17 +197,13 @@ def prepare(job: LikelihoodJob) -> tuple[list[Tokens], list[list[Pass]]]:
     asked = [cast(Likelihood, row) for row in read_rows(job.out / job.rows)]
     limit = getattr(config, "max_position_embeddings", None)
     rows = encode_rows(encoder, asked, limit, model.name)
-    passes = share_passes(rows)
-    batches = split_by_length([len(each.inputs) for each in passes], job.batch_tokens)
     positions = MAX_LOGITS // config.vocab_size
-    return rows, [
-        part for batch in batches for part in split_wide([passes[i] for i in batch], positions)
-    ]
+    return rows, make_batches(encoder, share_passes(rows), job.batch_tokens, positions)
 
 
 def compute_batches(
     model: LikelihoodModel,
-    batches: Sequence[Sequence[Pass]],
+    batches: Sequence[Batch],
     rows: Sequence[Tokens],
     part: Path,
     progress: Progress,
@@ -204,7 +212,7 @@ def compute_batches(
 
     Args:
         model: Answers.
-        batches: Passes that are computed together.
+        batches: What is computed together.
         rows: All rows.
         part: Gets a line for each batch, so that a batch is there as a whole or not at all.
         progress: Told of finished rows.
@@ -216,7 +224,8 @@ def compute_batches(
             file.write(json.dumps(answers).encode() + b"\n")
             file.flush()
             found.append(answers)
-            progress.add_tokens(sum(len(each.inputs) for each in batch))
+            shared = len(batch.shared)
+            progress.add_tokens(sum(len(each.inputs) - shared for each in batch.passes))
             progress.add_rows(len(answers))
     return found
 
@@ -229,6 +238,8 @@ def measure_padding(
 ) -> float:
     """Return by how much a log-probability differs at most, a token, between alone and in a batch.
 
+    Alone, a row shares no prefix either.
+
     Args:
         model: The model.
         passes: Some of them, from the longest to the shortest, are computed again.
@@ -239,7 +250,7 @@ def measure_padding(
     return max(
         abs(answer["logprob"] - found[answer["id"]]["logprob"]) / answer["n_tokens"]
         for each in passes[::step]
-        for answer in model.compute([each], rows)
+        for answer in model.compute(Batch([each]), rows)
     )
 
 

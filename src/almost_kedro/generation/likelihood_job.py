@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from almost_kedro.generation.engine import digest
 from almost_kedro.generation.job import ModelFolder, Part
 
 
 class Likelihood(TypedDict):
-    """A question to a model: how probable is this continuation after this context?"""
+    """A question to a model: how probable is this continuation after this context?
+
+    `prefix` stands before the context. It is for what many rows begin with, demonstrations for
+    instance: that is computed once.
+    """
 
     id: str
     context: str
     continuation: str
+    prefix: NotRequired[str]
 
 
 class LogProb(TypedDict):

@@ -20,13 +20,15 @@ from almost_kedro.evaluation_rows import HHHVerdict, MC1Verdict, RewardVerdict
 from almost_kedro.feedback.responses import end_dialogue
 from almost_kedro.feedback.splits import digest_splits
 from almost_kedro.generation.likelihood_client import compute_logprobs
-from almost_kedro.generation.likelihood_job import LikelihoodJob
+from almost_kedro.generation.likelihood_job import Likelihood, LikelihoodJob
 from almost_kedro.models import resolve_model
-from almost_kedro.options import GenerationOptions, Models, Rules
+from almost_kedro.options import ComparisonOptions, GenerationOptions, Models, Rules
+from almost_kedro.rows import Assistant
 from almost_kedro.training.client import score
 from almost_kedro.training_options import LaunchOptions, RewardModelOptions, SFTOptions
 from almost_kedro.training_rows import PromptSplit
 
+from ..early_checks import find_best_assistant
 from ..rl.nodes import SFT_REMEDY
 from ..rmsp_sft.nodes import check_judge
 from ..rmsp_sft.policy_test import Policy, checkpoint_policy, make_judges
@@ -38,11 +40,13 @@ def list_policies(
     sft_policy: Checkpoint,
     rl_policy: Checkpoint,
     prompt_splits: list[PromptSplit],
+    assistants: list[Assistant],
     models: Models,
+    comparisons: ComparisonOptions,
     sft: SFTOptions,
     model_store: Path,
 ) -> list[Policy]:
-    """Return base model, SFT policy and RL policy.
+    """Return base model, best assistant ("prompted"), SFT policy and RL policy.
 
     Raises:
         UserError: If one was not trained from the one before, or with other prompt splits.
@@ -53,8 +57,11 @@ def list_policies(
     check_same_data(sft_policy, "prompt_splits", digest, SFT_REMEDY)
     check_same_base(rl_policy, as_model(sft_policy, base.bos), RL_REMEDY)
     check_same_data(rl_policy, "prompt_splits", digest, RL_REMEDY)
+    best = find_best_assistant(assistants, comparisons)
+    prompted = resolve_model(best["model"], models.root, model_store)
     return [
         Policy("base", base),
+        Policy("prompted", prompted, best["prefix"]),
         checkpoint_policy("sft", sft_policy, base.bos),
         checkpoint_policy("rl", rl_policy, base.bos),
     ]
@@ -64,16 +71,20 @@ def evaluate_policies(
     hhh_items: list[PairItem],
     mc1_items: list[ChoiceItem],
     prompt_splits: list[PromptSplit],
+    assistants: list[Assistant],
     sft_policy: Checkpoint,
     rl_policy: Checkpoint,
     models: Models,
     generation: GenerationOptions,
+    comparisons: ComparisonOptions,
     sft: SFTOptions,
     evaluation: EvaluationOptions,
     model_store: Path,
     evaluation_work: Path,
 ) -> tuple[list[HHHVerdict], list[MC1Verdict], dict[str, Any]]:
-    """Let base model, SFT and RL policy answer static HHH in both orders, and MC1.
+    """Let base model, best assistant, SFT and RL policy answer static HHH in both orders, and MC1.
+
+    The assistant sees its demonstrations before each question.
 
     Returns:
         Verdicts on pairs and on questions, and each model's figures.
@@ -85,9 +96,13 @@ def evaluate_policies(
         *build_hhh_requests(hhh_items),
         *build_mc1_requests(mc1_items, evaluation.mc1_form),
     ]
-    for policy in list_policies(sft_policy, rl_policy, prompt_splits, models, sft, model_store):
+    policies = list_policies(
+        sft_policy, rl_policy, prompt_splits, assistants, models, comparisons, sft, model_store
+    )
+    for policy in policies:
         job = LikelihoodJob(model=policy.model, dtype=generation.dtype, out=evaluation_work)
-        answers, cost = compute_logprobs(job, requests)
+        asked = [Likelihood(**{**row, "prefix": policy.prefix}) for row in requests]
+        answers, cost = compute_logprobs(job, asked)
         logprobs = {id_: answer["logprob"] for id_, answer in answers.items()}
         hhh_rows, hhh = score_hhh(hhh_items, logprobs, evaluation.scoring)
         mc1_rows, mc1 = score_mc1(mc1_items, logprobs, evaluation.scoring)

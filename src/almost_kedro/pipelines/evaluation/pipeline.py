@@ -7,10 +7,12 @@ from . import benchmarks, models, questions, report
 
 POLICIES = {
     "prompt_splits": "prompt_splits",
+    "assistants": "assistants",
     "sft_policy": "sft_policy",
     "rl_policy": "rl_policy",
     "models": "params:models",
     "generation": "params:generation",
+    "comparisons": "params:comparisons",
     "sft": "params:sft",
     "evaluation": "params:evaluation",
     "model_store": "model_store",
@@ -89,8 +91,6 @@ def create_pipeline() -> Pipeline:
                 func=questions.answer_questions,
                 inputs={
                     "open_questions": "open_questions",
-                    "assistants": "assistants",
-                    "comparisons": "params:comparisons",
                     "rules": "params:rules",
                     "seed": "params:seed",
                     "server_keys": "server_keys",

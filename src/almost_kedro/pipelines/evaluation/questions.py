@@ -19,14 +19,12 @@ from almost_kedro.feedback.responses import STOPS, build_question, extract_answe
 from almost_kedro.generation.client import read_answers, run_worker
 from almost_kedro.generation.engine import Sampling
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
-from almost_kedro.models import resolve_model
 from almost_kedro.options import ComparisonOptions, GenerationOptions, Models, Rules
 from almost_kedro.rows import Assistant, row_id
 from almost_kedro.training.client import score
 from almost_kedro.training_options import LaunchOptions, RewardModelOptions, SFTOptions
 from almost_kedro.training_rows import PromptSplit
 
-from ..early_checks import find_best_assistant
 from ..reward_model.nodes import make_score_job
 from ..rmsp_sft.nodes import check_judge
 from ..rmsp_sft.policy_test import Policy, embed, name_models
@@ -66,10 +64,9 @@ def answer_questions(
     Returns:
         Their answers, and what they are like.
     """
-    base, *trained = list_policies(sft_policy, rl_policy, prompt_splits, models, sft, model_store)
-    best = find_best_assistant(assistants, comparisons)
-    prompted = resolve_model(best["model"], models.root, model_store)
-    policies = [base, Policy("prompted", prompted, best["prefix"]), *trained]
+    policies = list_policies(
+        sft_policy, rl_policy, prompt_splits, assistants, models, comparisons, sft, model_store
+    )
     sampling = Sampling(
         evaluation.temperature,
         evaluation.top_p,

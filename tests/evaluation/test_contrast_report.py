@@ -1,0 +1,56 @@
+"""The report on contrasts, by hand."""
+
+import pytest
+
+from almost_kedro.evaluation.benchmarks import PairItem
+from almost_kedro.evaluation.contrast_report import report_contrast, tabulate_contrasts
+from almost_kedro.rows import Comparison
+
+
+def make_pair(number: int, chosen: str, rejected: str) -> Comparison:
+    return Comparison(
+        comparison_id=f"c{number}",
+        prompt_id=f"p{number}",
+        prompt="Why?",
+        chosen=chosen,
+        rejected=rejected,
+        chosen_id=f"a{number}",
+        rejected_id=f"b{number}",
+        chosen_assistant="good",
+        rejected_assistant="bad",
+        factors=["shots"],
+    )
+
+
+TEST = [make_pair(1, "long one", "one"), make_pair(2, "a", "bb"), make_pair(3, "cccc", "d")]
+MARGINS = {"c1": 1.0, "c2": 0.5, "c3": -2.0}
+ITEMS = [
+    PairItem(item_id=f"hhh-{i}", category="honest", dialogue="", chosen="x" * i, rejected="xx")
+    for i in (1, 3)
+]
+# Both pairs are right; in the first one, the longer answer is the wrong one.
+REWARDS = {"hhh-1/chosen": 1.0, "hhh-1/rejected": 0.0, "hhh-3/chosen": 2.0, "hhh-3/rejected": 1.0}
+
+
+def test_a_contrast_is_measured_on_its_own_pairs_and_on_hhh() -> None:
+    found = report_contrast(TEST, TEST, MARGINS, ITEMS, REWARDS, seed=0)
+    assert (found["n_trained_on"], found["n"]) == (3, 3)
+    assert found["accuracy"]["value"] == pytest.approx(2 / 3)
+    assert found["floors"]["longer_wins"]["value"] == pytest.approx(2 / 3)
+    assert found["hhh"]["accuracy"]["value"] == 1.0
+    # "Longer wins" is right in one of two.
+    assert found["hhh"]["above_longer_wins"]["value"] == 0.5
+    assert found["hhh"]["by_category"]["honest"]["n"] == 2
+
+
+def test_the_table_has_a_line_a_contrast_and_says_what_was_not_tried() -> None:
+    found = report_contrast(TEST, TEST, MARGINS, ITEMS, REWARDS, seed=0)
+    nothing = {"n": 0, "n_trained_on": 4, "note": "not tried"}
+    title, head, one, other = tabulate_contrasts({"topic": found, "size": nothing})
+    assert "from each alone" in title
+    assert head.split()[-1] == "contrast"
+    assert one.endswith("  topic")
+    assert "66.7% [" in one
+    assert "100.0% [100.0%, 100.0%]" in one
+    assert other.strip().startswith("not tried")
+    assert other.endswith("  size")
