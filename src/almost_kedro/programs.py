@@ -151,12 +151,12 @@ def die_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def carry_out(run: Callable[[str], None], job_file: str) -> int:
-    """In a child: carry out a job file; returns the exit status.
+def carry_out(run: Callable[[str], None], *job_files: str) -> int:
+    """In a child: carry out job files; returns the exit status.
 
     Args:
-        run: Given the file's text. What it imports late is imported under the lifeline.
-        job_file: The file.
+        run: Given a file's text. What it imports late is imported under the lifeline.
+        job_files: The files, one after the other.
 
     Returns:
         0, or 2 with one line on stderr if it failed of something that the user can mend.
@@ -164,7 +164,8 @@ def carry_out(run: Callable[[str], None], job_file: str) -> int:
     # First of all: torch takes seconds to import, and the parent may be gone by then.
     die_with_parent()
     try:
-        run(Path(job_file).read_text(encoding="utf-8"))
+        for job_file in job_files:
+            run(Path(job_file).read_text(encoding="utf-8"))
     except UserError as exc:
         print(f"{ERROR}{exc}", file=sys.stderr, flush=True)
         return 2

@@ -1,9 +1,9 @@
 """Computes how probable continuations are after their contexts.
 
-Run by hand: `python -m almost_kedro.generation.likelihood JOB.json`. It writes `logprobs.jsonl`
-(`id`, `logprob`, `n_tokens`, `cut`) in the order of its rows, then `metrics.json`: the job is done
-once that is there. Until then, finished batches are kept beside them, and a job that was stopped
-goes on after the last whole one.
+Run by hand: `python -m almost_kedro.generation.likelihood JOB.json ...`. For each job it writes
+`logprobs.jsonl` (`id`, `logprob`, `n_tokens`, `cut`) in the order of its rows, then `metrics.json`:
+the job is done once that is there. Until then, finished batches are kept beside them, and a job
+that was stopped goes on after the last whole one.
 """
 
 from __future__ import annotations
@@ -270,10 +270,10 @@ def read_batches(part: Path) -> list[list[LogProb]]:
     return batches
 
 
-def main(job_file: str) -> int:
-    """Carry out a job file; returns the exit status, with one line on stderr if it failed."""
-    return carry_out(lambda text: run_job(LikelihoodJob.model_validate_json(text)), job_file)
+def main(*job_files: str) -> int:
+    """Carry out job files; returns the exit status, with one line on stderr if it failed."""
+    return carry_out(lambda text: run_job(LikelihoodJob.model_validate_json(text)), *job_files)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from almost_kedro.json_lines import encode_rows, read_rows, write_whole
-from almost_kedro.programs import PLAIN, run_program
+from almost_kedro.programs import PLAIN
 from almost_kedro.tracking import track_program
 from almost_kedro.training.job import ScoreJob, TrainingJob
-from almost_kedro.training.launch import METRICS, check_trained, launch
+from almost_kedro.training.launch import check_trained, launch
+from almost_kedro.work_folders import METRICS, run_jobs
 
 logger = logging.getLogger(__name__)
 Rows = Sequence[Mapping[str, Any]]
@@ -66,31 +67,41 @@ def train(job: TrainingJob, rows: Rows, watch_rows: Rows | None = None) -> Train
 
 
 def score(job: ScoreJob, rows: Rows) -> tuple[dict[str, float], dict[str, Any]]:
+    """Score rows with one reward model; see `score_by_all`."""
+    return score_by_all([job], rows)[0]
+
+
+def score_by_all(
+    jobs: Sequence[ScoreJob], rows: Rows
+) -> list[tuple[dict[str, float], dict[str, Any]]]:
     """Score rows of `id`, `dialogue` and `answer`, unless exactly these were scored before.
 
     Args:
-        job: The job; its `out` is the folder of work folders, its file of rows is filled in here.
+        jobs: A job a reward model; its `out` is the folder of work folders, its file of rows is
+            filled in here.
         rows: What is scored.
 
     Returns:
-        Rewards by id, and what they cost.
+        For each reward model, rewards by id, and what they cost.
     """
     if not rows:
-        return {}, {"rows": 0}
-    file, sha256 = write_content(job.out / "rows", rows)
-    job = job.model_copy(update={"rows": file, "rows_sha256": sha256})
-    out = job.out / f"rewards-{job.identity()[:12]}"
-    job = job.model_copy(update={"out": out})
-    metrics = out / METRICS
-    if not metrics.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        job_file = out / "job.json"
-        job_file.write_text(job.model_dump_json(), encoding="utf-8")
-        with track_program(f"rewards ({job.model.name})", metrics) as env:
-            run_program("almost_kedro.training.score", job_file, out / "score.log", env)
-    rewards = {row["id"]: row["reward"] for row in read_rows(out / "rewards.jsonl")}
-    cost: dict[str, Any] = json.loads(metrics.read_text(encoding="utf-8"))
-    return rewards, cost
+        return [({}, {"rows": 0}) for _ in jobs]
+    planned = []
+    for job in jobs:
+        file, sha256 = write_content(job.out / "rows", rows)
+        job = job.model_copy(update={"rows": file, "rows_sha256": sha256})
+        out = job.out / f"rewards-{job.identity()[:12]}"
+        planned.append(job.model_copy(update={"out": out}))
+    run_jobs(
+        "almost_kedro.training.score", [(f"rewards ({job.model.name})", job) for job in planned]
+    )
+    return [
+        (
+            {row["id"]: row["reward"] for row in read_rows(job.out / "rewards.jsonl")},
+            json.loads((job.out / METRICS).read_text(encoding="utf-8")),
+        )
+        for job in planned
+    ]
 
 
 def write_content(folder: Path, rows: Rows) -> tuple[Path, str]:

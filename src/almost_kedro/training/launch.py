@@ -18,9 +18,9 @@ from typing import Any
 from almost_kedro.errors import UserError
 from almost_kedro.programs import PLAIN, run_command
 from almost_kedro.training.job import TrainingJob
+from almost_kedro.work_folders import METRICS
 
 logger = logging.getLogger(__name__)
-METRICS = "metrics.json"
 REMEDY = "lower batch_size, or set gradient_checkpointing: true"
 # On CPUs glibc gives large tensors back to the system at once, and every step takes new pages.
 KEEP_MEMORY = (

@@ -1,7 +1,7 @@
 """Scores answers with a reward model.
 
-Run by hand: `python -m almost_kedro.training.score JOB.json`. It writes `rewards.jsonl` (`id`,
-`reward`), then `metrics.json`: the job is done once that is there.
+Run by hand: `python -m almost_kedro.training.score JOB.json ...`. For each job it writes
+`rewards.jsonl` (`id`, `reward`), then `metrics.json`: the job is done once that is there.
 """
 
 from __future__ import annotations
@@ -138,10 +138,10 @@ def run_job(job: ScoreJob) -> None:
         file.write(json.dumps(metrics).encode())
 
 
-def main(job_file: str) -> int:
-    """Carry out a job file; returns the exit status, with one line on stderr if it failed."""
-    return carry_out(lambda text: run_job(ScoreJob.model_validate_json(text)), job_file)
+def main(*job_files: str) -> int:
+    """Carry out job files; returns the exit status, with one line on stderr if it failed."""
+    return carry_out(lambda text: run_job(ScoreJob.model_validate_json(text)), *job_files)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -20,8 +20,9 @@ from almost_kedro.training.devices import check_ranks, is_sharded, measure_memor
 from almost_kedro.training.guards import ShardingCheck, check_finite
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.reporter import CURVE, Reporter, find_resumable, summarise_curve
+from almost_kedro.work_folders import METRICS
 
-STATE, MODEL, METRICS = "state", "model", "metrics.json"
+STATE, MODEL = "state", "model"
 
 
 def make_arguments(job: TrainingJob, n_steps: int) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.evaluation_rows import HHHVerdict, MC1Verdict, RewardVerdict
 from almost_kedro.feedback.responses import end_dialogue
 from almost_kedro.feedback.splits import digest_splits
-from almost_kedro.generation.likelihood_client import compute_logprobs
+from almost_kedro.generation.likelihood_client import compute_all_logprobs
 from almost_kedro.generation.likelihood_job import Likelihood, LikelihoodJob
 from almost_kedro.models import resolve_model
 from almost_kedro.options import ComparisonOptions, GenerationOptions, Models, Rules
 from almost_kedro.rows import Assistant
-from almost_kedro.training.client import score
+from almost_kedro.training.client import score_by_all
 from almost_kedro.training_options import LaunchOptions, RewardModelOptions, SFTOptions
 from almost_kedro.training_rows import PromptSplit
 
@@ -99,10 +99,14 @@ def evaluate_policies(
     policies = list_policies(
         sft_policy, rl_policy, prompt_splits, assistants, models, comparisons, sft, model_store
     )
-    for policy in policies:
-        job = LikelihoodJob(model=policy.model, dtype=generation.dtype, out=evaluation_work)
-        asked = [Likelihood(**{**row, "prefix": policy.prefix}) for row in requests]
-        answers, cost = compute_logprobs(job, asked)
+    asked = [
+        (
+            LikelihoodJob(model=policy.model, dtype=generation.dtype, out=evaluation_work),
+            [Likelihood(**{**row, "prefix": policy.prefix}) for row in requests],
+        )
+        for policy in policies
+    ]
+    for policy, (answers, cost) in zip(policies, compute_all_logprobs(asked), strict=True):
         logprobs = {id_: answer["logprob"] for id_, answer in answers.items()}
         hhh_rows, hhh = score_hhh(hhh_items, logprobs, evaluation.scoring)
         mc1_rows, mc1 = score_mc1(mc1_items, logprobs, evaluation.scoring)
@@ -147,8 +151,9 @@ def evaluate_reward_models(
     ]
     verdicts: list[RewardVerdict] = []
     figures: dict[str, Any] = {"models": {}}
-    for name, judge in zip(("reward_model", "held_out_reward_model"), judges, strict=True):
-        rewards, cost = score(judge, rows)
+    names = ("reward_model", "held_out_reward_model")
+    scored = score_by_all(judges, rows)
+    for name, judge, (rewards, cost) in zip(names, judges, scored, strict=True):
         found, hhh = score_hhh_rewards(hhh_items, rewards)
         verdicts += [
             RewardVerdict(**row, verdict_id=f"{name}/{row['item_id']}", model=name) for row in found

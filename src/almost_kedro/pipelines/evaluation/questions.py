@@ -16,9 +16,7 @@ from almost_kedro.evaluation.judge_card import judge_card
 from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.evaluation_rows import JudgeVote, OpenAnswer
 from almost_kedro.feedback.responses import STOPS, build_question, extract_answer
-from almost_kedro.generation.client import read_answers, run_worker
 from almost_kedro.generation.engine import Sampling
-from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.options import ComparisonOptions, GenerationOptions, Models, Rules
 from almost_kedro.rows import Assistant, row_id
 from almost_kedro.training.client import score
@@ -27,7 +25,7 @@ from almost_kedro.training_rows import PromptSplit
 
 from ..reward_model.nodes import make_score_job
 from ..rmsp_sft.nodes import check_judge
-from ..rmsp_sft.policy_test import Policy, embed, name_models
+from ..rmsp_sft.policy_test import let_answer, name_models
 from .models import list_policies
 
 # Whose wins are counted, and against whom.
@@ -74,54 +72,32 @@ def answer_questions(
         STOPS if rules == "corrected" else (),
         seed,
     )
+    # Rule 28's template has no space at the end, whatever the rules.
+    texts = [build_question(item["question"], "corrected") for item in open_questions]
+    answers, costs = let_answer(
+        "open questions", policies, texts, sampling, generation, generation_work, server_keys
+    )
     rows: list[OpenAnswer] = []
-    figures: dict[str, Any] = {"models": name_models(policies)}
+    figures: dict[str, Any] = {"models": name_models(policies), "cost": costs}
     for policy in policies:
-        found, cost = _answer(
-            policy, open_questions, sampling, generation, rules, generation_work, server_keys
-        )
+        found = [
+            OpenAnswer(
+                answer_id=row_id("open_answer", key, item["item_id"], policy.name),
+                item_id=item["item_id"],
+                policy=policy.name,
+                text=extract_answer(completion.text, completion.finish_reason, rules),
+                finish_reason=completion.finish_reason,
+                n_tokens=completion.n_tokens,
+            )
+            for item, (key, completion) in zip(open_questions, answers[policy.name], strict=True)
+        ]
         rows += found
         figures[policy.name] = {
             "n": len(found),
             "length": round(mean(len(row["text"]) for row in found), 1),
             "share_cut_off": mean(row["finish_reason"] == "length" for row in found),
-            "cost": cost,
         }
     return rows, figures
-
-
-def _answer(
-    policy: Policy,
-    questions: list[OpenItem],
-    sampling: Sampling,
-    generation: GenerationOptions,
-    rules: Rules,
-    work: Path,
-    keys: Mapping[str, SecretStr],
-) -> tuple[list[OpenAnswer], dict[str, float]]:
-    """Let one policy answer; rule 28's template has no space at the end, whatever the rules."""
-    texts = [build_question(item["question"], "corrected") for item in questions]
-    group = RequestGroup(name=policy.name, prefix=policy.prefix, sampling=sampling, texts=texts)
-    folder, cost = run_worker(
-        f"open questions {policy.name}",
-        policy.model,
-        embed(generation) if policy.is_checkpoint else generation,
-        ResponsesTask(groups=[group]),
-        work,
-        keys,
-    )
-    answers = read_answers(folder / "answers_0.jsonl")
-    return [
-        OpenAnswer(
-            answer_id=row_id("open_answer", key, item["item_id"], policy.name),
-            item_id=item["item_id"],
-            policy=policy.name,
-            text=extract_answer(completion.text, completion.finish_reason, rules),
-            finish_reason=completion.finish_reason,
-            n_tokens=completion.n_tokens,
-        )
-        for item, (key, completion) in zip(questions, answers, strict=True)
-    ], cost
 
 
 def judge_answers(

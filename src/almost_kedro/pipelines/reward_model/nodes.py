@@ -22,7 +22,7 @@ from almost_kedro.feedback.splits import digest_splits, select_comparisons
 from almost_kedro.models import resolve_model
 from almost_kedro.options import Models, Rules
 from almost_kedro.rows import Comparison, LedgerRow
-from almost_kedro.training.client import Trained, digest_rows, score, train
+from almost_kedro.training.client import Trained, digest_rows, score_by_all, train
 from almost_kedro.training.job import ScoreJob, TrainingJob
 from almost_kedro.training_options import LaunchOptions, RewardModelOptions
 from almost_kedro.training_rows import PromptSplit, ScoredComparison, Split
@@ -183,10 +183,14 @@ def score_held_out(
         "reward": reward_model_checkpoint,
         "held_out": held_out_reward_model_checkpoint,
     }
-    for name, checkpoint in checkpoints.items():
+    for checkpoint in checkpoints.values():
         check_same_data(checkpoint, "prompt_splits", digest_splits(prompt_splits), REMEDY)
-        job = make_score_job(checkpoint, bos, reward_model, launch, rules, training_work)
-        scores[name], costs[name] = score(job, answers)
+    jobs = [
+        make_score_job(checkpoint, bos, reward_model, launch, rules, training_work)
+        for checkpoint in checkpoints.values()
+    ]
+    for name, found in zip(checkpoints, score_by_all(jobs, answers), strict=True):
+        scores[name], costs[name] = found
     scored = [
         ScoredComparison(
             comparison_id=row["comparison_id"],

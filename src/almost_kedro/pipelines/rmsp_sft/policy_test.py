@@ -13,11 +13,11 @@ from almost_kedro.feedback.ledger import Rules
 from almost_kedro.feedback.policy_test import add_rewards, make_policy_answers
 from almost_kedro.feedback.responses import STOPS, build_question
 from almost_kedro.generation.client import read_answers, run_worker
-from almost_kedro.generation.engine import Sampling
+from almost_kedro.generation.engine import Completion, Sampling
 from almost_kedro.generation.job import ModelFolder, RequestGroup, ResponsesTask
 from almost_kedro.options import GenerationOptions, Models
 from almost_kedro.rows import Prompt
-from almost_kedro.training.client import score
+from almost_kedro.training.client import score_by_all
 from almost_kedro.training.job import ScoreJob
 from almost_kedro.training_options import LaunchOptions, PolicyTestOptions, RewardModelOptions
 from almost_kedro.training_rows import PolicyAnswer
@@ -66,28 +66,69 @@ def answer_test_prompts(
         seed,
     )
     questions = [build_question(prompt["text"], rules) for prompt in prompts]
-    rows: list[PolicyAnswer] = []
-    for policy in policies:
-        group = RequestGroup(
-            name=policy.name, prefix=policy.prefix, sampling=sampling, texts=questions
-        )
-        folder, _ = run_worker(
-            f"test {policy.name}",
-            policy.model,
-            embed(generation) if policy.is_checkpoint else generation,
-            ResponsesTask(groups=[group]),
-            work,
-            keys,
-        )
-        answers = read_answers(folder / "answers_0.jsonl")
-        rows += make_policy_answers(prompts, policy.name, answers, rules)
+    answers, _ = let_answer("test", policies, questions, sampling, generation, work, keys)
+    rows = [
+        row
+        for policy in policies
+        for row in make_policy_answers(prompts, policy.name, answers[policy.name], rules)
+    ]
     dialogues = {p["prompt_id"]: q for p, q in zip(prompts, questions, strict=True)}
     texts = [
         {"id": row["answer_id"], "dialogue": dialogues[row["prompt_id"]], "answer": row["text"]}
         for row in rows
     ]
-    rewards, held_out = (score(judge, texts)[0] for judge in judges)
+    (rewards, _), (held_out, _) = score_by_all(judges, texts)
     return add_rewards(rows, rewards, held_out)
+
+
+def let_answer(
+    title: str,
+    policies: Sequence[Policy],
+    texts: list[str],
+    sampling: Sampling,
+    generation: GenerationOptions,
+    work: Path,
+    keys: Mapping[str, SecretStr],
+) -> tuple[dict[str, list[tuple[str, Completion]]], dict[str, dict[str, float]]]:
+    """Let each policy continue each text once; those that are one model do it in one job.
+
+    Args:
+        title: What the jobs are called.
+        policies: Who answers.
+        texts: What is continued, after each policy's prefix.
+        sampling: How.
+        generation: Engine; a checkpoint of ours is on no server, so it runs embedded instead.
+        work: Folder of the request cache and the jobs.
+        keys: API keys of servers, by name.
+
+    Returns:
+        By policy, the request key and the completion of each text; and what each job cost, by the
+        policies in it.
+    """
+    models: dict[tuple[str, str], list[Policy]] = {}
+    for policy in policies:
+        models.setdefault((policy.model.name, policy.model.fingerprint), []).append(policy)
+    answers, costs = {}, {}
+    for group in models.values():
+        names = "+".join(policy.name for policy in group)
+        folder, costs[names] = run_worker(
+            f"{title} {names}",
+            group[0].model,
+            embed(generation) if group[0].is_checkpoint else generation,
+            ResponsesTask(
+                groups=[
+                    RequestGroup(
+                        name=policy.name, prefix=policy.prefix, sampling=sampling, texts=texts
+                    )
+                    for policy in group
+                ]
+            ),
+            work,
+            keys,
+        )
+        for number, policy in enumerate(group):
+            answers[policy.name] = list(read_answers(folder / f"answers_{number}.jsonl"))
+    return answers, costs
 
 
 def embed(generation: GenerationOptions) -> GenerationOptions:

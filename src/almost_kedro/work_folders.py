@@ -1,0 +1,55 @@
+"""Jobs with work folders of their own: what was done once is not done again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+from almost_kedro.programs import run_command
+from almost_kedro.tracking import track_program
+
+# Written last by a program: its job is done once that is there.
+METRICS = "metrics.json"
+
+
+class Job(Protocol):
+    """A job file's content."""
+
+    @property
+    def out(self) -> Path:
+        """Its work folder, named after exactly this work."""
+
+    def model_dump_json(self) -> str:
+        """Return it as JSON."""
+
+
+def run_jobs(module: str, jobs: Sequence[tuple[str, Job]]) -> None:
+    """Run `python -m MODULE JOB.json ...` on the jobs that are not done yet, if any.
+
+    One process for all, since torch and transformers take seconds to import. One that is stopped
+    has lost nothing of the jobs that it had finished.
+
+    Args:
+        module: The program.
+        jobs: Names for MLflow, and the jobs.
+
+    Raises:
+        UserError: If the program reports something that the user can mend.
+        RuntimeError: If it fails otherwise, with its last lines.
+    """
+    todo = {job.out: (name, job) for name, job in jobs if not (job.out / METRICS).is_file()}
+    if not todo:
+        return
+    files = []
+    env: dict[str, str] = {}
+    with ExitStack() as stack:
+        for out, (name, job) in todo.items():
+            out.mkdir(parents=True, exist_ok=True)
+            files.append(out / "job.json")
+            files[-1].write_text(job.model_dump_json(), encoding="utf-8")
+            env |= stack.enter_context(track_program(name, out / METRICS))
+        command = [sys.executable, "-m", module, *map(str, files)]
+        run_command(module, command, files[-1].with_name("program.log"), env)
