@@ -24,6 +24,18 @@ from almost_kedro.errors import UserError
             {"evaluation": {"max_new_tokens": 16200}},
             r"assistant .* 16200 more are to be generated, but .* a context of 16384",
         ),
+        ({"evaluation": {"judge": "nobody"}}, r"evaluation.judge: unknown model 'nobody'"),
+        (
+            {
+                "evaluation": {"judge": "critic"},
+                "models": {"critic": {"source": "server", "id": "org/critic", "chat": True}},
+                "generation": {
+                    "servers": [{"url": "http://nowhere/v1", "model": "critic", "key": "default"}]
+                },
+            },
+            r"server http://nowhere/v1: its key 'default' is empty or missing; name it below "
+            r"`servers` in credentials.yml and set the environment variable",
+        ),
         ({"rl": {"max_length": 16384}}, r"rl.max_length \+ rl.max_new_tokens: 16408 tokens, but"),
     ],
 )
@@ -33,7 +45,9 @@ def test_a_whole_run_stops_before_the_first_prompt(
     project: Path,
     tiny_models: dict[str, Path],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("ALMOST_KEDRO_API_KEY", raising=False)
     with pytest.raises(UserError, match=message):
         run_smoke(project, tmp_path, params, pipeline_names=["__default__"])
     assert not list(tmp_path.glob("03_primary/prompt*"))

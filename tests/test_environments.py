@@ -1,5 +1,6 @@
 """Every environment loads, is valid and resolves its catalog, without a GPU and without a model."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,26 @@ def test_options_are_valid_and_every_dataset_resolves(env: str, project: Path) -
 def test_each_environment_has_a_data_root_of_its_own(project: Path) -> None:
     roots = {env: load(project, env).params["data_root"] for env in ENVIRONMENTS}
     assert len(set(roots.values())) == len(ENVIRONMENTS)
+
+
+def test_a_key_of_ones_own_joins_the_one_that_is_there(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = tmp_path / "conf"
+    shutil.copytree(project / "conf", conf, ignore=shutil.ignore_patterns("local"))
+    (conf / "local").mkdir()
+    (conf / "local/credentials.yml").write_text(
+        "servers:\n  judge: ${oc.env:JUDGE_API_KEY, null}\n"
+    )
+    monkeypatch.setenv("ALMOST_KEDRO_API_KEY", "one")
+    monkeypatch.setenv("JUDGE_API_KEY", "two")
+    bootstrap_project(project)
+    with KedroSession.create(project, conf_source=str(conf)) as session:
+        keys = session.load_context().catalog.load("server_keys")
+    assert {name: key.get_secret_value() for name, key in keys.items()} == {
+        "default": "one",
+        "judge": "two",
+    }
 
 
 def test_the_five_pipelines_are_the_default_and_others_are_apart(project: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_server import prefer_longer, serve
 from sessions import find_versions, kedro, read_document, run_pipeline
-from test_smoke import read_latest
+from test_smoke import read_latest, run_smoke
 
 POLICIES = ("base", "prompted", "sft", "rl")
 REWARD_MODELS = ("reward_model", "held_out_reward_model")
@@ -129,7 +130,8 @@ def test_an_answer_and_a_vote_are_traced_to_their_question(project: Path, root: 
         project, "trace", vote["vote_id"], "--env", "smoke", "--params", f"data_root={root}"
     )
     assert done.returncode == 0, done.stderr
-    for found in ("open_answers", "open_questions", "base, fingerprint"):
+    models = ("base, fingerprint", "held_out_reward_model, fingerprint")
+    for found in ("open_answers", "open_questions", *models):
         assert found in done.stdout
 
 
@@ -192,3 +194,38 @@ def test_a_policy_of_another_parent_is_refused(project: Path, root: Path) -> Non
         manifest.write_text(text)
     assert "rl_policy was trained from sft_policy" in line
     assert "run `kedro run --pipeline rl`" in line
+
+
+def test_a_model_on_a_server_judges_what_the_embedded_engine_answered(
+    project: Path, root: Path, metrics: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALMOST_KEDRO_API_KEY", "sk-critic-secret")
+    with serve(prefer_longer) as server:
+        server.key = "sk-critic-secret"
+        params = {
+            "models": {"critic": {"source": "server", "id": "org/critic", "chat": True}},
+            "generation": {"servers": [{"url": server.url, "model": "critic", "key": "default"}]},
+            "evaluation": {"judge": "critic"},
+        }
+        run_smoke(project, root, params, pipeline_names=["evaluation"])
+    votes = read_latest(root, "judge_votes")
+    assert len(votes) == 2 * 6 * 4
+    # Equal answers make one request of both orders.
+    assert len(server.bodies) == len(set(server.asked))
+    assert {(v["valid"], v["review"].split("\n")[0]) for v in votes} <= {
+        (True, scores) for scores in ("8 5", "5 8", "6 6")
+    }
+    found = read_document(root, "evaluation_metrics")
+    questions = found["questions"]
+    assert questions["judge"] == "critic (org/critic@main, asked by chat)"
+    assert questions["judge_model"] == {
+        "critic": {
+            "fingerprint": "server:org/critic@main/chat",
+            "id": "org/critic",
+            "revision": "main",
+            "chat": True,
+        }
+    }
+    assert {card["flip_rate"]["value"] for card in questions["cards"].values()} == {0}
+    for name in ("hhh", "mc1", "models"):
+        assert found[name] == metrics[name]

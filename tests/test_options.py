@@ -288,6 +288,34 @@ def test_a_model_that_only_servers_have_needs_the_openai_engine() -> None:
     assert "'base' is only on servers" in explain(parameters)
 
 
+def with_judge(name: str, *servers: dict[str, Any]) -> dict[str, Any]:
+    parameters = with_servers(list(servers), engine="embedded")
+    parameters["models"]["critic"] = {"source": "server", "id": "org/critic", "chat": True}
+    parameters["evaluation"] = {"judge": name}
+    return parameters
+
+
+def test_a_judge_on_servers_leaves_the_engine_as_it_is() -> None:
+    served = {"url": "http://one/v1", "model": "critic"}
+    options = check_options(with_judge("critic", served))
+    assert options.generation.engine == "embedded"
+    assert options.generation.on_servers().engine == "openai"
+    check_options(with_judge("held_out_reward_model"))
+
+
+def test_a_judge_that_nobody_is_or_serves_is_named() -> None:
+    served = {"url": "http://one/v1", "model": "critic"}
+    assert "option evaluation.judge: unknown model 'nobody'" in explain(with_judge("nobody"))
+    assert explain(with_judge("base", served)) == (
+        "option evaluation.judge: 'base' is not a model of servers; give held_out_reward_model, "
+        "or a name that has `source: server` in models.yml"
+    )
+    assert explain(with_judge("critic")) == (
+        "option generation.servers: none has the model 'critic' of evaluation.judge; "
+        "add {url: http://host:8000/v1, model: critic}"
+    )
+
+
 def test_a_step_of_rl_holds_whole_groups_of_answers() -> None:
     message = explain(change("rl.generations", 3))
     assert "rl.generations: a step has batch_size x accumulation x ranks = 8 answers" in message

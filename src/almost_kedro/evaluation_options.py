@@ -8,6 +8,8 @@ from pydantic import Field, field_validator
 
 from almost_kedro.option_block import Block, Positive, Share
 
+HELD_OUT = "held_out_reward_model"
+
 
 class EvaluationOptions(Block):
     """Benchmarks and pairwise judging (rules 26 to 28)."""
@@ -28,6 +30,11 @@ class EvaluationOptions(Block):
         "own",
         min_length=1,
         description="Open questions: own, or the path of a file like Vicuna's question.jsonl",
+    )
+    judge: str = Field(
+        HELD_OUT,
+        description="Who compares answers: held_out_reward_model, or the name of a model in "
+        "models.yml (source: server) that generation.servers serve",
     )
     scoring: Literal["original", "corrected"] = Field(
         "corrected",

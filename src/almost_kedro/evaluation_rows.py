@@ -126,7 +126,8 @@ class JudgeVotes(RowsValidator):
 
     row, key = JudgeVote, "vote_id"
     parents: ClassVar = {"answer_a": ("open_answers",), "answer_b": ("open_answers",)}
-    texts = ("reason",)
+    texts = ("reason", "review")
+    model, plan = "judge", "judge_cards"
 
 
 class Contamination(RowsValidator):

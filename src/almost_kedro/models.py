@@ -83,13 +83,14 @@ def locate_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> Mo
             fingerprint = f"{entry.id}@{folder.name}"
         case ServerModel():
             folder = check_tokenizer(name, entry)
-            fingerprint = f"server:{entry.id}@{entry.revision}"
+            fingerprint = f"server:{entry.id}@{entry.revision}{'/chat' if entry.chat else ''}"
     return ModelFolder(
         name=name,
         folder=folder,
         fingerprint=fingerprint,
         bos=entry.bos,
         trust_remote_code=entry.trust_remote_code,
+        chat=isinstance(entry, ServerModel) and entry.chat,
     )
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, RootModel, ValidationError, field_validator, model_validator
 
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation_options import EvaluationOptions
+from almost_kedro.evaluation_options import HELD_OUT, EvaluationOptions
 from almost_kedro.option_block import Block, Positive, Share
 from almost_kedro.training_options import (
     AsIsFilterOptions,
@@ -76,6 +76,11 @@ class ServerModel(Block):
         "texts sent as token ids, so that no server reads special tokens into them",
     )
     bos: bool | None = Field(None, description="Start texts with the bos token; null: as usual")
+    chat: bool = Field(
+        False,
+        description="Ask by /chat/completions, each text as one message of a user; part of the "
+        "key, too",
+    )
     trust_remote_code: Literal[False] = False
 
 
@@ -96,7 +101,7 @@ ModelEntry = Annotated[
 
 
 class ServerOptions(Block):
-    """One OpenAI-compatible completions server (engine openai)."""
+    """One OpenAI-compatible server (engine openai, and a judge on servers)."""
 
     url: str = Field(description="Base of its API, up to and including /v1")
     model: str = Field(description="Name in models.yml of what it serves")
@@ -126,13 +131,22 @@ class GenerationOptions(Block):
         "embedded", description="What runs the model"
     )
     servers: list[ServerOptions] = Field(
-        [], description="Where the openai engine sends requests; several may serve one model"
+        [],
+        description="Where requests are sent by the openai engine, and by whatever engine to a "
+        "judge on servers; several may serve one model",
     )
     batch_size: Positive = Field(64, description="Rows generated together (embedded engine)")
     tensor_parallel: Positive = Field(1, description="GPUs that share one model (vllm engine)")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="Number format; auto: bfloat16 where the processor computes in it"
     )
+
+    def on_servers(self) -> GenerationOptions:
+        """Return what asks servers, whatever runs the other models.
+
+        The number format here is none of theirs, and a change of it must not ask them anew.
+        """
+        return self.model_copy(update={"engine": "openai", "dtype": "auto"})
 
 
 class PromptGenerationOptions(Block):
@@ -250,7 +264,10 @@ class Options(Block):
             for number, server in enumerate(self.generation.servers)
         }
         trained = {"reward_model.model": self.reward_model.model, "sft.model": self.sft.model}
-        for option, name in {**uses, **served, **trained}.items():
+        judge = {"evaluation.judge": self.evaluation.judge}
+        if self.evaluation.judge == HELD_OUT:
+            judge = {}
+        for option, name in {**uses, **served, **trained, **judge}.items():
             if name not in self.models.root:
                 raise ValueError(
                     f"{option}: unknown model {name!r}; "
@@ -264,6 +281,13 @@ class Options(Block):
                     f"{option}: {name!r} is only on servers (models.yml); name a model that can be "
                     "trained here"
                 )
+        for option, name in judge.items():
+            if not isinstance(self.models.root[name], ServerModel):
+                raise ValueError(
+                    f"{option}: {name!r} is not a model of servers; give {HELD_OUT}, or a name "
+                    "that has `source: server` in models.yml"
+                )
+            self._check_served(option, name)
         return self
 
     @model_validator(mode="after")
@@ -280,15 +304,19 @@ class Options(Block):
     def _check_engine_has(self, option: str, name: str) -> None:
         """Refuse a model that the engine can't run."""
         if self.generation.engine == "openai":
-            if name not in {server.model for server in self.generation.servers}:
-                raise ValueError(
-                    f"generation.servers: none has the model {name!r} of {option}; "
-                    f"add {{url: http://host:8000/v1, model: {name}}}"
-                )
+            self._check_served(option, name)
         elif isinstance(self.models.root[name], ServerModel):
             raise ValueError(
                 f"{option}: {name!r} is only on servers (models.yml), but generation.engine is "
                 f"{self.generation.engine}; set it to openai"
+            )
+
+    def _check_served(self, option: str, name: str) -> None:
+        """Refuse a model that no server has."""
+        if name not in {server.model for server in self.generation.servers}:
+            raise ValueError(
+                f"generation.servers: none has the model {name!r} of {option}; "
+                f"add {{url: http://host:8000/v1, model: {name}}}"
             )
 
 

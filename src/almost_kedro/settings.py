@@ -18,5 +18,5 @@ CONFIG_LOADER_ARGS = {
         "parameters": ["parameters*", "parameters*/**", "**/parameters*", "models*"],
     },
     # An environment or `--params a.b=1` changes one key and keeps its siblings.
-    "merge_strategy": {"parameters": "soft"},
+    "merge_strategy": {"parameters": "soft", "credentials": "soft"},
 }

@@ -10,10 +10,13 @@ from almost_kedro.evaluation.judge import (
     Order,
     Vote,
     build_judge_prompt,
+    list_cases,
     make_vote,
     parse_review,
+    votes_from_reviews,
     votes_from_rewards,
 )
+from almost_kedro.generation.engine import Completion
 
 
 def vote(item: str, order: Order, review: str) -> Vote:
@@ -136,6 +139,7 @@ def test_a_vote_keeps_the_scores_in_the_order_shown() -> None:
         "verdict": "loss",
         "valid": True,
         "reason": "",
+        "review": "9 3",
     }
 
 
@@ -151,6 +155,37 @@ def test_an_error_is_an_invalid_vote_that_says_so() -> None:
     row = make_vote("q1", "sft", "base", "a_first", "", error="server: 503 after 5 tries")
     assert (row["valid"], row["verdict"]) == (False, None)
     assert row["reason"] == "server: 503 after 5 tries"
+
+
+def test_every_question_is_asked_twice_with_the_answers_swapped() -> None:
+    answers = {"sft": {"q1": "Long.", "q2": "A"}, "base": {"q1": "No.", "q2": "B"}}
+    cases = list_cases([("sft", "base")], {"q1": "Why?", "q2": "How?"}, answers)
+    assert [(case.item_id, case.order) for case in cases] == [
+        ("q1", "a_first"),
+        ("q1", "b_first"),
+        ("q2", "a_first"),
+        ("q2", "b_first"),
+    ]
+    assert [read_quotations(case.prompt) for case in cases[:2]] == [
+        ["Why?", "Long.", "No."],
+        ["Why?", "No.", "Long."],
+    ]
+    assert {(case.model_a, case.model_b) for case in cases} == {("sft", "base")}
+
+
+def test_reviews_become_votes_and_what_was_kept_back_is_invalid() -> None:
+    answers = {"sft": {"q1": "Long."}, "base": {"q1": "No."}}
+    cases = list_cases([("sft", "base")], {"q1": "Why?"}, answers)
+    good, bad = votes_from_reviews(
+        cases, [Completion("9 3\nIt says more.", "eos", 9), Completion("", "withheld", 0)]
+    )
+    assert (good["order"], good["verdict"], good["review"]) == (
+        "a_first",
+        "win",
+        "9 3\nIt says more.",
+    )
+    assert (bad["order"], bad["valid"], bad["verdict"]) == ("b_first", False, None)
+    assert bad["reason"] == "the judge's server kept the review back (its content filter)"
 
 
 def test_a_reward_model_votes_once_a_question() -> None:

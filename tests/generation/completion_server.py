@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.engine import Completion, Request, Sampling
+
+if TYPE_CHECKING:
+    from almost_kedro.generation.embedded import EmbeddedEngine
 
 # What may be wrong with a reply; None is a good one.
 Fault = str | int | None
@@ -28,8 +30,9 @@ class CompletionServer(ThreadingHTTPServer):
     """Serves `/v1/models` and `/v1/completions`."""
 
     daemon_threads = True
+    path = "/v1/completions"
 
-    def __init__(self, engine: EmbeddedEngine, port: int = 0, log: Path | None = None):
+    def __init__(self, engine: EmbeddedEngine | None, port: int = 0, log: Path | None = None):
         super().__init__(("127.0.0.1", port), Handler)
         self.engine, self.log = engine, log
         self.lock = threading.Lock()
@@ -44,7 +47,16 @@ class CompletionServer(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/v1"
 
+    def respond(self, body: dict[str, Any]) -> dict[str, Any]:
+        completion = self.answer(body)
+        said = "length" if completion.finish_reason == "length" else "stop"
+        return {
+            "choices": [{"text": completion.text, "finish_reason": said}],
+            "usage": {"completion_tokens": completion.n_tokens},
+        }
+
     def answer(self, body: dict[str, Any]) -> Completion:
+        assert self.engine
         prompt = body["prompt"]
         if not isinstance(prompt, str):
             prompt = self.engine.tokenizer.decode(prompt)
@@ -101,6 +113,9 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self.may_enter():
             return
+        if self.path != server.path:
+            self.reply(404, {"error": "Not Found"})
+            return
         with server.lock:
             number = len(server.bodies)
             server.bodies.append(body)
@@ -115,6 +130,9 @@ class Handler(BaseHTTPRequestHandler):
     def misbehave(self, fault: Fault, body: dict[str, Any]) -> None:
         if isinstance(fault, int):
             self.reply(fault, {"error": {"message": f"fault {fault}"}})
+        elif fault == "filter":
+            error = {"message": "The prompt was filtered", "code": "content_filter"}
+            self.reply(400, {"error": error})
         elif fault == "hang":
             time.sleep(30)
         elif fault == "drip":
@@ -132,14 +150,9 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "wrong JSON":
             self.reply(200, {"choices": [{"message": {"content": "a chat"}}]})
         else:
-            completion = self.server.answer(body)
-            said = "length" if completion.finish_reason == "length" else "stop"
-            content = {
-                "choices": [{"text": completion.text, "finish_reason": said}],
-                "usage": {"completion_tokens": completion.n_tokens},
-            }
+            content = self.server.respond(body)
             if self.server.log and not fault:
-                line = json.dumps([body["prompt"], body["seed"], completion.text])
+                line = json.dumps([body["prompt"], body["seed"], content["choices"][0]["text"]])
                 with self.server.lock, self.server.log.open("a") as log:
                     log.write(line + "\n")
             self.reply(200, content, cut=5 if fault == "half" else 0)
@@ -147,6 +160,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    from almost_kedro.generation.embedded import EmbeddedEngine
+
     folder, port, log = sys.argv[1:]
     engine = EmbeddedEngine(Path(folder), dtype="float32")
     server = CompletionServer(engine, int(port), Path(log))

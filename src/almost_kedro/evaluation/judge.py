@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.floors import score_wins
-from almost_kedro.generation.engine import digest
+from almost_kedro.generation.engine import Completion, digest
 
 # "any": a reward model reads each answer by itself, so there is no order.
 Order = Literal["a_first", "b_first", "any"]
 Result = Literal["win", "tie", "loss"]
+# A judge that can read is shown both.
+ORDERS: tuple[Order, ...] = ("a_first", "b_first")
 RESULTS: Mapping[float, Result] = {1.0: "win", 0.5: "tie", 0.0: "loss"}
 NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+WITHHELD = "the judge's server kept the review back (its content filter)"
 SCORES = re.compile(rf"{NUMBER}(?:\s*,\s*|\s+){NUMBER}")
 
 
@@ -29,7 +32,8 @@ class Vote(TypedDict):
     """One judgement of two answers to a question.
 
     `verdict` is model_a's, and the scores are those of the answers in the order shown (a's first in
-    order "any"); all three are null in a vote that is not valid, and `reason` says why.
+    order "any"); all three are null in a vote that is not valid, and `reason` says why. `review` is
+    what the judge wrote: nothing, if it is a reward model.
     """
 
     item_id: str
@@ -41,6 +45,40 @@ class Vote(TypedDict):
     verdict: Result | None
     valid: bool
     reason: str
+    review: str
+
+
+class Case(NamedTuple):
+    """What a judge is asked: two models' answers to a question, in one order."""
+
+    item_id: str
+    model_a: str
+    model_b: str
+    order: Order
+    prompt: str
+
+
+def list_cases(
+    pairs: Sequence[tuple[str, str]],
+    questions: Mapping[str, str],
+    answers: Mapping[str, Mapping[str, str]],
+) -> list[Case]:
+    """Ask about every question, twice for each pair of models: in both orders.
+
+    Args:
+        pairs: Whose wins are counted, and against whom.
+        questions: By item_id.
+        answers: By model and by item_id.
+    """
+    cases = []
+    for model_a, model_b in pairs:
+        for item_id, question in questions.items():
+            for order in ORDERS:
+                shown = (answers[model_a][item_id], answers[model_b][item_id])
+                first, second = shown if order == "a_first" else shown[::-1]
+                prompt = build_judge_prompt(question, first, second)
+                cases.append(Case(item_id, model_a, model_b, order, prompt))
+    return cases
 
 
 def build_judge_prompt(question: str, first: str, second: str) -> str:
@@ -99,7 +137,18 @@ def make_vote(
     scores = None if error else parse_review(review)
     line = review.strip().split("\n", 1)[0][:80]
     reason = error or f"no two scores from 1 to 10 on the first line: {line!r}"
-    return _make_vote(item_id, (model_a, model_b), order, scores, "" if scores else reason)
+    return _make_vote(item_id, (model_a, model_b), order, scores, "" if scores else reason, review)
+
+
+def votes_from_reviews(cases: Sequence[Case], reviews: Sequence[Completion]) -> list[Vote]:
+    """Read what a judge wrote on each case; what its server kept back is an invalid vote."""
+    votes = []
+    for case, found in zip(cases, reviews, strict=True):
+        error = WITHHELD if found.finish_reason == "withheld" else ""
+        votes.append(
+            make_vote(case.item_id, case.model_a, case.model_b, case.order, found.text, error)
+        )
+    return votes
 
 
 def votes_from_rewards(
@@ -134,6 +183,7 @@ def _make_vote(
     order: Order,
     scores: tuple[float, float] | None,
     reason: str = "",
+    review: str = "",
 ) -> Vote:
     first, second = scores or (None, None)
     lead = float(np.subtract(*scores)) * (-1 if order == "b_first" else 1) if scores else 0.0
@@ -147,4 +197,5 @@ def _make_vote(
         verdict=RESULTS[float(score_wins(lead))] if scores else None,
         valid=scores is not None,
         reason=reason,
+        review=review,
     )

@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 
 from almost_kedro.errors import UserError
 
-FinishReason = Literal["eos", "stop", "length"]
+# "withheld": a server's content filter kept the text back.
+FinishReason = Literal["eos", "stop", "length", "withheld"]
 EngineName = Literal["embedded", "vllm", "openai"]
 
 

@@ -22,13 +22,17 @@ class Part(BaseModel):
 
 
 class ModelFolder(Part):
-    """A model as the worker needs it; `folder` is None if only servers know its tokenizer."""
+    """A model as the worker needs it; `folder` is None if only servers know its tokenizer.
+
+    `chat` says that servers are asked for it by messages.
+    """
 
     name: str
     folder: Path | None
     fingerprint: str
     bos: bool | None = None
     trust_remote_code: bool = False
+    chat: bool = False
 
 
 class RequestGroup(Part):

@@ -1,4 +1,4 @@
-"""The openai engine: any number of OpenAI-compatible completions servers at once.
+"""The openai engine: any number of OpenAI-compatible servers at once.
 
 The random draws are the servers' own. Each request's seed comes from its hash, so a server that
 honours seeds draws it alike again; another server, version or batch need not.
@@ -9,21 +9,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.engine import Completion, Request, Sampling, request_seed
 from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.servers import (
-    STRIKES,
-    RefusalError,
-    Server,
-    TransientError,
-    open_client,
-    open_servers,
-)
-from almost_kedro.generation.tokens import Encoder
+from almost_kedro.generation.replies import RefusalError, TransientError
+from almost_kedro.generation.servers import STRIKES, Server, open_client, open_servers
 from almost_kedro.options import GenerationOptions
+
+if TYPE_CHECKING:
+    from almost_kedro.generation.tokens import Encoder
 
 # A request that failed so often, times the number of servers, is not sent again. More than it takes
 # to set a server aside: that servers are down is no fault of a request.
@@ -49,8 +45,12 @@ class OpenAIEngine:
             backoff: Seconds of the first pause after a failure.
         """
         self.servers = open_servers(model.name, options, keys, backoff)
-        self.bos = model.bos
-        self.encoder = Encoder(model.folder, model.bos) if model.folder else None
+        self.bos, self.chat = model.bos, model.chat
+        self.encoder: Encoder | None = None
+        if model.folder and not model.chat:
+            from almost_kedro.generation.tokens import Encoder  # takes seconds to import
+
+            self.encoder = Encoder(model.folder, model.bos)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, on_tokens: Callable[[int], None]
@@ -76,23 +76,27 @@ class OpenAIEngine:
         """Return the JSON of a request, but for the model's name.
 
         To vLLM it also says what other servers don't know: that nothing of the model's own
-        generation configuration is to be mixed in, and which tokens end a text.
+        generation configuration is to be mixed in, and which tokens end a text. A chat that draws
+        nothing is told nothing of draws: some servers refuse a seed, or both temperature and top_p.
         """
         text = request.prefix + request.text
         body: dict[str, Any] = {
-            "prompt": self.encoder.encode([text])[0] if self.encoder else text,
             "max_tokens": sampling.max_new_tokens,
             "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": request_seed(request, sampling),
         }
+        if self.chat:
+            body["messages"] = [{"role": "user", "content": text}]
+        else:
+            body["prompt"] = self.encoder.encode([text])[0] if self.encoder else text
+        if sampling.temperature or not self.chat:
+            body |= {"top_p": sampling.top_p, "seed": request_seed(request, sampling)}
         if sampling.stop:
             body["stop"] = list(sampling.stop)
         if is_vllm:
             body |= {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
             if self.encoder:
                 body["stop_token_ids"] = self.encoder.end_ids
-            elif self.bos is not None:
+            elif self.bos is not None and not self.chat:
                 body["add_special_tokens"] = self.bos
         return body
 
@@ -167,8 +171,9 @@ class Crowd:
                 continue
             sent = time.monotonic()
             body = self.engine.build_body(self.requests[i], self.sampling, server.is_vllm)
+            chat = self.engine.chat
             try:
-                completion = await server.complete(self.client, body, self.sampling)
+                completion = await server.complete(self.client, body, self.sampling, chat)
             except TransientError as failure:
                 server.strike(failure, sent)
                 self._give_back(i, server, failure)

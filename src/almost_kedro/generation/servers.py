@@ -1,4 +1,4 @@
-"""OpenAI-compatible completions servers: one request to one of them, and how each is doing."""
+"""OpenAI-compatible servers: one request to one of them, and how each is doing."""
 
 from __future__ import annotations
 
@@ -11,33 +11,23 @@ from typing import Any
 import httpx
 
 from almost_kedro.errors import UserError
-from almost_kedro.generation.engine import Completion, FinishReason, Sampling
-from almost_kedro.json_lines import encode
+from almost_kedro.generation.engine import Completion, Sampling
+from almost_kedro.generation.replies import (
+    FILTERED,
+    WITHHELD,
+    RefusalError,
+    TransientError,
+    WithheldError,
+    read_completion,
+    read_error,
+    read_pause,
+)
 from almost_kedro.options import GenerationOptions, ServerOptions
 
 # A server that fails again and again, over about a minute, is set aside.
 STRIKES = 7
 LONGEST_PAUSE = 30.0
 CONNECT_SECONDS = 10.0
-
-
-class TransientError(Exception):
-    """A request failed in a way that another try may mend."""
-
-    def __init__(self, reason: str, pause: float | None = None, strikes: int = 1):
-        """Say why.
-
-        Args:
-            reason: What happened.
-            pause: For how long the server asks to be left alone (seconds).
-            strikes: How heavily it counts.
-        """
-        super().__init__(reason)
-        self.pause, self.strikes = pause, strikes
-
-
-class RefusalError(Exception):
-    """A server refuses all requests: no key, no such model, no such path."""
 
 
 class Server:
@@ -79,9 +69,13 @@ class Server:
         self.is_vllm = models[self.name].get("owned_by") == "vllm"
 
     async def complete(
-        self, client: httpx.AsyncClient, body: dict[str, Any], sampling: Sampling
+        self,
+        client: httpx.AsyncClient,
+        body: dict[str, Any],
+        sampling: Sampling,
+        chat: bool = False,
     ) -> Completion:
-        """Send one request.
+        """Send one request; what a content filter refuses is a reply that is withheld.
 
         Raises:
             TransientError: If another try may mend it.
@@ -89,9 +83,14 @@ class Server:
             UserError: If it refuses this request, as any server would.
         """
         body = {"model": self.name, **body}
-        reply = await self._send(client, "POST", "/completions", body, self.options.timeout)
+        path = "/chat/completions" if chat else "/completions"
         try:
-            return read_completion(reply, sampling)
+            reply = await self._send(client, "POST", path, body, self.options.timeout)
+        except WithheldError as exc:
+            print(f"server {self.options.url} withholds a reply: {exc}", flush=True)
+            return WITHHELD
+        try:
+            return read_completion(reply, sampling, chat)
         except (KeyError, IndexError, TypeError, ValueError) as exc:
             raise TransientError(
                 f"its reply is no completion ({type(exc).__name__}: {exc})"
@@ -126,14 +125,19 @@ class Server:
         status = reply.status_code
         if status == 200:
             return
-        said = f"status {status}: {self._hide(describe(reply))}"
+        message, code = read_error(reply)
+        said = f"status {status}: {self._hide(message)}"
         if status in (408, 409, 425, 429) or status >= 500:
             raise TransientError(said, read_pause(reply.headers.get("Retry-After")))
         if status in (401, 403):
             key = f"the key {self.options.key!r}" if self.options.key else "requests without a key"
             raise RefusalError(f"refuses {key} ({said}); see `servers` in credentials.yml")
+        if status == 400 and code in FILTERED:
+            raise WithheldError(said)
         if status in (400, 413, 422):
-            raise UserError(f"server {self.options.url} refuses a request ({said})")
+            raise UserError(
+                f"server {self.options.url} refuses a request ({said}); what was answered is kept"
+            )
         raise RefusalError(f"{said}; is `url` the base of the API, up to and including /v1?")
 
     def _hide(self, text: str) -> str:
@@ -176,49 +180,6 @@ class Server:
         """Wait until the pause after a failure is over."""
         while (left := self._free_at - time.monotonic()) > 0:
             await asyncio.sleep(left)
-
-
-def read_completion(reply: Any, sampling: Sampling) -> Completion:
-    """Read a server's reply; the text is cut before any stop string that it left in.
-
-    Raises:
-        KeyError, IndexError, TypeError, ValueError: If it is no completion.
-    """
-    choice = reply["choices"][0]
-    text, said, tokens = choice["text"], choice["finish_reason"], reply["usage"]
-    tokens = tokens["completion_tokens"]
-    if not isinstance(text, str) or not isinstance(tokens, int):
-        raise TypeError("a text and its number of tokens are expected")
-    if said not in ("stop", "length"):
-        raise ValueError(f"finish_reason {said!r}")
-    reason: FinishReason = "length"
-    if said == "stop":
-        # Only vLLM says what stopped it; elsewhere the end of text may be called "stop".
-        known = "stop_reason" in choice
-        stopped = choice["stop_reason"] in sampling.stop if known else bool(sampling.stop)
-        reason = "stop" if stopped else "eos"
-    # JSON can hold half a surrogate pair, UTF-8 can not.
-    text = encode(text).decode()
-    ends = [text.find(stop) for stop in sampling.stop if stop in text]
-    return Completion(text[: min(ends)] if ends else text, reason, tokens)
-
-
-def describe(reply: httpx.Response) -> str:
-    """Return what a server says of an error, on one line."""
-    try:
-        error = reply.json()["error"]
-        text = error["message"] if isinstance(error, dict) else error
-    except (ValueError, KeyError, TypeError):
-        text = reply.text
-    return " ".join(str(text).split())[:300] or reply.reason_phrase
-
-
-def read_pause(header: str | None) -> float | None:
-    """Read a Retry-After in seconds; None if it is absent or a date."""
-    try:
-        return max(float(header), 0.0) if header is not None else None
-    except ValueError:
-        return None
 
 
 def open_servers(

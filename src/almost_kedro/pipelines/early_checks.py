@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmarks import OpenItem
-from almost_kedro.evaluation_options import EvaluationOptions
+from almost_kedro.evaluation_options import HELD_OUT, EvaluationOptions
 from almost_kedro.feedback.comparisons import rank_rubric
 from almost_kedro.feedback.planning import check_answer_context, plan_assistants
 from almost_kedro.feedback.responses import build_prefix
 from almost_kedro.models import context_length, count_tokens, resolve_model
 from almost_kedro.options import (
     ComparisonOptions,
+    GenerationOptions,
     Models,
     PromptGenerationOptions,
     ResponseGenerationOptions,
@@ -27,6 +30,8 @@ from almost_kedro.training_options import (
     SelfPlayOptions,
     SFTOptions,
 )
+
+from .synthetic_feedback.nodes import warn_of_silent_servers
 
 
 def check_reward_inputs(
@@ -114,21 +119,26 @@ def check_evaluation_inputs(
     open_questions: list[OpenItem],
     demonstrations: Mapping[str, Callable[[], str]],
     models: Models,
+    generation: GenerationOptions,
     response_generation: ResponseGenerationOptions,
     comparisons: ComparisonOptions,
     evaluation: EvaluationOptions,
     sft: SFTOptions,
     rules: Rules,
     model_store: Path,
+    server_keys: Mapping[str, SecretStr],
 ) -> dict[str, Any]:
-    """Find out whether open questions and their answers fit into the contexts.
+    """Find out whether questions and answers fit into the contexts, and whether the judge is there.
 
     Returns:
-        The plan: the models that answer.
+        The plan: the models that answer, and the judge.
 
     Raises:
-        UserError: If they don't.
+        UserError: If they don't fit; or if a server of the judge lacks its key, or refuses it.
     """
+    if evaluation.judge != HELD_OUT:
+        resolve_model(evaluation.judge, models.root, model_store)
+        warn_of_silent_servers([evaluation.judge], generation.on_servers(), server_keys)
     plans: dict[str, Any] = {}
     best = find_best_assistant(
         plan_assistants(demonstrations, response_generation, rules), comparisons
@@ -144,7 +154,7 @@ def check_evaluation_inputs(
         asked: Assistant = {**assistant, "max_new_tokens": evaluation.max_new_tokens}
         check_answer_context(asked, longest, context_length(model.folder), count)
         plans[assistant["model"]] = model.model_dump(mode="json")
-    return {"assistant": best["name"], "models": plans}
+    return {"assistant": best["name"], "models": plans, "judge": evaluation.judge}
 
 
 def find_best_assistant(assistants: list[Assistant], options: ComparisonOptions) -> Assistant:

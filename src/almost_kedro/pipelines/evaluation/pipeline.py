@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from ..early_checks import check_evaluation_inputs
-from . import benchmarks, models, questions, report
+from . import benchmarks, judging, models, questions, report
 
 POLICIES = {
     "prompt_splits": "prompt_splits",
@@ -50,12 +50,14 @@ def create_pipeline() -> Pipeline:
                     "open_questions": "open_questions",
                     "demonstrations": "demonstrations",
                     "models": "params:models",
+                    "generation": "params:generation",
                     "response_generation": "params:response_generation",
                     "comparisons": "params:comparisons",
                     "evaluation": "params:evaluation",
                     "sft": "params:sft",
                     "rules": "params:rules",
                     "model_store": "model_store",
+                    "server_keys": "server_keys",
                 },
                 outputs="evaluation_plan",
                 name="check_evaluation_inputs",
@@ -101,11 +103,15 @@ def create_pipeline() -> Pipeline:
                 name="answer_questions",
             ),
             Node(
-                func=questions.judge_answers,
+                func=judging.judge_answers,
                 inputs={
                     "open_questions": "open_questions",
                     "open_answers": "open_answers",
+                    "generation": "params:generation",
+                    "evaluation": "params:evaluation",
                     "seed": "params:seed",
+                    "server_keys": "server_keys",
+                    "generation_work": "generation_work",
                     **REWARD_MODELS,
                 },
                 outputs=["judge_votes", "judge_cards"],

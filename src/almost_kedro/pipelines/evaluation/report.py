@@ -68,7 +68,8 @@ def report_evaluation(
         "questions": {
             "source": benchmark_sources["questions"],
             "n": len(open_questions),
-            "judge": judge_cards["judge"],
+            "judge": judge_cards["description"],
+            "judge_model": judge_cards["models"],
             "models": answered,
             "cards": judge_cards["cards"],
         },
