@@ -14,7 +14,7 @@ from almost_kedro.evaluation.hhh import (
     score_hhh,
     score_hhh_rewards,
 )
-from almost_kedro.evaluation.truthfulqa import build_mc1_requests, score_mc1
+from almost_kedro.evaluation.truthfulqa import Preset, build_mc1_requests, score_mc1
 from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.evaluation_rows import HHHVerdict, MC1Verdict, RewardVerdict
 from almost_kedro.feedback.responses import end_dialogue
@@ -63,6 +63,7 @@ def list_policies(
 def evaluate_policies(
     hhh_items: list[PairItem],
     mc1_items: list[ChoiceItem],
+    mc1_preset: Preset,
     prompt_splits: list[PromptSplit],
     sft_policy: Checkpoint,
     rl_policy: Checkpoint,
@@ -83,7 +84,7 @@ def evaluate_policies(
     figures: dict[str, Any] = {}
     requests = [
         *build_hhh_requests(hhh_items),
-        *build_mc1_requests(mc1_items, evaluation.mc1_form),
+        *build_mc1_requests(mc1_items, evaluation.mc1_form, mc1_preset["text"]),
     ]
     for policy in list_policies(sft_policy, rl_policy, prompt_splits, models, sft, model_store):
         job = LikelihoodJob(model=policy.model, dtype=generation.dtype, out=evaluation_work)
