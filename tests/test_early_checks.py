@@ -20,6 +20,7 @@ from almost_kedro.errors import UserError
         ({"self_play": {"turns": 90}}, r"assistant .* take up to .* a context of 16384"),
         ({"reward_model": {"max_length": 99999}}, r"reward_model.max_length: 99999 tokens, but"),
         ({"evaluation": {"hhh": "none.json"}}, r"none.json: there is no such file"),
+        ({"evaluation": {"mc1_preset": "pairs.txt"}}, r"pairs.txt: there is no such file"),
         (
             {"evaluation": {"max_new_tokens": 16200}},
             r"assistant .* 16200 more are to be generated, but .* a context of 16384",

@@ -81,6 +81,8 @@ def test_every_figure_stands_beside_its_source_and_the_gate(
         assert (source["kind"], source["location"]) == ("own", f"benchmarks/{file}")
         assert source["n"] >= 40
         assert len(source["sha256"]) == 64
+    preset = read_document(root, "mc1_preset")
+    assert metrics["mc1_preset"] == {"location": "own", "sha256": preset["sha256"]}
     gate = read_document(root, "gate")
     assert (metrics["gate_passed"], metrics["gate_reasons"]) == (gate["passed"], gate["reasons"])
 

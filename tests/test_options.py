@@ -325,6 +325,7 @@ def test_evaluation_uses_our_own_sets_unless_told_otherwise() -> None:
     evaluation = check_options(PARAMETERS).evaluation
     assert (evaluation.hhh, evaluation.truthfulqa, evaluation.questions) == ("own", "own", "own")
     assert (evaluation.scoring, evaluation.mc1_form) == ("corrected", "true")
+    assert evaluation.mc1_preset == "own"
     assert (evaluation.temperature, evaluation.max_new_tokens) == (0.7, 1024)
 
 

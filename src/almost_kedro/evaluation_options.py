@@ -46,6 +46,12 @@ class EvaluationOptions(Block):
         description="true: asks whether a choice is true (rule 27); likelihood: the choice is an "
         "answer to the question, as in lm-evaluation-harness",
     )
+    mc1_preset: str = Field(
+        "own",
+        min_length=1,
+        description="Question-answer pairs shown before the question in the likelihood form: own, "
+        "none, or the path of a text file",
+    )
     limit: Positive | None = Field(
         None,
         description="Pairs of static HHH, and questions of MC1, spread evenly over their files; "

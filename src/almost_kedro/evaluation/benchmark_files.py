@@ -122,7 +122,7 @@ def _read_json_choices(path: Path) -> Iterator[tuple[Place, ChoiceItem]]:
 
 def _read_csv_choices(path: Path) -> Iterator[tuple[Place, ChoiceItem]]:
     reader = csv.DictReader(
-        io.StringIO(_read_text(path), newline=""), restkey=EXTRA, restval="", strict=True
+        io.StringIO(read_text(path), newline=""), restkey=EXTRA, restval="", strict=True
     )
     position = 0
     try:
@@ -164,7 +164,7 @@ def read_open(path: Path) -> list[OpenItem]:
             question_id is there twice.
     """
     # Only "\n" ends a line: a question may contain other line separators.
-    lines = enumerate(_read_text(path).split("\n"), 1)
+    lines = enumerate(read_text(path).split("\n"), 1)
     places = [(Place(str(path), "line", number), line) for number, line in lines if line.strip()]
     rows = [(place, _parse(line, place, OPEN_FORMAT)) for place, line in places]
     items = [(place, _read_open(row, place, i)) for i, (place, row) in enumerate(rows, 1)]
@@ -184,7 +184,7 @@ def _read_open(row: Any, place: Place, position: int) -> OpenItem:
 
 
 def _read_list(path: Path, expected: str) -> Iterator[tuple[Place, Any]]:
-    text = _read_text(path)
+    text = read_text(path)
     try:
         rows = json.loads(text)
     except ValueError as exc:
@@ -201,9 +201,14 @@ def _parse(line: str, place: Place, expected: str) -> Any:
         raise place.refuse(f"not JSON ({exc})", expected) from exc
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a file of the user's.
+
+    Raises:
+        UserError: No such file, or it is not UTF-8.
+    """
     if not path.is_file():
-        raise UserError(f"{path}: there is no such file; give a benchmark file that there is")
+        raise UserError(f"{path}: there is no such file; give one that there is")
     try:
         # Spreadsheets put a byte order mark first.
         return path.read_bytes().decode("utf-8-sig")

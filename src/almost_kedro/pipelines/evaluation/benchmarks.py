@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from almost_kedro.evaluation.benchmark_files import read_choices, read_open, read_pairs
+from almost_kedro.errors import UserError
+from almost_kedro.evaluation.benchmark_files import (
+    read_choices,
+    read_open,
+    read_pairs,
+    read_text,
+)
 from almost_kedro.evaluation.benchmark_hub import choices_from_hub, pairs_from_hub
 from almost_kedro.evaluation.benchmarks import (
     CATEGORIES,
@@ -18,6 +25,7 @@ from almost_kedro.evaluation.benchmarks import (
     Source,
     describe_source,
 )
+from almost_kedro.evaluation.truthfulqa import PRESET, Preset
 from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.evaluation_rows import ContaminationRow
 from almost_kedro.feedback.decontamination import find_overlaps, list_benchmark_texts
@@ -98,6 +106,25 @@ def spread(items: Sequence[Item], limit: int | None) -> list[Item]:
     """Return so many items, spread evenly: files are sorted by category."""
     n = min(limit or len(items), len(items))
     return [items[i * len(items) // n] for i in range(n)]
+
+
+def read_mc1_preset(evaluation: EvaluationOptions) -> Preset:
+    """Read what is shown before the questions of MC1 in the likelihood form.
+
+    Raises:
+        UserError: No such file, or an empty one.
+    """
+    given = evaluation.mc1_preset
+    match given:
+        case "own":
+            text = PRESET
+        case "none":
+            text = ""
+        case _:
+            text = read_text(Path(given))
+            if not text.strip():
+                raise UserError(f"{given}: the file is empty; to show no pairs, give none")
+    return Preset(location=given, sha256=hashlib.sha256(text.encode()).hexdigest(), text=text)
 
 
 def check_contamination(

@@ -14,7 +14,7 @@ from almost_kedro.evaluation.hhh import (
     score_hhh,
     score_hhh_rewards,
 )
-from almost_kedro.evaluation.truthfulqa import build_mc1_requests, score_mc1
+from almost_kedro.evaluation.truthfulqa import Preset, build_mc1_requests, score_mc1
 from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.evaluation_rows import HHHVerdict, MC1Verdict, RewardVerdict
 from almost_kedro.feedback.responses import end_dialogue
@@ -70,6 +70,7 @@ def list_policies(
 def evaluate_policies(
     hhh_items: list[PairItem],
     mc1_items: list[ChoiceItem],
+    mc1_preset: Preset,
     prompt_splits: list[PromptSplit],
     assistants: list[Assistant],
     sft_policy: Checkpoint,
@@ -94,7 +95,7 @@ def evaluate_policies(
     figures: dict[str, Any] = {}
     requests = [
         *build_hhh_requests(hhh_items),
-        *build_mc1_requests(mc1_items, evaluation.mc1_form),
+        *build_mc1_requests(mc1_items, evaluation.mc1_form, mc1_preset["text"]),
     ]
     policies = list_policies(
         sft_policy, rl_policy, prompt_splits, assistants, models, comparisons, sft, model_store

@@ -45,6 +45,12 @@ def create_pipeline() -> Pipeline:
                 name="read_benchmarks",
             ),
             Node(
+                func=benchmarks.read_mc1_preset,
+                inputs={"evaluation": "params:evaluation"},
+                outputs="mc1_preset",
+                name="read_mc1_preset",
+            ),
+            Node(
                 func=check_evaluation_inputs,
                 inputs={
                     "open_questions": "open_questions",
@@ -73,6 +79,7 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "hhh_items": "hhh_items",
                     "mc1_items": "mc1_items",
+                    "mc1_preset": "mc1_preset",
                     "evaluation_work": "evaluation_work",
                     **POLICIES,
                 },
@@ -121,6 +128,7 @@ def create_pipeline() -> Pipeline:
                 func=report.report_evaluation,
                 inputs={
                     **ITEMS,
+                    "mc1_preset": "mc1_preset",
                     "benchmark_sources": "benchmark_sources",
                     "hhh_verdicts": "hhh_verdicts",
                     "mc1_verdicts": "mc1_verdicts",

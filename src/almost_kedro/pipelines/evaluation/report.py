@@ -9,7 +9,7 @@ from almost_kedro.evaluation.benchmarks import ChoiceItem, OpenItem, PairItem, S
 from almost_kedro.evaluation.hhh import score_hhh_floors
 from almost_kedro.evaluation.model_charts import draw_models
 from almost_kedro.evaluation.model_report import report_benchmark
-from almost_kedro.evaluation.truthfulqa import score_mc1_floors
+from almost_kedro.evaluation.truthfulqa import Preset, score_mc1_floors
 from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.evaluation_rows import HHHVerdict, MC1Verdict, RewardVerdict
 
@@ -21,6 +21,7 @@ Verdicts = TypeVar("Verdicts", bound=HHHVerdict | RewardVerdict | MC1Verdict)
 def report_evaluation(
     hhh_items: list[PairItem],
     mc1_items: list[ChoiceItem],
+    mc1_preset: Preset,
     open_questions: list[OpenItem],
     benchmark_sources: dict[str, Source],
     hhh_verdicts: list[HHHVerdict],
@@ -63,6 +64,7 @@ def report_evaluation(
     metrics = {
         "scoring": evaluation.scoring,
         "mc1_form": evaluation.mc1_form,
+        "mc1_preset": {key: mc1_preset[key] for key in ("location", "sha256")},
         "hhh": hhh,
         "mc1": mc1,
         "questions": {
