@@ -1,17 +1,24 @@
 """Benchmarks as the pipeline reads them, and what of the training data repeats them."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import pytest
+from kedro.framework.project import pipelines
+from kedro.framework.startup import bootstrap_project
 
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmarks import OpenItem
 from almost_kedro.evaluation_options import EvaluationOptions
-from almost_kedro.pipelines.evaluation.benchmarks import (
+from almost_kedro.feedback.decontamination import list_benchmark_texts
+from almost_kedro.pipelines.benchmarks import read_benchmarks, spread
+from almost_kedro.pipelines.contamination import (
+    ITEMS,
     check_contamination,
-    read_benchmarks,
-    spread,
+    list_overlaps,
+    list_shown,
+    refuse_shown,
 )
 from almost_kedro.rows import Prompt
 
@@ -94,3 +101,52 @@ def test_prompts_and_demonstrations_that_repeat_an_item_are_listed() -> None:
         "items_repeated": 1,
         "by_kind": {"ngram": 2, "rouge_l": 2},
     }
+
+
+def test_a_demonstration_that_repeats_an_item_is_refused_and_a_prompt_is_not() -> None:
+    question = "How could a lighthouse keeper explain tides to a visiting school class?"
+    shown = {"User/2": f"\n\nHuman: {question}"}
+    rows = list_overlaps({"p1": question, **shown}, {"open-0002": question})
+    with pytest.raises(
+        UserError,
+        match=r"^User_prompt.txt, demonstration 2: repeats the benchmark item open-0002 "
+        r"\('how could .* class'\); write another one there, or set "
+        r"evaluation.drop_contaminated: false$",
+    ):
+        refuse_shown(rows)
+    refuse_shown([row for row in rows if row["text_id"] == "p1"])
+
+
+def test_no_seed_and_no_demonstration_of_ours_repeats_an_item_of_ours(
+    project: Path, own: Path
+) -> None:
+    files = (project / "assets").glob("*_prompt.txt")
+    shown = list_shown(
+        {file.stem.removesuffix("_prompt"): partial(file.read_text, "utf-8") for file in files}
+    )
+    seeds = (project / "assets/seed_prompts.txt").read_text().splitlines()
+    texts = {f"seed_prompts, line {number}": text for number, text in enumerate(seeds, 1)} | shown
+    *benchmarks, _ = read_benchmarks(EvaluationOptions(), own)
+    items = list_benchmark_texts([item for rows in benchmarks for item in rows])
+    assert (len(texts), len(items)) == (122, 156)
+    assert list_overlaps(texts, items) == []
+
+
+def test_equal_checks_of_several_pipelines_are_one_in_their_sum(project: Path) -> None:
+    bootstrap_project(project)
+    holders = {
+        "read_benchmarks": {"synthetic_feedback", "evaluation"},
+        "check_contamination": {"synthetic_feedback", "evaluation"},
+        "check_self_play": {"rmsp_sft", "evaluation"},
+    }
+    for name, expected in holders.items():
+        found = {key for key in pipelines if name in {node.name for node in pipelines[key].nodes}}
+        assert found == {*expected, "__default__"}
+    # What reads the benchmarks has to come before what generates.
+    default = [node.name for node in pipelines["__default__"].nodes]
+    assert default.index("read_benchmarks") < default.index("check_feedback_inputs")
+    assert default.index("check_feedback_inputs") < default.index("write_prompts")
+    assert default.index("check_contamination") < default.index("split_prompts")
+    for name in ("check_feedback_inputs", "check_contamination", "check_self_play"):
+        (node,) = pipelines["__default__"].only_nodes(name).nodes
+        assert set(ITEMS) <= set(node.inputs)

@@ -39,6 +39,11 @@ class EvaluationOptions(Block):
         description="true: asks whether a choice is true (rule 27); likelihood: the choice is an "
         "answer to the question, as in lm-evaluation-harness",
     )
+    drop_contaminated: bool = Field(
+        False,
+        description="Train on no generated prompt and on no dialogue of self-play that repeats a "
+        "benchmark item, and stop if a hand-written demonstration does; false: they are listed",
+    )
     limit: Positive | None = Field(
         None,
         description="Pairs of static HHH, and questions of MC1, spread evenly over their files; "
