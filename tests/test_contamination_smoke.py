@@ -27,11 +27,11 @@ def root(aligned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def repeated(aligned: Path) -> dict[str, str]:
-    """The first prompt of each of three splits, by id."""
-    splits = {row["prompt_id"]: row["split"] for row in read_first(aligned, "prompt_splits")}
+    """A prompt of each of three splits, by id; one that self-play made a demonstration from."""
+    splits = {row["split"]: row["prompt_id"] for row in read_first(aligned, "prompt_splits")}
     texts = {row["prompt_id"]: row["text"] for row in read_first(aligned, "prompts")}
-    ids = [next(id_ for id_ in texts if splits[id_] == name) for name in REPEATED]
-    return {id_: texts[id_] for id_ in ids}
+    played = read_first(aligned, "sft_demonstrations")[0]["prompt_id"]
+    return {id_: texts[id_] for id_ in (splits["reward_model"], splits["rl"], played)}
 
 
 @pytest.fixture(scope="module")
