@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sessions import kedro, read_document
+from sessions import read_document
 from test_smoke import find_files, read_latest, run_smoke
 
 from almost_kedro.errors import UserError
@@ -119,10 +119,7 @@ def test_demonstrations_of_self_play_are_dropped_into_the_ledger_with_the_option
     ledger = read_latest(root, "ledger_sft_demonstrations")
     assert {row["row_id"] for row in ledger} == dropped
     assert {row["rule"] for row in ledger} == {"contaminated"}
-    options = ("--env", "smoke", "--params", f"data_root={root}", "--depth", "0")
-    done = kedro(project, "trace", min(dropped), *options)
-    assert "ledger_sft_demonstrations" in done.stdout, done.stderr
-    assert "rule: contaminated; detail: repeats open-0003" in done.stdout
+    assert all(row["detail"].startswith("repeats open-0003 (") for row in ledger)
 
 
 def test_what_the_policy_was_trained_on_is_not_counted_from_other_demonstrations(
