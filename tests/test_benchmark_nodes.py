@@ -1,21 +1,36 @@
 """Benchmarks as the pipeline reads them, and what of the training data repeats them."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import pytest
+from kedro.framework.project import pipelines
+from kedro.framework.startup import bootstrap_project
 
+from almost_kedro.checkpoints import Checkpoint
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmarks import OpenItem
 from almost_kedro.evaluation.truthfulqa import PRESET
 from almost_kedro.evaluation_options import EvaluationOptions
-from almost_kedro.pipelines.evaluation.benchmarks import (
+from almost_kedro.feedback.decontamination import list_benchmark_texts
+from almost_kedro.feedback.self_play import make_demonstrations
+from almost_kedro.pipelines.benchmarks import read_benchmarks, read_mc1_preset, spread
+from almost_kedro.pipelines.contamination import (
+    ITEMS,
     check_contamination,
-    read_benchmarks,
-    read_mc1_preset,
-    spread,
+    check_self_play,
+    list_overlaps,
+    list_shown,
+    refuse_shown,
 )
+from almost_kedro.pipelines.evaluation.report import count_contamination
+from almost_kedro.pipelines.rmsp_sft.nodes import list_training_rows
 from almost_kedro.rows import Prompt
+from almost_kedro.training.client import digest_rows
+from almost_kedro.training_rows import Candidate, PromptSplit, Split
+
+QUESTION = "How could a lighthouse keeper explain tides to a visiting school class?"
 
 
 @pytest.fixture(scope="session")
@@ -101,14 +116,13 @@ def test_a_file_of_pairs_that_has_none_is_named(tmp_path: Path) -> None:
 
 
 def test_prompts_and_demonstrations_that_repeat_an_item_are_listed() -> None:
-    question = "How could a lighthouse keeper explain tides to a visiting school class?"
     prompts = [
         Prompt(prompt_id=name, text=text, shot_ids=[], request_id="r")
-        for name, text in (("p1", question), ("p2", "What is a fjord?"))
+        for name, text in (("p1", QUESTION), ("p2", "What is a fjord?"))
     ]
-    shown = f"Header\n\n-----\n\nHuman: Hi?\n\nAssistant: Yes.\n\n-----\n\nHuman: {question}"
+    shown = f"Header\n\n-----\n\nHuman: Hi?\n\nAssistant: Yes.\n\n-----\n\nHuman: {QUESTION}"
     rows, counts = check_contamination(
-        prompts, {"HHH": lambda: shown}, [], [], make_questions("Why?", question)
+        prompts, {"HHH": lambda: shown}, [], [], make_questions("Why?", QUESTION)
     )
     assert {(row["text_id"], row["item_id"], row["kind"]) for row in rows} == {
         (text_id, "open-0002", kind) for text_id in ("p1", "HHH/2") for kind in ("ngram", "rouge_l")
@@ -123,3 +137,121 @@ def test_prompts_and_demonstrations_that_repeat_an_item_are_listed() -> None:
         "items_repeated": 1,
         "by_kind": {"ngram": 2, "rouge_l": 2},
     }
+
+
+def make_candidate(name: str, parent: str, question: str, *, kept: bool = True) -> Candidate:
+    return Candidate(
+        candidate_id=name,
+        prompt_id="p2",
+        parent_id=parent,
+        assistant="a",
+        turn=2 if parent else 1,
+        sample=0,
+        question=question,
+        text="It is a narrow inlet between cliffs.",
+        finish_reason="stop",
+        n_tokens=9,
+        verdict="ok",
+        reward=1.0,
+        held_out_reward=0.0,
+        kept=kept,
+    )
+
+
+# The simulated user repeats an item in the second turn, and again in one that is not kept.
+PLAYED = [
+    make_candidate("c1", "", "What is a fjord?"),
+    make_candidate("c2", "c1", QUESTION),
+    make_candidate("c3", "c1", QUESTION, kept=False),
+]
+
+
+def test_what_is_new_in_self_play_is_compared_too() -> None:
+    rows, counts = check_self_play(PLAYED, [], [], make_questions("Why?", QUESTION))
+    assert [(row["text_id"], row["item_id"], row["kind"]) for row in rows] == [
+        ("c2", "open-0002", "ngram"),
+        ("c2", "open-0002", "rouge_l"),
+    ]
+    assert counts == {
+        "n": 2,
+        "that_repeat": 1,
+        "items_repeated": 1,
+        "by_kind": {"ngram": 1, "rouge_l": 1},
+    }
+
+
+def test_what_models_were_trained_on_is_counted_apart_from_what_only_measures() -> None:
+    splits: dict[str, Split] = {
+        "p1": "rl",
+        "p2": "self_play",
+        "p3": "held_out",
+        "p4": "reward_model",
+    }
+    prompts = [Prompt(prompt_id=name, text=name, shot_ids=[], request_id="r") for name in splits]
+    shares = [PromptSplit(prompt_id=name, split=split) for name, split in splits.items()]
+    repeated = list_overlaps({"p1": QUESTION, "p3": QUESTION, "User/1": QUESTION}, {"i": QUESTION})
+    in_play, _ = check_self_play(PLAYED, [], [], make_questions(QUESTION))
+    demonstrations = make_demonstrations(PLAYED, "corrected")
+    digest = digest_rows(list_training_rows(demonstrations))
+    policy = Checkpoint(Path(), {"name": "sft_policy", "data": {"demonstrations": digest}})
+    count = partial(count_contamination, prompts, shares, repeated)
+    found = count(PLAYED, demonstrations, in_play, policy)
+    assert {name: n for name, n in found.pop("by_split").items() if n} == {"rl": 1, "held_out": 1}
+    assert found == {
+        "n_prompts": 3,
+        "prompts_that_repeat": 1,
+        "n_demonstrations": 2,
+        "demonstrations_that_repeat": 1,
+    }
+    with pytest.raises(UserError, match=r"^sft_demonstrations: 1 of 2 rows are of another version"):
+        count(PLAYED[:1], demonstrations, [], policy)
+    with pytest.raises(UserError, match=r"^sft_policy was trained on another version of demonstr"):
+        count(PLAYED, demonstrations[:1], [], policy)
+
+
+def test_a_demonstration_that_repeats_an_item_is_refused_and_a_prompt_is_not() -> None:
+    shown = {"User/2": f"\n\nHuman: {QUESTION}"}
+    rows = list_overlaps({"p1": QUESTION, **shown}, {"open-0002": QUESTION})
+    with pytest.raises(
+        UserError,
+        match=r"^User_prompt.txt, demonstration 2: repeats the benchmark item open-0002 "
+        r"\('how could .* class'\); write another one there, or set "
+        r"evaluation.drop_contaminated: false$",
+    ):
+        refuse_shown(rows)
+    refuse_shown([row for row in rows if row["text_id"] == "p1"])
+
+
+def test_no_seed_and_no_demonstration_of_ours_repeats_an_item_of_ours(
+    project: Path, own: Path
+) -> None:
+    files = (project / "assets").glob("*_prompt.txt")
+    shown = list_shown(
+        {file.stem.removesuffix("_prompt"): partial(file.read_text, "utf-8") for file in files}
+    )
+    seeds = (project / "assets/seed_prompts.txt").read_text().splitlines()
+    texts = {f"seed_prompts, line {number}": text for number, text in enumerate(seeds, 1)} | shown
+    *benchmarks, _ = read_benchmarks(EvaluationOptions(), own)
+    items = list_benchmark_texts([item for rows in benchmarks for item in rows])
+    assert (len(texts), len(items)) == (122, 156)
+    assert list_overlaps(texts, items) == []
+
+
+def test_equal_checks_of_several_pipelines_are_one_in_their_sum(project: Path) -> None:
+    bootstrap_project(project)
+    holders = {
+        "read_benchmarks": {"synthetic_feedback", "evaluation"},
+        "check_contamination": {"synthetic_feedback", "evaluation"},
+        "check_self_play": {"rmsp_sft", "evaluation"},
+    }
+    for name, expected in holders.items():
+        found = {key for key in pipelines if name in {node.name for node in pipelines[key].nodes}}
+        assert found == {*expected, "__default__"}
+    # What reads the benchmarks has to come before what generates.
+    default = [node.name for node in pipelines["__default__"].nodes]
+    assert default.index("read_benchmarks") < default.index("check_feedback_inputs")
+    assert default.index("check_feedback_inputs") < default.index("write_prompts")
+    assert default.index("check_contamination") < default.index("split_prompts")
+    for name in ("check_feedback_inputs", "check_contamination", "check_self_play"):
+        (node,) = pipelines["__default__"].only_nodes(name).nodes
+        assert set(ITEMS) <= set(node.inputs)

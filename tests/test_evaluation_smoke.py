@@ -83,6 +83,9 @@ def test_every_figure_stands_beside_its_source_and_the_gate(
         assert len(source["sha256"]) == 64
     preset = read_document(root, "mc1_preset")
     assert metrics["mc1_preset"] == {"location": "own", "sha256": preset["sha256"]}
+    trained = metrics["contamination"]["training"]
+    assert trained["prompts_that_repeat"] == trained["demonstrations_that_repeat"] == 0
+    assert 0 < trained["n_prompts"] < metrics["contamination"]["n_prompts"]
     gate = read_document(root, "gate")
     assert (metrics["gate_passed"], metrics["gate_reasons"]) == (gate["passed"], gate["reasons"])
 

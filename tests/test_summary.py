@@ -78,7 +78,19 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
         "cards": {"prompted-vs-base": card, "rl-vs-sft": {**card, "model_b": "sft"}},
         "judge": "someone",
     }
-    metrics = {"gate_passed": False, "hhh": hhh, "mc1": mc1, "questions": questions}
+    trained = {
+        "n_prompts": 30,
+        "prompts_that_repeat": 2,
+        "n_demonstrations": 8,
+        "demonstrations_that_repeat": 1,
+    }
+    metrics = {
+        "gate_passed": False,
+        "hhh": hhh,
+        "mc1": mc1,
+        "questions": questions,
+        "contamination": {"training": trained},
+    }
     share = "60.0% [50.0%, 70.0%]"
     lines = describe_evaluation(metrics)
     assert lines[0] == "all models, with 95 % intervals (gate not passed):"
@@ -91,4 +103,8 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
     place = lines[1].index("wins against base (9 questions)")
     assert lines[3].index(share) == place
     assert lines[4].index(share) == lines[1].index("HHH (56 pairs)")
-    assert lines[6] == "  judge of the answers: someone"
+    assert lines[6:] == [
+        "  judge of the answers: someone",
+        "  of what they were trained on, 2 of 30 prompts, 1 of 8 demonstrations repeat a benchmark "
+        "item",
+    ]

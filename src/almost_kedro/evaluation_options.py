@@ -52,6 +52,11 @@ class EvaluationOptions(Block):
         description="Question-answer pairs shown before the question in the likelihood form: own, "
         "none, or the path of a text file",
     )
+    drop_contaminated: bool = Field(
+        False,
+        description="Train on no generated prompt and on no dialogue of self-play that repeats a "
+        "benchmark item, and stop if a hand-written demonstration does; false: they are listed",
+    )
     limit: Positive | None = Field(
         None,
         description="Pairs of static HHH, and questions of MC1, spread evenly over their files; "

@@ -62,7 +62,11 @@ class JudgeVote(Vote):
 
 @with_config(STRICT)
 class ContaminationRow(Overlap):
-    """A prompt or a demonstration (NAME/NUMBER) that repeats a benchmark item."""
+    """A text that repeats a benchmark item.
+
+    `text_id` is a prompt's, a hand-written demonstration's (NAME/NUMBER) or, for self-play, that of
+    the candidate that ends the dialogue.
+    """
 
     overlap_id: str
 
@@ -131,7 +135,7 @@ class JudgeVotes(RowsValidator):
 
 
 class Contamination(RowsValidator):
-    """Validator of `contamination`; a demonstration is in no dataset of rows."""
+    """Validator of `contamination` and `sft_contamination`."""
 
     row, key = ContaminationRow, "overlap_id"
     traced = False

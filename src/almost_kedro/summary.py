@@ -116,7 +116,13 @@ def describe_evaluation(metrics: Metrics) -> list[str]:
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append(f"  {'  '.join(cells)}".rstrip())
-    return [*lines, f"  judge of the answers: {questions['judge']}"]
+    trained = metrics["contamination"]["training"]
+    repeats = ", ".join(
+        f"{trained[f'{name}_that_repeat']} of {trained[f'n_{name}']} {name}"
+        for name in ("prompts", "demonstrations")
+    )
+    lines.append(f"  judge of the answers: {questions['judge']}")
+    return [*lines, f"  of what they were trained on, {repeats} repeat a benchmark item"]
 
 
 def show_share(share: Metrics) -> str:

@@ -18,6 +18,8 @@ Split = Literal[
     "rl",
     "watch",
     "policy_test",
+    # Repeats a benchmark item: used for nothing.
+    "contaminated",
 ]
 
 

@@ -18,7 +18,7 @@ from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.likelihood_client import compute_logprobs
 from almost_kedro.generation.likelihood_job import LikelihoodJob, LogProb
-from almost_kedro.pipelines.evaluation.benchmarks import read_mc1_preset, spread
+from almost_kedro.pipelines.benchmarks import read_mc1_preset, spread
 
 pytestmark = pytest.mark.harness
 TOLERANCE = 1e-3

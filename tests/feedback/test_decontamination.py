@@ -5,11 +5,15 @@ import time
 import pytest
 
 from almost_kedro.feedback.decontamination import (
+    Overlap,
+    drop_overlapping,
     find_overlaps,
     list_benchmark_texts,
     list_grams,
     split_turns,
 )
+from almost_kedro.rows import Ledger
+from almost_kedro.training_rows import Demonstration
 
 QUESTION = "Why does the old kettle on my stove whistle so loudly every single morning?"
 WORDS = "why does the old kettle on my stove whistle so loudly every single morning"
@@ -137,3 +141,39 @@ def test_twenty_thousand_texts_take_seconds() -> None:
 @pytest.mark.parametrize("text", ["¿Por qué?", "為什麼?", "\n\n", "\n\nHuman:", "\x00"])
 def test_any_text_can_be_compared(text: str) -> None:
     assert find_overlaps({"p1": text}, ITEMS) == []
+
+
+def make_demonstration(name: str) -> Demonstration:
+    return Demonstration(
+        demonstration_id=f"d{name}",
+        prompt_id="p",
+        candidate_id=name,
+        turn=1,
+        dialogue="\n\nHuman: Why?\n\nAssistant:",
+        answer="So.",
+    )
+
+
+def test_demonstrations_that_overlap_are_dropped_and_the_ledger_says_why() -> None:
+    rows = [make_demonstration(name) for name in "abc"]
+    run = Overlap(text_id="b", item_id="own-0001", kind="ngram", value=9.0, matched="why does the")
+    similar = Overlap(text_id="b", item_id="own-0001", kind="rouge_l", value=0.8, matched="Why?")
+    stranger = Overlap(text_id="x", item_id="own-0002", kind="ngram", value=8.0, matched="is soup")
+    kept, ledger = drop_overlapping(rows, [run, similar, stranger], "original")
+    assert kept == [rows[0], rows[2]]
+    Ledger().validate([dict(row) for row in ledger])
+    assert ledger == [
+        {
+            "row_id": "b",
+            "rule": "contaminated",
+            "detail": "repeats own-0001 (ngram): 'why does the'",
+            "original": "contaminated",
+            "corrected": "contaminated",
+            "parent_ids": [],
+        }
+    ]
+
+
+def test_without_overlaps_all_demonstrations_stay() -> None:
+    rows = [make_demonstration(name) for name in "abc"]
+    assert drop_overlapping(rows, [], "corrected") == (rows, [])

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.splits import (
     ANSWERED,
+    CONTAMINATED,
     SPLITS,
+    TRAINED,
     count_shares,
     digest_splits,
     select_comparisons,
@@ -126,6 +128,36 @@ def test_with_fewer_prompts_than_splits_the_smallest_get_none() -> None:
 def test_a_split_without_prompts_is_said_when_it_is_needed() -> None:
     with pytest.raises(UserError, match=r"^prompts: none of the 3 is in split watch; raise "):
         select_some([make_prompt(key) for key in "cba"], FEW, "watch")
+
+
+def test_contaminated_prompts_are_set_aside_and_the_others_split_as_without_them() -> None:
+    rows = split_prompts(PROMPTS, OPTIONS, 0, {"p3", "p17"})
+    assert [row["prompt_id"] for row in rows] == [prompt["prompt_id"] for prompt in PROMPTS]
+    assert [row["prompt_id"] for row in rows if row["split"] == CONTAMINATED] == ["p3", "p17"]
+    others = [prompt for prompt in PROMPTS if prompt["prompt_id"] not in ("p3", "p17")]
+    assert [row for row in rows if row["split"] != CONTAMINATED] == (
+        split_prompts(others, OPTIONS, 0)
+    )
+    PromptSplits().validate(rows)
+
+
+def test_no_pipeline_gets_a_contaminated_prompt_or_its_comparison() -> None:
+    """Each asks for its splits by name."""
+    rows = split_prompts(PROMPTS, OPTIONS, 0, {"p3"})
+    assert CONTAMINATED not in {*SPLITS, *ANSWERED, *TRAINED}
+    comparisons = [make_comparison("1", "p3")]
+    for name in SPLITS:
+        assert PROMPTS[3] not in select_some(PROMPTS, rows, name)
+        assert select_comparisons(comparisons, rows, name) == []
+
+
+def test_where_nothing_is_contaminated_splits_are_the_same() -> None:
+    assert split_prompts(PROMPTS, OPTIONS, 0, {"x"}) == split_prompts(PROMPTS, OPTIONS, 0)
+
+
+def test_all_prompts_may_be_contaminated() -> None:
+    rows = split_prompts(PROMPTS[:9], OPTIONS, 0, {prompt["prompt_id"] for prompt in PROMPTS})
+    assert [row["split"] for row in rows] == [CONTAMINATED] * 9
 
 
 # Selection

@@ -9,7 +9,10 @@ from typing import Literal
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+from almost_kedro.feedback.ledger import Rules, Verdict, enter
 from almost_kedro.feedback.overlap import OverlapIndex, tokenize_words
+from almost_kedro.rows import LedgerRow
+from almost_kedro.training_rows import Demonstration
 
 TURN = re.compile(r"(?:^|\n\n)(?:Human|Assistant):")
 # Words in a row, as a key; a turn that has fewer is a key as a whole.
@@ -70,6 +73,33 @@ def find_overlaps(
         found += _find_runs(text_id, own, grams, n)
         found += _find_similar(text_id, own, turns, index)
     return found
+
+
+def drop_overlapping(
+    demonstrations: Sequence[Demonstration], overlaps: Sequence[Overlap], rules: Rules
+) -> tuple[list[Demonstration], list[LedgerRow]]:
+    """Drop demonstrations whose dialogue, answer included, repeats a benchmark item.
+
+    Args:
+        demonstrations: Of self-play.
+        overlaps: By the candidate that ends the dialogue; others do no harm.
+        rules: The rule set in force. The original has no such filter, so both sets agree.
+
+    Returns:
+        Those that stay, in their order, and the ledger, which names the dropped by candidate_id.
+    """
+    # The first overlap of each, which is the n-gram if there are both.
+    found = {row["text_id"]: row for row in reversed(overlaps)}
+    kept: list[Demonstration] = []
+    ledger: list[LedgerRow] = []
+    for row in demonstrations:
+        overlap = found.get(row["candidate_id"])
+        if overlap is None:
+            kept.append(row)
+        else:
+            detail = f"repeats {overlap['item_id']} ({overlap['kind']}): {overlap['matched']!r}"
+            ledger += enter(row["candidate_id"], rules, Verdict("contaminated", detail))
+    return kept, ledger
 
 
 def split_turns(text: str) -> list[str]:

@@ -16,33 +16,43 @@ from almost_kedro.rows import Comparison, Prompt, row_id
 from almost_kedro.training_options import PromptSplitOptions
 from almost_kedro.training_rows import PromptSplit, Split
 
-SPLITS: tuple[Split, ...] = get_args(Split)
+CONTAMINATED: Split = "contaminated"
+# Those that have a share.
+SPLITS: tuple[Split, ...] = tuple(name for name in get_args(Split) if name != CONTAMINATED)
 # All assistants answer the prompts of these.
 ANSWERED: tuple[Split, ...] = ("reward_model", "held_out", "held_out_reward_model")
+# Models are trained on what comes of the prompts of these; the others only measure or watch.
+TRAINED: tuple[Split, ...] = ("reward_model", "held_out_reward_model", "self_play", "rl")
 
 
 def split_prompts(
-    prompts: Sequence[Prompt], options: PromptSplitOptions, seed: int
+    prompts: Sequence[Prompt],
+    options: PromptSplitOptions,
+    seed: int,
+    contaminated: Collection[str] = (),
 ) -> list[PromptSplit]:
     """Give each prompt its split: order them by a hash of their ids, and cut at the shares.
 
-    So a split depends on which prompts there are, not on their order.
+    So a split depends on which prompts there are, not on their order. Contaminated ones get a split
+    of their own, and the others are shared out as if they weren't there.
 
     Args:
         prompts: The prompts.
         options: Shares of the splits.
         seed: Orders the prompts, together with their ids.
+        contaminated: Ids of prompts that are to be used for nothing.
 
     Returns:
         One row a prompt, in the order of the prompts. With fewer prompts than splits, the smallest
         splits get none; `select_some` tells who needs them.
     """
-    counts = count_shares([getattr(options, name) for name in SPLITS], len(prompts))
-    names = [name for name, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
     ids = [prompt["prompt_id"] for prompt in prompts]
-    ordered = sorted(ids, key=lambda key: (row_id("split", seed, key), key))
+    used = (key for key in ids if key not in contaminated)
+    ordered = sorted(used, key=lambda key: (row_id("split", seed, key), key))
+    counts = count_shares([getattr(options, name) for name in SPLITS], len(ordered))
+    names = [name for name, count in zip(SPLITS, counts, strict=True) for _ in range(count)]
     found = dict(zip(ordered, names, strict=True))
-    return [PromptSplit(prompt_id=key, split=found[key]) for key in ids]
+    return [PromptSplit(prompt_id=key, split=found.get(key, CONTAMINATED)) for key in ids]
 
 
 def count_shares(shares: Sequence[float], n: int) -> list[int]:

@@ -2,8 +2,10 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from ..benchmarks import read_mc1_preset
+from ..contamination import ITEMS, make_prompt_checks, make_self_play_check
 from ..early_checks import check_evaluation_inputs
-from . import benchmarks, judging, models, questions, report
+from . import judging, models, questions, report
 
 POLICIES = {
     "prompt_splits": "prompt_splits",
@@ -27,25 +29,16 @@ REWARD_MODELS = {
     "model_store": "model_store",
     "training_work": "training_work",
 }
-ITEMS = {
-    "hhh_items": "hhh_items",
-    "mc1_items": "mc1_items",
-    "open_questions": "open_questions",
-}
 
 
 def create_pipeline() -> Pipeline:
     """Return the pipeline: benchmarks, what models make of them, judging, report."""
     return Pipeline(
         [
+            *make_prompt_checks(),
+            make_self_play_check(),
             Node(
-                func=benchmarks.read_benchmarks,
-                inputs={"evaluation": "params:evaluation", "benchmark_assets": "benchmark_assets"},
-                outputs=["hhh_items", "mc1_items", "open_questions", "benchmark_sources"],
-                name="read_benchmarks",
-            ),
-            Node(
-                func=benchmarks.read_mc1_preset,
+                func=read_mc1_preset,
                 inputs={"evaluation": "params:evaluation"},
                 outputs="mc1_preset",
                 name="read_mc1_preset",
@@ -69,10 +62,18 @@ def create_pipeline() -> Pipeline:
                 name="check_evaluation_inputs",
             ),
             Node(
-                func=benchmarks.check_contamination,
-                inputs={"prompts": "prompts", "demonstrations": "demonstrations", **ITEMS},
-                outputs=["contamination", "contamination_metrics"],
-                name="check_contamination",
+                func=report.count_contamination,
+                inputs={
+                    "prompts": "prompts",
+                    "prompt_splits": "prompt_splits",
+                    "contamination": "contamination",
+                    "self_play_candidates": "self_play",
+                    "sft_demonstrations": "sft_demonstrations",
+                    "sft_contamination": "sft_contamination",
+                    "sft_policy": "sft_policy",
+                },
+                outputs="training_contamination_metrics",
+                name="count_contamination",
             ),
             Node(
                 func=models.evaluate_policies,
@@ -138,6 +139,7 @@ def create_pipeline() -> Pipeline:
                     "open_answers_metrics": "open_answers_metrics",
                     "judge_cards": "judge_cards",
                     "contamination_metrics": "contamination_metrics",
+                    "training_contamination_metrics": "training_contamination_metrics",
                     "gate": "gate",
                     "evaluation": "params:evaluation",
                     "seed": "params:seed",

@@ -11,7 +11,10 @@ from pydantic import SecretStr
 from almost_kedro.checkpoints import Checkpoint, check_same_base, check_same_data
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation import charts
+from almost_kedro.evaluation_options import EvaluationOptions
+from almost_kedro.evaluation_rows import ContaminationRow
 from almost_kedro.feedback.best_of_n import best_of_n_curve, summarise_self_play
+from almost_kedro.feedback.decontamination import drop_overlapping
 from almost_kedro.feedback.ledger import summarise_ledger
 from almost_kedro.feedback.policy_test import compare_policies
 from almost_kedro.feedback.reward_rows import separate
@@ -65,11 +68,11 @@ def play(
     server_keys: ServerKeys,
     generation_work: Path,
     training_work: Path,
-) -> tuple[list[Candidate], list[LedgerRow], list[Demonstration]]:
+) -> tuple[list[Candidate], list[LedgerRow]]:
     """Let the best assistant and a simulated user talk; the reward model picks the answers.
 
     Returns:
-        Every candidate, the ledger, and the kept answers as demonstrations.
+        Every candidate, and the ledger.
     """
     checkpoints = (reward_model_checkpoint, held_out_reward_model_checkpoint)
     for checkpoint in checkpoints:
@@ -88,8 +91,22 @@ def play(
         keys=server_keys,
         judges=judges,
     )
-    candidates, ledger = play_dialogues(select_some(prompts, prompt_splits, "self_play"), player)
-    return candidates, ledger, make_demonstrations(candidates, rules)
+    return play_dialogues(select_some(prompts, prompt_splits, "self_play"), player)
+
+
+def select_demonstrations(
+    self_play_candidates: list[Candidate],
+    sft_contamination: list[ContaminationRow],
+    evaluation: EvaluationOptions,
+    rules: Rules,
+) -> tuple[list[Demonstration], list[LedgerRow]]:
+    """Make the kept answers demonstrations, by option but those that repeat a benchmark item.
+
+    Returns:
+        Demonstrations, and the ledger.
+    """
+    overlaps = sft_contamination if evaluation.drop_contaminated else []
+    return drop_overlapping(make_demonstrations(self_play_candidates, rules), overlaps, rules)
 
 
 def check_judge(
@@ -136,14 +153,12 @@ def train_sft_policy(
     """Fine-tune on the demonstrations; returns checkpoint, metrics and training curve."""
     if not sft_demonstrations:
         raise UserError(
-            "sft_demonstrations: there are none, since rule 12 dropped every candidate; ask for "
-            "more prompts (prompt_generation.n_prompts), or raise self_play.max_new_tokens"
+            "sft_demonstrations: there are none, since every candidate was dropped "
+            "(ledger_self_play, ledger_sft_demonstrations); ask for more prompts "
+            "(prompt_generation.n_prompts), or raise self_play.max_new_tokens"
         )
     base = resolve_model(sft.model, models.root, model_store)
-    rows = [
-        {"id": row["demonstration_id"], "dialogue": row["dialogue"], "answer": row["answer"]}
-        for row in sft_demonstrations
-    ]
+    rows = list_training_rows(sft_demonstrations)
     job = TrainingJob(
         program="sft",
         name="sft_policy",
@@ -161,6 +176,14 @@ def train_sft_policy(
     data = {"prompt_splits": digest_splits(prompt_splits), "demonstrations": digest_rows(rows)}
     checkpoint = make_checkpoint(trained, job, "policy", data)
     return checkpoint, trained.metrics, charts.draw_training_curve(trained.curve, "SFT policy")
+
+
+def list_training_rows(demonstrations: list[Demonstration]) -> list[dict[str, Any]]:
+    """Return the rows of the training job, whose digest the policy's manifest has."""
+    return [
+        {"id": row["demonstration_id"], "dialogue": row["dialogue"], "answer": row["answer"]}
+        for row in demonstrations
+    ]
 
 
 def test_sft_policy(

@@ -2,12 +2,13 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from ..contamination import make_self_play_check
 from ..early_checks import check_sft_inputs
 from . import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline: self-play, its report, fine-tuning, test."""
+    """Return the pipeline: self-play, its report, demonstrations, fine-tuning, test."""
     return Pipeline(
         [
             Node(
@@ -48,8 +49,20 @@ def create_pipeline() -> Pipeline:
                     "generation_work": "generation_work",
                     "training_work": "training_work",
                 },
-                outputs=["self_play", "ledger_self_play", "sft_demonstrations"],
+                outputs=["self_play", "ledger_self_play"],
                 name="play",
+            ),
+            make_self_play_check(),
+            Node(
+                func=nodes.select_demonstrations,
+                inputs={
+                    "self_play_candidates": "self_play",
+                    "sft_contamination": "sft_contamination",
+                    "evaluation": "params:evaluation",
+                    "rules": "params:rules",
+                },
+                outputs=["sft_demonstrations", "ledger_sft_demonstrations"],
+                name="select_demonstrations",
             ),
             Node(
                 func=nodes.report_self_play,

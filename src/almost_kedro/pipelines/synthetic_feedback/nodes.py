@@ -9,8 +9,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from almost_kedro.evaluation.benchmarks import ChoiceItem, OpenItem, PairItem
+from almost_kedro.evaluation_options import EvaluationOptions
+from almost_kedro.evaluation_rows import ContaminationRow
 from almost_kedro.feedback import charts, splits
 from almost_kedro.feedback.comparisons import make_comparisons, summarise_comparisons
+from almost_kedro.feedback.decontamination import list_benchmark_texts
 from almost_kedro.feedback.ledger import summarise_ledger
 from almost_kedro.feedback.planning import (
     check_answer_context,
@@ -44,6 +48,8 @@ from almost_kedro.training_options import PromptSplitOptions
 from almost_kedro.training_rows import PromptSplit
 from almost_kedro.wordpiece import choose_tokenizers
 
+from ..contamination import list_overlaps, list_shown, refuse_shown
+
 logger = logging.getLogger(__name__)
 Demonstrations = Mapping[str, Callable[[], str]]
 ServerKeys = Mapping[str, SecretStr]
@@ -52,11 +58,15 @@ ServerKeys = Mapping[str, SecretStr]
 def check_feedback_inputs(
     seed_prompts: str,
     demonstrations: Demonstrations,
+    hhh_items: list[PairItem],
+    mc1_items: list[ChoiceItem],
+    open_questions: list[OpenItem],
     models: Models,
     generation: GenerationOptions,
     prompt_generation: PromptGenerationOptions,
     response_generation: ResponseGenerationOptions,
     comparisons: ComparisonOptions,
+    evaluation: EvaluationOptions,
     rules: Rules,
     model_store: Path,
     server_keys: ServerKeys,
@@ -82,6 +92,9 @@ def check_feedback_inputs(
     for assistant in assistants:
         limit = context_length(folders[assistant["model"]].folder)
         check_answer_context(assistant, prompt_generation.max_new_tokens, limit, count)
+    if evaluation.drop_contaminated:
+        items = list_benchmark_texts([*hhh_items, *mc1_items, *open_questions])
+        refuse_shown(list_overlaps(list_shown(demonstrations), items))
     warn_of_silent_servers(list(folders), generation, server_keys)
     return {
         "models": {name: model.model_dump(mode="json") for name, model in folders.items()},
@@ -178,10 +191,23 @@ def write_prompts(
 
 
 def split_prompts(
-    prompts: list[Prompt], prompt_splits: PromptSplitOptions, seed: int
+    prompts: list[Prompt],
+    contamination: list[ContaminationRow],
+    prompt_splits: PromptSplitOptions,
+    evaluation: EvaluationOptions,
+    seed: int,
 ) -> list[PromptSplit]:
-    """Say of each prompt what it is used for."""
-    return splits.split_prompts(prompts, prompt_splits, seed)
+    """Say of each prompt what it is used for: nothing, by option, if it repeats a benchmark item.
+
+    Raises:
+        UserError: By the same option, if a hand-written demonstration does; only where the first
+            check was skipped is that found here.
+    """
+    if not evaluation.drop_contaminated:
+        return splits.split_prompts(prompts, prompt_splits, seed)
+    refuse_shown(contamination)
+    contaminated = {row["text_id"] for row in contamination}
+    return splits.split_prompts(prompts, prompt_splits, seed, contaminated)
 
 
 def write_responses(

@@ -2,23 +2,27 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from ..contamination import ITEMS, make_prompt_checks
 from . import nodes
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline: check, prompts, responses, comparisons, charts."""
+    """Return the pipeline: benchmarks, check, prompts, responses, comparisons, charts."""
     return Pipeline(
         [
+            *make_prompt_checks(),
             Node(
                 func=nodes.check_feedback_inputs,
                 inputs={
                     "seed_prompts": "seed_prompts",
                     "demonstrations": "demonstrations",
+                    **ITEMS,
                     "models": "params:models",
                     "generation": "params:generation",
                     "prompt_generation": "params:prompt_generation",
                     "response_generation": "params:response_generation",
                     "comparisons": "params:comparisons",
+                    "evaluation": "params:evaluation",
                     "rules": "params:rules",
                     "model_store": "model_store",
                     "server_keys": "server_keys",
@@ -51,7 +55,13 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 func=nodes.split_prompts,
-                inputs=["prompts", "params:prompt_splits", "params:seed"],
+                inputs={
+                    "prompts": "prompts",
+                    "contamination": "contamination",
+                    "prompt_splits": "params:prompt_splits",
+                    "evaluation": "params:evaluation",
+                    "seed": "params:seed",
+                },
                 outputs="prompt_splits",
                 name="split_prompts",
             ),

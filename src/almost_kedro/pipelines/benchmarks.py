@@ -1,13 +1,11 @@
-"""Nodes that read the benchmarks, and compare them with what models are trained on."""
+"""The node that reads the benchmarks; several pipelines have it."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmark_files import (
@@ -27,14 +25,8 @@ from almost_kedro.evaluation.benchmarks import (
 )
 from almost_kedro.evaluation.truthfulqa import PRESET, Preset
 from almost_kedro.evaluation_options import EvaluationOptions
-from almost_kedro.evaluation_rows import ContaminationRow
-from almost_kedro.feedback.decontamination import find_overlaps, list_benchmark_texts
-from almost_kedro.feedback.responses import read_demonstrations
 from almost_kedro.hub_rows import load_hub_rows
-from almost_kedro.programs import PLAIN
-from almost_kedro.rows import Prompt, row_id
 
-logger = logging.getLogger(__name__)
 Item = TypeVar("Item", PairItem, ChoiceItem, OpenItem)
 HHH_DATASET = "HuggingFaceH4/hhh_alignment"
 MC1_DATASET = "truthfulqa/truthful_qa"
@@ -125,49 +117,3 @@ def read_mc1_preset(evaluation: EvaluationOptions) -> Preset:
             if not text.strip():
                 raise UserError(f"{given}: the file is empty; to show no pairs, give none")
     return Preset(location=given, sha256=hashlib.sha256(text.encode()).hexdigest(), text=text)
-
-
-def check_contamination(
-    prompts: list[Prompt],
-    demonstrations: Mapping[str, Callable[[], str]],
-    hhh_items: list[PairItem],
-    mc1_items: list[ChoiceItem],
-    open_questions: list[OpenItem],
-) -> tuple[list[ContaminationRow], dict[str, Any]]:
-    """List generated prompts and demonstrations that repeat a benchmark item.
-
-    Returns:
-        A row for each overlap, and counts.
-    """
-    shown = {
-        f"{name}/{number}": text
-        for name, load in sorted(demonstrations.items())
-        for number, text in enumerate(read_demonstrations(load(), name)[1], 1)
-    }
-    texts = {**{prompt["prompt_id"]: prompt["text"] for prompt in prompts}, **shown}
-    items = list_benchmark_texts([*hhh_items, *mc1_items, *open_questions])
-    rows = [
-        ContaminationRow(
-            overlap_id=row_id("overlap", found["text_id"], found["item_id"], found["kind"]), **found
-        )
-        for found in find_overlaps(texts, items)
-    ]
-    repeated = {row["text_id"] for row in rows}
-    counts = {
-        "n_prompts": len(prompts),
-        "n_demonstrations": len(shown),
-        "n_items": len(items),
-        "prompts_that_repeat": len(repeated - shown.keys()),
-        "demonstrations_that_repeat": len(repeated & shown.keys()),
-        "items_repeated": len({row["item_id"] for row in rows}),
-        "by_kind": dict(Counter(row["kind"] for row in rows)),
-    }
-    if repeated:
-        logger.warning(
-            "contamination: %d prompts and %d demonstrations repeat a benchmark item: "
-            "kedro rows contamination",
-            counts["prompts_that_repeat"],
-            counts["demonstrations_that_repeat"],
-            extra=PLAIN,
-        )
-    return rows, counts
