@@ -48,6 +48,34 @@ def test_progress_is_a_log_line_where_there_is_no_terminal(
     assert (tmp_path / "log").read_text() == ""
 
 
+def test_each_job_of_a_program_shows_its_progress(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = (
+        "from almost_kedro.generation.progress import Progress\n"
+        "for what, total in (('answers a', 8), ('answers b', 4), ('answers b', 4)):\n"
+        "    progress = Progress(what, total, every=0)\n"
+        "    progress.add_rows(total - 1)\n"
+        "    progress.add_rows(1)\n"
+        "    progress.finish()\n"
+    )
+    with caplog.at_level("INFO", logger="almost_kedro"):
+        run_program("child_program", tmp_path, tmp_path / "log", write_module(tmp_path, code))
+    lines = [r.getMessage() for r in caplog.records if "answers" in r.getMessage()]
+    assert lines == ["answers a: 8 of 8", "answers b: 4 of 4", "answers b: 4 of 4"]
+
+
+def test_programs_do_without_what_only_costs_time(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "import transformers.generation\n"
+        "found = {'sklearn', 'scipy', 'pandas'} & {n for n, m in sys.modules.items() if m}\n"
+        "print(__name__, sys.argv[0].endswith('child_program.py'), found or 'nothing')\n"
+    )
+    run_program("child_program", tmp_path, tmp_path / "log", write_module(tmp_path, code))
+    assert (tmp_path / "log").read_text() == "__main__ True nothing\n"
+
+
 def test_a_broken_progress_line_is_text(tmp_path: Path) -> None:
     code = "print('@progress {\"rows\": 1}[W123] a warning'); print('x\\n' * 100_000)"
     run_program("child_program", tmp_path, tmp_path / "log", write_module(tmp_path, code))

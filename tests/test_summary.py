@@ -69,6 +69,7 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
         "n": 56,
         "models": {"base": {"accuracy": SHARE}, "reward_model": {"accuracy": SHARE}},
         "floors": {"longer_wins": {"accuracy": SHARE}},
+        "position_bias": {"base": {"flips": 0.25}, "prompted": {"flips": 1.0}},
     }
     mc1 = {"n": 40, "models": {"base": {"accuracy": SHARE}}, "floors": {}}
     card = {"model_a": "prompted", "model_b": "base", "win_rate": SHARE}
@@ -104,6 +105,7 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
     assert lines[3].index(share) == place
     assert lines[4].index(share) == lines[1].index("HHH (56 pairs)")
     assert lines[6:] == [
+        "  HHH answered with the same letter in both orders: base 25%, prompted 100%",
         "  judge of the answers: someone",
         "  of what they were trained on, 2 of 30 prompts, 1 of 8 demonstrations repeat a benchmark "
         "item",

@@ -91,6 +91,7 @@ class ProgressView:
         )
         self.bar = Progress(*columns, console=console) if console.is_terminal else None
         self.task: int | None = None
+        self.state: dict[str, float | str] = {"what": "", "rows": 0}
         self.logged = time.monotonic()
         self.done = False
 
@@ -110,6 +111,10 @@ class ProgressView:
         rows, total = float(state["rows"]), float(state["total"])
         seconds, tokens = float(state["seconds"]), float(state["tokens"])
         rate = f"{tokens / seconds:.0f} tokens/s" if seconds else ""
+        # A program with several jobs starts anew with each.
+        if state["what"] != self.state["what"] or rows < float(self.state["rows"]):
+            self.task, self.done = None, False
+        self.state = state
         if self.bar:
             if self.task is None:
                 self.task = self.bar.add_task(str(state["what"]), total=total, rate="")

@@ -54,7 +54,12 @@ def run_program(
         UserError: If the program reports something that the user can mend.
         RuntimeError: If it fails otherwise, with its last lines.
     """
-    run_command(module, [sys.executable, "-m", module, str(job_file)], log_file, env)
+    run_command(module, build_command(module, job_file), log_file, env)
+
+
+def build_command(module: str, *job_files: Path) -> list[str]:
+    """Return the command that runs a program of ours on job files."""
+    return [sys.executable, "-m", "almost_kedro.lean_program", module, *map(str, job_files)]
 
 
 def run_command(

@@ -116,6 +116,8 @@ def describe_evaluation(metrics: Metrics) -> list[str]:
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append(f"  {'  '.join(cells)}".rstrip())
+    flips = ", ".join(f"{name} {bias['flips']:.0%}" for name, bias in hhh["position_bias"].items())
+    lines.append(f"  HHH answered with the same letter in both orders: {flips}")
     trained = metrics["contamination"]["training"]
     repeats = ", ".join(
         f"{trained[f'{name}_that_repeat']} of {trained[f'n_{name}']} {name}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from almost_kedro.programs import run_command
+from almost_kedro.programs import build_command, run_command
 from almost_kedro.tracking import track_program
 
 # Written last by a program: its job is done once that is there.
@@ -51,5 +50,5 @@ def run_jobs(module: str, jobs: Sequence[tuple[str, Job]]) -> None:
             files.append(out / "job.json")
             files[-1].write_text(job.model_dump_json(), encoding="utf-8")
             env |= stack.enter_context(track_program(name, out / METRICS))
-        command = [sys.executable, "-m", module, *map(str, files)]
+        command = build_command(module, *files)
         run_command(module, command, files[-1].with_name("program.log"), env)
