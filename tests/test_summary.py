@@ -69,7 +69,10 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
         "n": 56,
         "models": {"base": {"accuracy": SHARE}, "reward_model": {"accuracy": SHARE}},
         "floors": {"longer_wins": {"accuracy": SHARE}},
-        "position_bias": {"base": {"flips": 0.25}, "prompted": {"flips": 1.0}},
+        "position_bias": {
+            "base": {"flips": {**SHARE, "value": 0.25}},
+            "prompted": {"flips": {**SHARE, "value": 1.0}},
+        },
     }
     mc1 = {"n": 40, "models": {"base": {"accuracy": SHARE}}, "floors": {}}
     card = {"model_a": "prompted", "model_b": "base", "win_rate": SHARE}

@@ -116,7 +116,9 @@ def describe_evaluation(metrics: Metrics) -> list[str]:
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append(f"  {'  '.join(cells)}".rstrip())
-    flips = ", ".join(f"{name} {bias['flips']:.0%}" for name, bias in hhh["position_bias"].items())
+    flips = ", ".join(
+        f"{name} {bias['flips']['value']:.0%}" for name, bias in hhh["position_bias"].items()
+    )
     lines.append(f"  HHH answered with the same letter in both orders: {flips}")
     trained = metrics["contamination"]["training"]
     repeats = ", ".join(

@@ -178,24 +178,26 @@ def test_nothing_has_no_figures() -> None:
 
 def test_a_model_that_always_says_a_flips_on_every_item() -> None:
     rows, _ = score_hhh(make_items(3), make_logprobs(*[ALWAYS_A] * 3), "corrected")
-    bias = measure_position_bias(rows)
-    assert (bias["n"], bias["prefers_a"], bias["flips"]) == (3, 1, 1)
-    assert bias["letter_mass"] == pytest.approx(0.95)
+    bias = measure_position_bias(rows, seed=0)
+    always = {"value": 1, "low": 1, "high": 1}
+    assert (bias["n"], bias["prefers_a"], bias["flips"]) == (3, always, always)
+    assert bias["letter_mass"]["value"] == pytest.approx(0.95)
 
 
 def test_a_model_that_prefers_an_answer_never_flips() -> None:
     # A then B, A twice, and no preference: A in 1 + 2 + 1 of 6 orders, one flip of three.
     consistent, flipping, none = (0.6, 0.2, 0.1, 0.3), (0.6, 0.2, 0.3, 0.1), (0.3, 0.3, 0.1, 0.1)
     rows, _ = score_hhh(make_items(3), make_logprobs(consistent, flipping, none), "original")
-    bias = measure_position_bias(rows)
-    assert bias["prefers_a"] == pytest.approx(4 / 6)
-    assert bias["flips"] == pytest.approx(1 / 3)
-    assert bias["letter_mass"] == pytest.approx((1.2 + 1.2 + 0.8) / 6)
+    bias = measure_position_bias(rows, seed=0)
+    assert bias["prefers_a"]["value"] == pytest.approx(4 / 6)
+    assert bias["flips"]["value"] == pytest.approx(1 / 3)
+    assert (bias["flips"]["low"], bias["flips"]["high"]) == (0, 1)
+    assert bias["letter_mass"]["value"] == pytest.approx((1.2 + 1.2 + 0.8) / 6)
 
 
 def test_no_verdicts_show_no_bias() -> None:
     with pytest.raises(ValueError, match="no verdicts"):
-        measure_position_bias([])
+        measure_position_bias([], seed=0)
 
 
 # Reward models and floors

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from almost_kedro.evaluation.benchmarks import PairItem
 from almost_kedro.evaluation.floors import score_wins
+from almost_kedro.evaluation.statistics import Estimate, estimate_mean
 from almost_kedro.evaluation.verdicts import (
     TOLERANCE,
     Accuracy,
@@ -40,9 +42,9 @@ class PositionBias(TypedDict):
     """
 
     n: int
-    prefers_a: float
-    flips: float
-    letter_mass: float
+    prefers_a: Estimate
+    flips: Estimate
+    letter_mass: Estimate
 
 
 def build_hhh_requests(items: Sequence[PairItem]) -> list[Likelihood]:
@@ -149,8 +151,12 @@ def _compare(
     )
 
 
-def measure_position_bias(rows: Sequence[OrderedVerdict]) -> PositionBias:
+def measure_position_bias(rows: Sequence[OrderedVerdict], seed: int) -> PositionBias:
     """Say what the place of an answer does to a policy, whatever the scoring.
+
+    Args:
+        rows: Its verdicts, one an item.
+        seed: Of the bootstrap over items.
 
     Raises:
         ValueError: If there are no rows.
@@ -169,11 +175,18 @@ def measure_position_bias(rows: Sequence[OrderedVerdict]) -> PositionBias:
     p = np.array(probabilities).reshape(-1, len(ORDERS), len(LETTERS))
     prefers_a = score_wins(p[:, :, 0] - p[:, :, 1])
     flips = (prefers_a[:, 0] == prefers_a[:, 1]) & (prefers_a[:, 0] != 0.5)
+    ids = [row["item_id"] for row in rows]
+
+    def estimate(values: NDArray[np.float64]) -> Estimate:
+        found = estimate_mean(values, ids, seed)
+        assert found is not None
+        return found
+
     return PositionBias(
         n=len(rows),
-        prefers_a=float(prefers_a.mean()),
-        flips=float(flips.mean()),
-        letter_mass=float(p.sum(axis=2).mean()),
+        prefers_a=estimate(prefers_a.mean(axis=1)),
+        flips=estimate(flips.astype(float)),
+        letter_mass=estimate(p.sum(axis=2).mean(axis=1)),
     )
 
 

@@ -10,7 +10,6 @@ from almost_kedro.evaluation.benchmarks import ChoiceItem, PairItem
 from almost_kedro.evaluation.hhh import (
     build_hhh_answers,
     build_hhh_requests,
-    measure_position_bias,
     score_hhh,
     score_hhh_rewards,
 )
@@ -113,7 +112,6 @@ def evaluate_policies(
         mc1_rows, mc1 = score_mc1(mc1_items, logprobs, evaluation.scoring)
         figures[policy.name] = {
             "hhh": hhh,
-            "position_bias": measure_position_bias(hhh_rows),
             "mc1": mc1,
             "cost": cost,
         }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from pydantic import SecretStr
 
 from almost_kedro.checkpoints import Checkpoint
 from almost_kedro.evaluation.benchmarks import OpenItem
+from almost_kedro.evaluation.statistics import estimate_mean
 from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.evaluation_rows import OpenAnswer
 from almost_kedro.feedback.responses import STOPS, build_question, extract_answer
@@ -61,6 +61,7 @@ def answer_questions(
     answers, costs = let_answer(
         "open questions", policies, texts, sampling, generation, generation_work, server_keys
     )
+    items = [item["item_id"] for item in open_questions]
     rows: list[OpenAnswer] = []
     figures: dict[str, Any] = {"models": name_models(policies), "cost": costs}
     for policy in policies:
@@ -78,7 +79,9 @@ def answer_questions(
         rows += found
         figures[policy.name] = {
             "n": len(found),
-            "length": round(mean(len(row["text"]) for row in found), 1),
-            "share_cut_off": mean(row["finish_reason"] == "length" for row in found),
+            "length": estimate_mean([len(row["text"]) for row in found], items, seed),
+            "share_cut_off": estimate_mean(
+                [row["finish_reason"] == "length" for row in found], items, seed
+            ),
         }
     return rows, figures

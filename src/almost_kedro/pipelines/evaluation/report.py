@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 from almost_kedro.checkpoints import Checkpoint, check_same_data
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmarks import ChoiceItem, OpenItem, PairItem, Source
-from almost_kedro.evaluation.hhh import score_hhh_floors
+from almost_kedro.evaluation.hhh import measure_position_bias, score_hhh_floors
 from almost_kedro.evaluation.model_charts import draw_models
 from almost_kedro.evaluation.model_report import report_benchmark
 from almost_kedro.evaluation.truthfulqa import Preset, score_mc1_floors
@@ -117,7 +117,8 @@ def report_evaluation(
     )
     policies = policy_verdicts_metrics["models"]
     hhh["position_bias"] = {
-        name: policy_verdicts_metrics[name]["position_bias"] for name in policies
+        name: measure_position_bias(rows, seed)
+        for name, rows in group_by_model(hhh_verdicts).items()
     }
     answered = {
         name: {key: open_answers_metrics[name][key] for key in ("n", "length", "share_cut_off")}
