@@ -81,7 +81,7 @@ def test_every_figure_stands_beside_its_source_and_the_gate(
         assert (source["kind"], source["location"]) == ("own", f"benchmarks/{file}")
         assert source["n"] >= 40
         assert len(source["sha256"]) == 64
-    preset = read_document(root, "mc1_preset")
+    preset = json.loads(sorted(root.glob("03_primary/mc1_preset.json/*/*"))[-1].read_text())
     assert metrics["mc1_preset"] == {"location": "own", "sha256": preset["sha256"]}
     trained = metrics["contamination"]["training"]
     assert trained["prompts_that_repeat"] == trained["demonstrations_that_repeat"] == 0

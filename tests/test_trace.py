@@ -23,7 +23,7 @@ from almost_kedro.trace.tables import Key, Row, Table, find_start, list_referenc
 
 # Few enough for some prompts to come from prompts.
 N_SEEDS = 10
-NO_PARENTS = ("seed_prompts", "assistants")
+NO_PARENTS = ("seed_prompts", "assistants", "hhh_items", "mc1_items", "open_questions")
 
 
 def open_context(project: Path, root: Path) -> KedroContext:

@@ -318,9 +318,10 @@ def test_the_audit_adds_no_reward_model_to_the_project(
 def test_each_contrast_has_a_reward_model_beside_the_floors_and_on_hhh(
     project: Path, root: Path
 ) -> None:
-    nodes = ("--from-nodes", "read_benchmarks,check_contrasts")
-    params = {"comparisons.length_control": "none", "evaluation.limit": 4}
-    done = run_pipeline(project, root, "contrasts", *nodes, params=params)
+    params = {"comparisons.length_control": "none"}
+    done = run_pipeline(
+        project, root, "contrasts", "--from-nodes", "check_contrasts", params=params
+    )
     assert done.returncode == 0, done.stderr
     report = read_document(root, "contrasts_metrics")
     assert set(report) == {"size", "topic", "all of them"}
@@ -332,7 +333,7 @@ def test_each_contrast_has_a_reward_model_beside_the_floors_and_on_hhh(
         tested = [row for row in pairs[name] if splits[row["prompt_id"]] == "held_out"]
         assert found["n"] == len(tested)
         if "note" not in found:
-            assert found["hhh"]["n"] == 4
+            assert found["hhh"]["n"] == 8
             assert set(found["floors"]) == {"longer_wins", "shorter_wins", "surface"}
     assert "accuracy" in report["topic"]
     # Every text is on both sides, so nothing but the prompt tells which is right.
