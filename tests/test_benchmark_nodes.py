@@ -233,15 +233,15 @@ def test_no_seed_and_no_demonstration_of_ours_repeats_an_item_of_ours(
     texts = {f"seed_prompts, line {number}": text for number, text in enumerate(seeds, 1)} | shown
     *benchmarks, _ = read_benchmarks(EvaluationOptions(), own)
     items = list_benchmark_texts([item for rows in benchmarks for item in rows])
-    assert (len(texts), len(items)) == (122, 156)
+    assert (len(texts), len(items)) == (131, 156)
     assert list_overlaps(texts, items) == []
 
 
 def test_equal_checks_of_several_pipelines_are_one_in_their_sum(project: Path) -> None:
     bootstrap_project(project)
     holders = {
-        "read_benchmarks": {"synthetic_feedback", "evaluation"},
-        "check_contamination": {"synthetic_feedback", "evaluation"},
+        "read_benchmarks": {"synthetic_feedback", "contrasts", "evaluation"},
+        "check_contamination": {"synthetic_feedback", "contrasts", "evaluation"},
         "check_self_play": {"rmsp_sft", "evaluation"},
     }
     for name, expected in holders.items():
