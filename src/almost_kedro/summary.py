@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from almost_kedro.evaluation.model_report import read_win_rates
+from almost_kedro.evaluation.statistics import show_share
 
 Metrics = Mapping[str, Any]
 
@@ -127,11 +128,6 @@ def describe_evaluation(metrics: Metrics) -> list[str]:
     )
     lines.append(f"  judge of the answers: {questions['judge']}")
     return [*lines, f"  of what they were trained on, {repeats} repeat a benchmark item"]
-
-
-def show_share(share: Metrics) -> str:
-    """Write a share with its interval."""
-    return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
 
 
 def show_difference(value: float, low: float, high: float) -> str:

@@ -10,6 +10,7 @@ from almost_kedro.evaluation.hhh import score_hhh_floors, score_hhh_rewards
 from almost_kedro.evaluation.model_report import compare, measure
 from almost_kedro.evaluation.reward_report import report_reward_model
 from almost_kedro.evaluation.rule_audit import SHOWN
+from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.rows import Comparison
 
 
@@ -62,10 +63,8 @@ def tabulate_contrasts(report: Mapping[str, Any]) -> list[str]:
             continue
         best = found["best_floor"]
         floor = f"{found['floors'][best]['value']:.1%} {best.replace('_', ' ')}"
-        hhh = _show(found["hhh"]["accuracy"])
-        lines.append(f"  {_show(found['accuracy']):21}  {floor:18}  {counts}  {hhh:21}  {name}")
+        hhh = show_share(found["hhh"]["accuracy"])
+        lines.append(
+            f"  {show_share(found['accuracy']):21}  {floor:18}  {counts}  {hhh:21}  {name}"
+        )
     return lines
-
-
-def _show(share: Mapping[str, float]) -> str:
-    return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"

@@ -7,7 +7,7 @@ with a handful of prompts they are too narrow, and with one they have no width a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -77,6 +77,11 @@ def estimate_mean(values: ArrayLike, groups: Sequence[str], seed: int) -> Estima
         return None
     low, high = bootstrap_mean(values, groups, seed)
     return Estimate(value=float(np.asarray(values, dtype=float).mean()), low=low, high=high)
+
+
+def show_share(share: Mapping[str, float]) -> str:
+    """Write a share with its interval."""
+    return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
 
 
 def bootstrap_difference(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from almost_kedro.errors import UserError
 from almost_kedro.generation.batches import split_by_length
 from almost_kedro.generation.likelihood_job import Likelihood
-from almost_kedro.generation.tokens import Encoder
+from almost_kedro.generation.tokens import Encoder, count_common
 
 
 @dataclass(frozen=True)
@@ -164,12 +164,6 @@ def make_batches(
             for part in split_wide([group[i] for i in numbers], positions):
                 batches.append(Batch(part, tuple(ids[:length])))
     return batches
-
-
-def count_common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Count the leading tokens that two texts have in common."""
-    pairs = enumerate(zip(a, b, strict=False))
-    return next((n for n, (x, y) in pairs if x != y), min(len(a), len(b)))
 
 
 def count_positions(batch: Sequence[Pass]) -> int:

@@ -15,7 +15,7 @@ from almost_kedro.errors import UserError
 from almost_kedro.generation.engine import Completion, FinishReason, Request, Sampling
 from almost_kedro.generation.sampling import random_stream, sample_tokens
 from almost_kedro.generation.shared_prefix import ATTENTION, SharedPrefix
-from almost_kedro.generation.tokens import Encoder
+from almost_kedro.generation.tokens import Encoder, count_common
 
 logger = logging.getLogger(__name__)
 # Requests tokenised together.
@@ -150,7 +150,7 @@ class EmbeddedEngine:
         """Continue rows that have a prefix in common, those of like length together."""
         # Tokens at the seam may differ between the prefix alone and the whole text, so the shared
         # part is what all whole texts really have in common with it.
-        length = min(_common(prefix_ids, row.tokens[:-1]) for row in rows)
+        length = min(count_common(prefix_ids, row.tokens[:-1]) for row in rows)
         if not self.shares_prefix:
             length = 0
         layers = self._prefill_prefix(prefix_ids[:length])
@@ -288,13 +288,3 @@ class EmbeddedEngine:
         # The tail may begin within a character; the whole text decides.
         text = self.tokenizer.decode(generated, skip_special_tokens=True)
         return any(s in text for s in stop)
-
-
-def _common(a: list[int], b: list[int]) -> int:
-    """Count the leading tokens that two lists share."""
-    n = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        n += 1
-    return n

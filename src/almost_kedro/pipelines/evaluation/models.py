@@ -30,7 +30,7 @@ from almost_kedro.training_rows import PromptSplit
 from ..early_checks import find_best_assistant
 from ..rl.nodes import SFT_REMEDY
 from ..rmsp_sft.nodes import check_judge
-from ..rmsp_sft.policy_test import Policy, checkpoint_policy, make_judges
+from ..rmsp_sft.policy_test import Policy, checkpoint_policy, make_judges, name_models
 
 RL_REMEDY = "run `kedro run --pipeline rl` with these options first"
 
@@ -91,7 +91,6 @@ def evaluate_policies(
     """
     pairs: list[HHHVerdict] = []
     questions: list[MC1Verdict] = []
-    figures: dict[str, Any] = {}
     requests = [
         *build_hhh_requests(hhh_items),
         *build_mc1_requests(mc1_items, evaluation.mc1_form, mc1_preset["text"]),
@@ -99,6 +98,7 @@ def evaluate_policies(
     policies = list_policies(
         sft_policy, rl_policy, prompt_splits, assistants, models, comparisons, sft, model_store
     )
+    figures: dict[str, Any] = {"models": name_models(policies)}
     asked = [
         (
             LikelihoodJob(model=policy.model, dtype=generation.dtype, out=evaluation_work),
@@ -110,11 +110,7 @@ def evaluate_policies(
         logprobs = {id_: answer["logprob"] for id_, answer in answers.items()}
         hhh_rows, hhh = score_hhh(hhh_items, logprobs, evaluation.scoring)
         mc1_rows, mc1 = score_mc1(mc1_items, logprobs, evaluation.scoring)
-        figures[policy.name] = {
-            "hhh": hhh,
-            "mc1": mc1,
-            "cost": cost,
-        }
+        figures[policy.name] = {"hhh": hhh, "mc1": mc1, "cost": cost}
         pairs += [
             HHHVerdict(**row, verdict_id=f"{policy.name}/{row['item_id']}", model=policy.name)
             for row in hhh_rows
@@ -123,7 +119,6 @@ def evaluate_policies(
             MC1Verdict(**row, verdict_id=f"{policy.name}/{row['item_id']}", model=policy.name)
             for row in mc1_rows
         ]
-        figures.setdefault("models", {})[policy.name] = {"fingerprint": policy.model.fingerprint}
     return pairs, questions, figures
 
 
