@@ -7,16 +7,25 @@ from pathlib import Path
 from typing import Any
 
 
+def make_command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "kedro", *args]
+
+
+def make_options(root: Path, name: str, *options: str) -> list[str]:
+    params = ",".join([f"data_root={root}", *options])
+    return ["--env", "smoke", "--pipeline", name, "--params", params]
+
+
 def kedro(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kedro", *args]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        make_command(*args), cwd=project, capture_output=True, text=True, check=False
+    )
 
 
 def run_pipeline(
     project: Path, root: Path, name: str, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    params = ",".join([f"data_root={root}", *options])
-    return kedro(project, "run", "--env", "smoke", "--pipeline", name, "--params", params)
+    return kedro(project, "run", *make_options(root, name, *options))
 
 
 def find_versions(root: Path, name: str) -> list[Path]:

@@ -1,14 +1,24 @@
 """All models on all benchmarks through real Kedro sessions, from what other processes stored."""
 
+import contextlib
 import json
+import random
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import prefer_longer, serve
-from sessions import find_versions, kedro, read_document, run_pipeline
+from sessions import (
+    find_versions,
+    kedro,
+    make_command,
+    make_options,
+    read_document,
+    run_pipeline,
+)
 from test_smoke import read_latest, run_smoke
 
 POLICIES = ("base", "prompted", "sft", "rl")
@@ -24,8 +34,10 @@ def copy_root(aligned: Path, root: Path) -> Path:
 @pytest.fixture(scope="module")
 def root(project: Path, aligned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = copy_root(aligned, tmp_path_factory.mktemp("evaluation") / "data")
+    start = time.monotonic()
     done = run_pipeline(project, root, "evaluation")
     assert done.returncode == 0, done.stdout + done.stderr
+    (root / "seconds").write_text(str(time.monotonic() - start))
     (root / "log").write_text(done.stdout + done.stderr)
     return root
 
@@ -45,10 +57,14 @@ def refuse(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr.strip().splitlines()[-1]
 
 
-def list_work(root: Path) -> dict[str, int]:
+def find_work(root: Path) -> dict[str, int]:
     """What programs computed, with the time at which it was finished."""
     places = ("04_feature/evaluation/*/metrics.json", "06_models/work/*/metrics.json")
-    found = {str(file): file.stat().st_mtime_ns for place in places for file in root.glob(place)}
+    return {str(file): file.stat().st_mtime_ns for place in places for file in root.glob(place)}
+
+
+def list_work(root: Path) -> dict[str, int]:
+    found = find_work(root)
     assert any("logprobs-" in name for name in found)
     return found
 
@@ -163,6 +179,32 @@ def test_what_is_computed_again_is_the_same_to_the_digit(
     done = run_pipeline(project, root, "evaluation")
     assert done.returncode == 0, done.stderr
     assert read_document(root, "evaluation_metrics") == metrics
+
+
+def test_an_evaluation_killed_at_random_moments_goes_on(
+    project: Path, aligned: Path, root: Path, metrics: dict[str, Any], tmp_path: Path
+) -> None:
+    killed = copy_root(aligned, tmp_path / "data")
+    draw = random.Random(5)
+    seconds = float((root / "seconds").read_text())
+    finished: dict[str, int] = {}
+    for _ in range(3):
+        session = subprocess.Popen(
+            make_command("run", *make_options(killed, "evaluation")),
+            cwd=project,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            session.wait(seconds * draw.uniform(0.3, 0.9))
+        session.kill()
+        session.wait()
+        finished |= find_work(killed)
+    assert finished
+    done = run_pipeline(project, killed, "evaluation")
+    assert done.returncode == 0, done.stderr
+    assert finished.items() <= find_work(killed).items()
+    assert read_document(killed, "evaluation_metrics") == metrics
 
 
 def test_a_benchmark_of_another_format_is_named_by_its_line(

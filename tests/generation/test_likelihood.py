@@ -28,7 +28,12 @@ from transformers import (
 from almost_kedro.checkpoints import hash_file
 from almost_kedro.errors import UserError
 from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.likelihood import main, read_batches, run_job
+from almost_kedro.generation.likelihood import (
+    keep_float32_logits,
+    main,
+    read_batches,
+    run_job,
+)
 from almost_kedro.generation.likelihood_client import compute_logprobs
 from almost_kedro.generation.likelihood_job import Likelihood, LikelihoodJob, LogProb
 from almost_kedro.generation.tokens import Encoder
@@ -168,6 +173,24 @@ def test_rows_with_a_prefix_in_common_have_the_models_own_log_probabilities(
         expected = ask_plainly(folder, row, bos=True)
         assert answer["logprob"] == pytest.approx(expected, abs=answer["n_tokens"] * TOLERANCE)
     assert read_metrics(tmp_path / "job")["padding_difference"] < TOLERANCE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_of_bfloat16_states_are_float32(family: str) -> None:
+    torch.manual_seed(0)
+    model = scale(FAMILIES[family](), 4).to(torch.bfloat16).eval()
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        states = model.base_model(ids).last_hidden_state
+        embedded = model.get_input_embeddings()(ids)
+        weight = model.get_output_embeddings().weight.float()
+        keep_float32_logits(model)
+        logits = model(ids).logits
+        assert torch.equal(model.get_input_embeddings()(ids), embedded)
+    assert logits.dtype == torch.float32
+    assert torch.allclose(logits, states.float() @ weight.T, atol=1e-5)
+    rounded = logits.bfloat16().float()
+    assert (rounded - logits).abs().max() > 1e-3
 
 
 def test_what_rows_have_in_common_is_computed_once(tiny: Path, tmp_path: Path) -> None:

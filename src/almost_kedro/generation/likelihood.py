@@ -8,6 +8,7 @@ that was stopped goes on after the last whole one.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from almost_kedro.checkpoints import hash_file
 from almost_kedro.errors import UserError
@@ -53,6 +54,7 @@ class LikelihoodModel:
     The company in which a row is computed changes its log-probability by less than 1e-4 a token in
     float32. In bfloat16 by up to some tenths, as much as the number format itself (SmolLM2-135M:
     0.2, gemma-3-270m: 0.4); every job measures it. The same job always has the same batches.
+    Logits are float32 in any case: rounded to bfloat16, like letters would often have equal ones.
     """
 
     def __init__(self, model: ModelFolder, dtype: torch.dtype, device: torch.device):
@@ -71,6 +73,7 @@ class LikelihoodModel:
             trust_remote_code=model.trust_remote_code,
         )
         self.model.to(device).eval()
+        keep_float32_logits(self.model)
         # Not every architecture has it.
         self.keeps_logits = "logits_to_keep" in signature(type(self.model).forward).parameters
         self.shared: tuple[int, ...] = ()
@@ -135,6 +138,18 @@ class LikelihoodModel:
             shape = (len(batch.passes), -1, -1, -1)
             copies.update(keys.expand(shape), values.expand(shape), number)
         return copies
+
+
+def keep_float32_logits(model: PreTrainedModel) -> None:
+    """Have a causal language model compute its logits in float32, whatever its other numbers are.
+
+    The head becomes a copy, as its weights may be those of the input embeddings.
+    """
+    head = model.get_output_embeddings()
+    if head.weight.dtype != torch.float32:
+        head = copy.deepcopy(head).float()
+        head.register_forward_pre_hook(lambda _, states: (states[0].float(),))
+        model.set_output_embeddings(head)
 
 
 def run_job(job: LikelihoodJob) -> None:

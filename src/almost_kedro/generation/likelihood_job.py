@@ -8,6 +8,9 @@ from typing import Literal, NotRequired, TypedDict
 from almost_kedro.generation.engine import digest
 from almost_kedro.generation.job import ModelFolder, Part
 
+# Raised when the same job comes to other figures: what is stored is then computed again.
+VERSION = 2
+
 
 class Likelihood(TypedDict):
     """A question to a model: how probable is this continuation after this context?
@@ -62,4 +65,6 @@ class LikelihoodJob(Part):
             rows_sha256: Checksum of the file of rows.
         """
         model = self.model
-        return digest(model.fingerprint, model.bos, rows_sha256, self.batch_tokens, self.dtype)
+        return digest(
+            VERSION, model.fingerprint, model.bos, rows_sha256, self.batch_tokens, self.dtype
+        )
