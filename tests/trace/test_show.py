@@ -3,13 +3,12 @@
 import io
 from typing import Any
 
-import pytest
 from rich.console import Console
 from test_ancestry import REQUESTS, MemoryTable, entry, make_tables, one_run, prompt, walk
 
 from almost_kedro.rows import Ledger, PromptRequests, Prompts, Responses
 from almost_kedro.trace.ancestry import Ancestry
-from almost_kedro.trace.show import AncestryTree, make_visible, shorten, write_headline
+from almost_kedro.trace.show import AncestryTree, shorten, write_headline
 
 
 def render(ancestry: Ancestry, full: bool = False, **console: Any) -> str:
@@ -23,26 +22,6 @@ def render(ancestry: Ancestry, full: bool = False, **console: Any) -> str:
 def trace_prompt(text: str, **how: Any) -> str:
     tables = make_tables(MemoryTable("prompts", Prompts, v1=[prompt("p1", "", text)]))
     return render(walk(tables, "p1"), **how)
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("naïve 漢字 🙂 a\u0301", "naïve 漢字 🙂 a\u0301"),
-        ("one\ntwo", "one\ntwo"),
-        ("\x1b[31mred\x1b]0;title\x07", r"\x1b[31mred\x1b]0;title\x07"),
-        ("\x9b2J\x00\x08\x7f\r\t", r"\x9b2J\x00\x08\x7f\r\t"),
-        (
-            "\u202eevil\u202c \u2066a\u2069 \u200f\u200e",
-            r"\u202eevil\u202c \u2066a\u2069 \u200f\u200e",
-        ),
-        ("\u2028\u2029\x85\u200b\ufeff", r"\u2028\u2029\x85\u200b\ufeff"),
-        ("half \ud83d", r"half \ud83d"),
-        ("\U000e0041tag", r"\U000e0041tag"),
-    ],
-)
-def test_what_acts_on_a_terminal_is_shown_as_an_escape(text: str, shown: str) -> None:
-    assert make_visible(text) == shown
 
 
 def test_long_texts_are_cut_and_say_how_long_they_are() -> None:

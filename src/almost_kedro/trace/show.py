@@ -11,27 +11,12 @@ from rich.tree import Tree
 from almost_kedro.rows import Ledger, RowsValidator
 from almost_kedro.trace.ancestry import Ancestry, Link, Made
 from almost_kedro.trace.tables import Key, Row, Step
+from almost_kedro.visible_text import make_line, make_visible
 
 # Characters of a text, and of a fact or a headline, that are shown unless all are asked for.
 LONG_TEXT, LONG_LINE = 2000, 160
 VERDICTS = ("verdict", "rule")
 KEPT = "ok"
-
-
-def make_visible(text: str) -> str:
-    """Write as an escape what is no printable character and no line break.
-
-    This is every control character (ANSI sequences start with one), every mark that changes the
-    direction of writing, and every half of a surrogate pair.
-    """
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
-    )
-
-
-def make_line(text: str) -> str:
-    """Make visible what must stay on one line."""
-    return make_visible(text).replace("\n", "\\n")
 
 
 def shorten(text: str, limit: int | None) -> str:
