@@ -1,4 +1,6 @@
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,20 @@ def aligned(
     for name in ("synthetic_feedback", "reward_model", "rmsp_sft", "rl"):
         done = run_pipeline(project, root, name)
         assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+@pytest.fixture(scope="session")
+def evaluated(project: Path, aligned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with everything; `log` has what the evaluation said, `seconds` what it took."""
+    root = tmp_path_factory.mktemp("evaluation") / "data"
+    # Other tests may change what they share.
+    shutil.copytree(aligned, root)
+    start = time.monotonic()
+    done = run_pipeline(project, root, "evaluation")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (root / "seconds").write_text(str(time.monotonic() - start))
+    (root / "log").write_text(done.stdout + done.stderr)
     return root
 
 

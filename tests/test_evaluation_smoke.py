@@ -5,7 +5,6 @@ import json
 import random
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +24,11 @@ POLICIES = ("base", "prompted", "sft", "rl")
 REWARD_MODELS = ("reward_model", "held_out_reward_model")
 
 
-def copy_root(aligned: Path, root: Path) -> Path:
-    """Other tests may change what they share."""
-    shutil.copytree(aligned, root)
-    return root
-
-
 @pytest.fixture(scope="module")
-def root(project: Path, aligned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = copy_root(aligned, tmp_path_factory.mktemp("evaluation") / "data")
-    start = time.monotonic()
-    done = run_pipeline(project, root, "evaluation")
-    assert done.returncode == 0, done.stdout + done.stderr
-    (root / "seconds").write_text(str(time.monotonic() - start))
-    (root / "log").write_text(done.stdout + done.stderr)
-    return root
+def root(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, which tests may change for a while."""
+    root = tmp_path_factory.mktemp("evaluation") / "data"
+    return Path(shutil.copytree(evaluated, root))
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +173,7 @@ def test_what_is_computed_again_is_the_same_to_the_digit(
 def test_an_evaluation_killed_at_random_moments_goes_on(
     project: Path, aligned: Path, root: Path, metrics: dict[str, Any], tmp_path: Path
 ) -> None:
-    killed = copy_root(aligned, tmp_path / "data")
+    killed = Path(shutil.copytree(aligned, tmp_path / "data"))
     draw = random.Random(5)
     seconds = float((root / "seconds").read_text())
     finished: dict[str, int] = {}
