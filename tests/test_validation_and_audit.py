@@ -324,7 +324,7 @@ def test_each_contrast_has_a_reward_model_beside_the_floors_and_on_hhh(
     )
     assert done.returncode == 0, done.stderr
     report = read_document(root, "contrasts_metrics")
-    assert set(report) == {"size", "topic", "all of them"}
+    assert set(report) == {"size", "topic"}
     pairs = json.loads(
         sorted(root.glob("05_model_input/contrast_comparisons.json/*/*"))[-1].read_text()
     )

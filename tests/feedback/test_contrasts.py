@@ -45,6 +45,7 @@ ASSISTANTS = [make_assistant("best"), make_assistant("other")]
         ({"a": ["best", "nobody"]}, "option contrasts.a: .*unknown assistant 'nobody'"),
         ({"a": ["best"]}, "option contrasts.a: .*at least two"),
         ({"a": [OFF_TOPIC, "best"]}, "option contrasts.a: off_topic is the last one or none"),
+        ({"../a": ["best", "other"]}, "option contrasts: the name '../a' has more than letters"),
         ({"a": ["best", OFF_TOPIC, "other"]}, "option contrasts.a: off_topic is the last one"),
     ],
 )

@@ -5,6 +5,7 @@ What a contrast teaches a reward model beyond the floors says whether it belongs
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -38,6 +39,8 @@ def check_contrasts(
         )
     known = [assistant["name"] for assistant in assistants]
     for name, rubric in contrasts.items():
+        if not re.fullmatch(r"\w+", name):
+            raise UserError(f"option contrasts: the name {name!r} has more than letters, digits, _")
         if OFF_TOPIC in rubric[:1] or OFF_TOPIC in rubric[1:-1]:
             raise UserError(f"option contrasts.{name}: {OFF_TOPIC} is the last one or none")
         try:

@@ -1,4 +1,4 @@
-"""Nodes of `contrasts`: a reward model for each contrast, and one for all of them."""
+"""Nodes of `contrasts`: a reward model for each contrast."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from ..reward_model.nodes import RewardSetting
 
 logger = logging.getLogger(__name__)
 Contrasts = dict[str, list[str]]
-ALL = "all of them"
 
 
 def check_contrasts(
@@ -53,7 +52,7 @@ def compare_contrasts(
     comparisons: ComparisonOptions,
     rules: Rules,
 ) -> dict[str, list[Comparison]]:
-    """Make the comparisons of each contrast, and put those of all together."""
+    """Make the comparisons of each contrast."""
     found: dict[str, list[Comparison]] = {}
     for name, rubric in contrasts_plan.items():
         rows = contrast_rules.compare_contrast(
@@ -67,9 +66,7 @@ def compare_contrasts(
             rules,
         )
         found[name], _ = drop_identical(rows, rules)
-    # Two contrasts may have a pair in common.
-    together = {row["comparison_id"]: row for rows in found.values() for row in rows}
-    return {**found, ALL: list(together.values())}
+    return found
 
 
 def try_contrasts(
@@ -105,9 +102,7 @@ def try_contrasts(
             note = "not tried: no pairs to train on, or none to test with"
             report[name] = {"n_trained_on": len(train), "n": len(test), "note": note}
             continue
-        judge = train_judge(
-            f"contrast_{name.replace(' ', '_')}", build_reward_rows(train, rules), seed, setting
-        )
+        judge = train_judge(f"contrast_{name}", build_reward_rows(train, rules), seed, setting)
         rewards, _ = score(judge, asked)
         margins = score_margins(judge, test, rules)
         report[name] = report_contrast(train, test, margins, hhh_items, rewards, seed)
