@@ -323,7 +323,8 @@ def test_each_contrast_has_a_reward_model_beside_the_floors_and_on_hhh(
         project, root, "contrasts", "--from-nodes", "check_contrasts", params=params
     )
     assert done.returncode == 0, done.stderr
-    report = read_document(root, "contrasts_metrics")
+    document = read_document(root, "contrasts_metrics")
+    report = document["contrasts"]
     assert set(report) == {"size", "topic"}
     pairs = json.loads(
         sorted(root.glob("05_model_input/contrast_comparisons.json/*/*"))[-1].read_text()
@@ -336,6 +337,7 @@ def test_each_contrast_has_a_reward_model_beside_the_floors_and_on_hhh(
             assert found["hhh"]["n"] == 8
             assert set(found["floors"]) == {"longer_wins", "shorter_wins", "surface"}
     assert "accuracy" in report["topic"]
+    assert len(document["averages"]) == ("accuracy" in report["size"])
     # Every text is on both sides, so nothing but the prompt tells which is right.
     assert sorted(row["chosen"] for row in pairs["topic"]) == sorted(
         row["rejected"] for row in pairs["topic"]

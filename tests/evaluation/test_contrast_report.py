@@ -3,7 +3,12 @@
 import pytest
 
 from almost_kedro.evaluation.benchmarks import PairItem
-from almost_kedro.evaluation.contrast_report import report_contrast, tabulate_contrasts
+from almost_kedro.evaluation.contrast_report import (
+    report_averages,
+    report_contrast,
+    tabulate_averages,
+    tabulate_contrasts,
+)
 from almost_kedro.rows import Comparison
 
 
@@ -54,3 +59,21 @@ def test_the_table_has_a_line_a_contrast_and_says_what_was_not_tried() -> None:
     assert "100.0% [100.0%, 100.0%]" in one
     assert other.strip().startswith("not tried")
     assert other.endswith("  size")
+
+
+def test_two_models_that_are_each_right_in_one_pair_are_right_in_both_together() -> None:
+    # Each is sure where it is right, and hardly wrong elsewhere; the second has another scale.
+    one = {"hhh-1/chosen": 2, "hhh-1/rejected": -2, "hhh-3/chosen": -0.5, "hhh-3/rejected": 0.5}
+    other = {"hhh-1/chosen": -5, "hhh-1/rejected": 5, "hhh-3/chosen": 20, "hhh-3/rejected": -20}
+    third = {"hhh-1/chosen": 0, "hhh-1/rejected": 0, "hhh-3/chosen": 0, "hhh-3/rejected": 0}
+    found = report_averages(ITEMS, {"one": one, "third": third, "other": other}, seed=0)
+    values = {name: accuracy["value"] for name, accuracy in found.items()}
+    assert values == {"one + other": 1.0, "one + third": 0.5, "third + other": 0.5}
+    assert next(iter(found)) == "one + other"
+    title, best = tabulate_averages(found, limit=1)
+    assert "1 of 3" in title
+    assert best.split() == ["100.0%", "[100.0%,", "100.0%]", "one", "+", "other"]
+
+
+def test_one_model_has_no_average() -> None:
+    assert tabulate_averages(report_averages(ITEMS, {"one": REWARDS}, seed=0)) == []

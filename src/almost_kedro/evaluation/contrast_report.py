@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
+from statistics import pstdev
 from typing import Any
 
 from almost_kedro.evaluation.benchmarks import PairItem
@@ -10,7 +12,7 @@ from almost_kedro.evaluation.hhh import score_hhh_floors, score_hhh_rewards
 from almost_kedro.evaluation.model_report import compare, measure
 from almost_kedro.evaluation.reward_report import report_reward_model
 from almost_kedro.evaluation.rule_audit import SHOWN
-from almost_kedro.evaluation.statistics import show_share
+from almost_kedro.evaluation.statistics import Estimate, show_share
 from almost_kedro.rows import Comparison
 
 
@@ -45,6 +47,48 @@ def report_contrast(
         **{name: full[name] for name in SHOWN if name in full},
         "hhh": {**measure(verdicts, seed), "above_longer_wins": compare(verdicts, longer, seed)},
     }
+
+
+def report_averages(
+    hhh_items: Sequence[PairItem], rewards: Mapping[str, Mapping[str, float]], seed: int
+) -> dict[str, Estimate]:
+    """Measure the averaged rewards of each two reward models on static HHH.
+
+    Two that teach different things are better together than either.
+
+    Args:
+        hhh_items: The pairs of static HHH.
+        rewards: By the contrast's name, as in `report_contrast`. Each model's are divided by their
+            standard deviation: log-odds of two trainings have no common scale.
+        seed: Of the bootstrap.
+
+    Returns:
+        Accuracies by "one + other", the highest first.
+    """
+    found: dict[str, Estimate] = {}
+    for one, other in combinations(rewards, 2):
+        scales = {name: pstdev(rewards[name].values()) or 1.0 for name in (one, other)}
+        averaged = {
+            id_: sum(rewards[name][id_] / scales[name] for name in scales) / 2
+            for id_ in rewards[one]
+        }
+        verdicts, _ = score_hhh_rewards(hhh_items, averaged)
+        found[f"{one} + {other}"] = measure(verdicts, seed)["accuracy"]
+    return dict(sorted(found.items(), key=lambda item: -item[1]["value"]))
+
+
+def tabulate_averages(averages: Mapping[str, Any], limit: int = 5) -> list[str]:
+    """Return the highest as lines of text; of so many, the highest are high by chance, too.
+
+    Args:
+        averages: From `report_averages`.
+        limit: Lines.
+    """
+    if not averages:
+        return []
+    shown = dict(list(averages.items())[:limit])
+    title = f"static HHH by two reward models' averaged rewards, {len(shown)} of {len(averages)}"
+    return [title, *(f"  {show_share(found):21}  {name}" for name, found in shown.items())]
 
 
 def tabulate_contrasts(report: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from almost_kedro.evaluation.benchmarks import PairItem
-from almost_kedro.evaluation.contrast_report import report_contrast, tabulate_contrasts
+from almost_kedro.evaluation.contrast_report import (
+    report_averages,
+    report_contrast,
+    tabulate_averages,
+    tabulate_contrasts,
+)
 from almost_kedro.evaluation.hhh import build_hhh_answers
 from almost_kedro.feedback import contrasts as contrast_rules
 from almost_kedro.feedback.planning import plan_assistants
@@ -94,6 +99,7 @@ def try_contrasts(
         for row in build_hhh_answers(hhh_items)
     ]
     report: dict[str, Any] = {}
+    all_rewards: dict[str, dict[str, float]] = {}
     for name, rows in contrast_comparisons.items():
         train, test = (
             select_comparisons(rows, prompt_splits, split) for split in ("reward_model", "held_out")
@@ -103,10 +109,11 @@ def try_contrasts(
             report[name] = {"n_trained_on": len(train), "n": len(test), "note": note}
             continue
         judge = train_judge(f"contrast_{name}", build_reward_rows(train, rules), seed, setting)
-        rewards, _ = score(judge, asked)
+        all_rewards[name], _ = score(judge, asked)
         margins = score_margins(judge, test, rules)
-        report[name] = report_contrast(train, test, margins, hhh_items, rewards, seed)
+        report[name] = report_contrast(train, test, margins, hhh_items, all_rewards[name], seed)
         logger.info("%s", tabulate_contrasts({name: report[name]})[-1], extra=PLAIN)
-    for line in tabulate_contrasts(report):
+    averages = report_averages(hhh_items, all_rewards, seed)
+    for line in [*tabulate_contrasts(report), *tabulate_averages(averages)]:
         logger.info("%s", line, extra=PLAIN)
-    return report
+    return {"contrasts": report, "averages": averages}
