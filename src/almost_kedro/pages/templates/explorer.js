@@ -20,7 +20,7 @@ function promptCell(_, type, pair) {
 function edgeCell(_, type, pair) {
   if (type !== "display") return nameEdge(pair.edge);
   const names = [pair.edge.chosen, pair.edge.rejected].map((place) => EXPLORER.assistants[place]);
-  return make("span", {}, names[0], make("span", { class: "soft" }, " over "), names[1]);
+  return make("span", {}, names[0], make("br"), make("span", { class: "soft" }, "over "), names[1]);
 }
 
 function ruleCell(_, type, pair) {
@@ -83,6 +83,9 @@ function applyFilters(table) {
     ? Uint8Array.from(PAIRS, (pair) => (tests.every((test) => test(pair)) ? 1 : 0))
     : null;
   table.draw();
+  const fields = FORM.querySelectorAll("#more select, #more input");
+  const used = [...fields].filter((field) => field.value).length;
+  document.getElementById("used").textContent = used ? `(${used} in use)` : "";
 }
 
 /** Links to the neighbours of a pair in the table's present order. */
@@ -98,6 +101,15 @@ function makeNeighbours(table, pair) {
   ];
 }
 
+/** Reads an id from an address; one that someone garbled is shown as it is. */
+function decode(id) {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    return id;
+  }
+}
+
 function route(table, first) {
   const found = /^#(comparison|prompt)=(.*)$/.exec(location.hash);
   if (!found && !["", "#list"].includes(location.hash)) return; // the link that skips to the content
@@ -109,9 +121,9 @@ function route(table, first) {
     if (wasOpen) document.getElementById("list-title").focus();
     return;
   }
-  const [, kind, id] = found;
-  const row = (kind === "comparison" ? PAIR_BY_ID : PROMPT_BY_ID).get(decodeURIComponent(id));
-  if (!row) fillDetail("Not found", make("p", {}, `This page has no ${kind} ${decodeURIComponent(id)}.`));
+  const [kind, id] = [found[1], decode(found[2])];
+  const row = (kind === "comparison" ? PAIR_BY_ID : PROMPT_BY_ID).get(id);
+  if (!row) fillDetail("Not found", make("p", {}, `This page has no ${kind} ${id}.`));
   else if (kind === "comparison") showPair(row);
   else showPrompt(row);
   const neighbours = row && kind === "comparison" ? makeNeighbours(table, row) : [];
@@ -124,6 +136,7 @@ function route(table, first) {
 
 function start() {
   fillFilters();
+  document.getElementById("more").open = innerWidth > 600; // on a phone, they would hide the list
   const table = makeTable();
   FORM.addEventListener("input", () => applyFilters(table));
   FORM.addEventListener("submit", (event) => event.preventDefault());
@@ -137,7 +150,7 @@ function start() {
   }
   addEventListener("hashchange", () => route(table, false));
   route(table, true);
-  document.documentElement.dataset.ready = "yes";
+  performance.mark("usable");
 }
 
 start();

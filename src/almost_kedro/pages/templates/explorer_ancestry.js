@@ -65,12 +65,14 @@ function makeFuture(prompt, pair) {
   const parts = [make("h3", {}, "What was made with it")];
   if (prompt.split !== null) {
     const noun = pair ? "other pair" : "pair";
-    parts.push(make("p", {}, `${count(others.length, noun)} of answers to this prompt.`));
+    parts.push(make("p", {}, `There ${others.length === 1 ? "is" : "are"} ${count(others.length, noun)} of answers to this prompt.`));
     if (others.length) parts.push(makeList(others, linkPair));
   }
-  parts.push(make("p", {}, `Shown as an example in the requests of ${count(prompt.later.length, "later prompt")}.`));
+  const later = count(prompt.later.length, "later prompt");
+  const shown = prompt.later.length ? `The requests for ${later} showed it.` : "No later request showed it.";
+  parts.push(make("p", {}, shown));
   if (prompt.later.length) {
-    parts.push(makeList(prompt.later, (later) => [linkPrompt(later), ` ${cut(later.text, 160)}`]));
+    parts.push(makeList(prompt.later, (row) => [linkPrompt(row), ` ${cut(row.text, 160)}`]));
   }
   return parts;
 }

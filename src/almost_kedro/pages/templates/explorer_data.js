@@ -14,7 +14,7 @@ function readVerdict(verdict) {
 const PROMPTS = EXPLORER.prompts.map(([id, text, length, split, shots, verdict], place) => ({
   place, id, text, length, shots,
   split: split === null ? null : EXPLORER.names[split],
-  left_out: verdict ? readVerdict(verdict) : null,
+  leftOut: verdict ? readVerdict(verdict) : null,
   answers: [], pairs: [], later: [],
 }));
 
@@ -61,11 +61,11 @@ function make(name, attributes = {}, ...children) {
 }
 
 function cut(text, limit) {
-  return text.length > limit ? `${text.slice(0, limit)} …` : text;
+  return text.length > limit ? `${text.slice(0, limit).trimEnd()}…` : text;
 }
 
 function count(number, noun) {
-  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+  return `${number ? number.toLocaleString("en") : "no"} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 /** Writes a difference with its sign; the minus is as wide as the plus. */

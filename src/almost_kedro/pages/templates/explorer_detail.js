@@ -23,16 +23,18 @@ function writeText(row) {
 }
 
 function writeVerdict(rule) {
-  return rule === KEPT ? "keeps it" : `drops it (${rule})`;
+  return rule === KEPT ? "keep it" : `drop it by ${rule}`;
 }
 
-function makeVerdict(row, noun) {
-  const inForce = row.rule === KEPT ? `This ${noun} is kept.` : `Dropped by ${row.rule}.`;
-  const sets = `The original rules: ${writeVerdict(row.original)}; ` +
-    `the corrected rules: ${writeVerdict(row.corrected)}.`;
-  const parts = [make("p", {}, make("strong", {}, inForce), ` ${sets}`)];
-  if (row.detail) parts.push(make("p", { class: "soft" }, row.detail));
-  return parts;
+/** Says what became of a pair, or of a prompt that gave none. */
+function makeVerdict(row) {
+  const inForce = row.rule === KEPT ? "Kept." : `Dropped by ${row.rule}.`;
+  const sets = row.original === row.corrected
+    ? `Both rule sets ${writeVerdict(row.original)}.`
+    : `The original rules ${writeVerdict(row.original)}, ` +
+      `the corrected rules ${writeVerdict(row.corrected)}.`;
+  const detail = row.detail ? [" ", make("q", {}, row.detail)] : [];
+  return make("p", {}, make("strong", {}, inForce), ` ${sets}`, ...detail);
 }
 
 function makeSplit(prompt) {
@@ -42,14 +44,16 @@ function makeSplit(prompt) {
 
 function makeFacts(pair) {
   const { chosen, rejected, scores } = pair;
-  const show = (value) => (value === null ? "–" : value.toFixed(2).replace("-", "−"));
-  const [reward, rejectedReward, heldOut, rejectedHeldOut] = scores ?? [null, null, null, null];
+  const show = (value) => value.toFixed(2).replace("-", "−");
   const rows = [
     ["Characters", chosen.length, rejected.length, sign(pair.longer)],
     ["Tokens", chosen.tokens, rejected.tokens, sign(chosen.tokens - rejected.tokens)],
-    ["Reward", show(reward), show(rejectedReward), sign(pair.margin, 2)],
-    ["Held-out reward", show(heldOut), show(rejectedHeldOut), sign(pair.heldOutMargin, 2)],
   ];
+  if (scores) {
+    const [reward, rejectedReward, heldOut, rejectedHeldOut] = scores;
+    rows.push(["Reward", show(reward), show(rejectedReward), sign(pair.margin, 2)]);
+    rows.push(["Held-out reward", show(heldOut), show(rejectedHeldOut), sign(pair.heldOutMargin, 2)]);
+  }
   const head = ["", "Chosen", "Rejected", "Difference"].map((name) =>
     name ? make("th", { scope: "col", class: "number" }, name) : make("td"),
   );
@@ -58,8 +62,8 @@ function makeFacts(pair) {
       ...cells.map((cell) => make("td", { class: "number" }, String(cell)))),
   );
   const caption = scores
-    ? "Rewards are log-odds; a positive difference means that the model agrees with the rubric."
-    : "The reward models were asked about held-out pairs only: no rewards for this one.";
+    ? "Rewards are log-odds; above 0, a difference agrees with the rubric."
+    : "No rewards: the models were asked about held-out pairs only.";
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Facts" },
     make("table", {}, make("caption", {}, caption), make("thead", {}, make("tr", {}, ...head)),
       make("tbody", {}, ...body)));
@@ -75,16 +79,16 @@ function makeAnswers(pair) {
   const chosen = makeAnswer("Chosen", pair.chosen);
   const rejected = makeAnswer("Rejected", pair.rejected);
   const box = make("input", { type: "checkbox", id: "mark" });
-  const legend = make("span", {}, make("ins", {}, "underlined"), " is only in the chosen answer, ",
-    make("del", {}, "struck through"), " only in the rejected one");
-  const label = make("label", { for: "mark" }, " Mark words that differ: ", legend);
-  const control = make("p", {}, box, label);
+  const label = make("label", { for: "mark" }, " Mark words that differ: ",
+    make("ins", {}, "underlined"), " in the chosen answer, ",
+    make("del", {}, "struck through"), " in the rejected one");
+  const control = make("p", { class: "control" }, box, label);
   const draw = () => {
-    const texts = [pair.chosen.text, pair.rejected.text];
-    if (markDifferences && compareTexts(...texts, chosen.text, rejected.text)) return;
-    chosen.text.replaceChildren(texts[0]);
-    rejected.text.replaceChildren(texts[1]);
-    if (markDifferences) control.replaceChildren("These answers are too long to mark differences.");
+    chosen.text.replaceChildren(pair.chosen.text);
+    rejected.text.replaceChildren(pair.rejected.text);
+    if (!markDifferences) return;
+    const obstacle = compareTexts(pair.chosen.text, pair.rejected.text, chosen.text, rejected.text);
+    if (obstacle) control.replaceChildren(obstacle);
   };
   box.checked = markDifferences;
   box.addEventListener("change", () => {
@@ -102,7 +106,7 @@ function showPair(pair) {
     `Comparison ${pair.id}`,
     make("h3", {}, "Prompt ", linkPrompt(pair.prompt)), ...writeText(pair.prompt),
     ...makeAnswers(pair),
-    make("h3", {}, "Facts"), ...makeVerdict(pair, "pair"),
+    make("h3", {}, "Facts"), makeVerdict(pair),
     make("p", {}, `The assistants differ in ${differ}.`), makeSplit(pair.prompt), makeFacts(pair),
     ...makeOrigin(pair.prompt), ...makeFuture(pair.prompt, pair), ...makeCommands(pair.id),
   );
@@ -125,7 +129,7 @@ function showPrompt(prompt) {
     `${prompt.split === null ? "Seed prompt" : "Prompt"} ${prompt.id}`,
     ...writeText(prompt),
     ...(prompt.split === null ? [] : [makeSplit(prompt)]),
-    ...(prompt.left_out ? makeVerdict(prompt.left_out, "prompt") : []),
+    ...(prompt.leftOut ? [makeVerdict(prompt.leftOut)] : []),
     ...makeOrigin(prompt), ...makeFuture(prompt, null), ...makePromptAnswers(prompt),
     ...makeCommands(prompt.id),
   );
