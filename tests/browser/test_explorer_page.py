@@ -159,7 +159,7 @@ def test_a_pair_shows_its_differences_and_facts(
     assert line == "underline"
     rewards = page.get_by_role("row", name="Held-out reward").get_by_role("cell")
     assert rewards.all_text_contents() == ["1.00", "2.00", "−1.00"]  # noqa: RUF001
-    page.get_by_label("Mark words that differ").uncheck()
+    page.get_by_label("Mark words").uncheck()
     assert page.locator(".columns ins").count() == 0
     assert "kedro trace pair-12 --forward" in str(page.locator("pre").text_content())
     check_width(page)
@@ -224,14 +224,21 @@ def test_an_address_of_nothing_says_so(open_page: OpenPage, address: str) -> Non
     assert page.locator("#detail").is_visible()
 
 
-def test_words_are_matched(open_page: OpenPage, address: str) -> None:
+def test_words_that_only_one_text_has_are_marked(open_page: OpenPage, address: str) -> None:
     page = open_page(address)
-    match = "([a, b]) => matchWords(splitWords(a), splitWords(b))"
-    assert page.evaluate(match, ["a b c d", "a x c d"]) == [[0, 0], [2, 2], [3, 3]]
-    assert page.evaluate(match, ["", "a"]) == []
-    assert page.evaluate(match, ["a " * 3000, "b " * 3000]) is None
-    lone = "([words, n, m]) => dropLoneWords(words, n, m)"
-    assert page.evaluate(lone, [[[1, 2], [3, 4], [4, 5]], 6, 7]) == [[3, 4], [4, 5]]
+    write_marked = """([text, other]) => {
+      const element = make("div");
+      writeMarked(element, text, other, "ins");
+      return element.innerHTML;
+    }"""
+    for text, other, expected in (
+        ("The red,  big cat.\nYes!", "Yes, the CAT", "The <ins>red,  big</ins> cat.\nYes!"),
+        (" - one\n", "", " - <ins>one</ins>\n"),
+        ("", "one", ""),
+        ("Straße 5", "straße", "Straße <ins>5</ins>"),
+        ("!" * 20_000 + "a", "a", "!" * 20_000 + "a"),
+    ):
+        assert page.evaluate(write_marked, [text, other]) == expected
 
 
 @widths

@@ -39,11 +39,8 @@ def wrap_module(module: str) -> Script:
         ValueError: If it exports nothing as default, or not exactly once.
     """
     found = EXPORTS.findall(module)
-    names = dict(
-        reversed(item.split(" as "))
-        for item in (found[0] if len(found) == 1 else "").split(",")
-        if " as " in item
-    )
+    items = found[0].split(",") if len(found) == 1 else []
+    names = {public: local for local, _, public in (item.partition(" as ") for item in items)}
     if "default" not in names:
         raise ValueError("dt_bundle.js does not end with the one export of DataTables")
     script = EXPORTS.sub(f"globalThis.DataTable={names['default']};", module)

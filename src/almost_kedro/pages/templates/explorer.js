@@ -24,7 +24,9 @@ function edgeCell(_, type, pair) {
 }
 
 function ruleCell(_, type, pair) {
-  return type === "display" ? make("span", {}, nameRule(pair.rule)) : pair.rule;
+  if (type !== "display") return pair.rule;
+  const parts = nameRule(pair.rule).split(/(?<=_)/); // where a long name may be broken
+  return make("span", {}, ...parts.flatMap((part) => [part, make("wbr")]));
 }
 
 function numberCell(read, digits) {

@@ -38,8 +38,8 @@ function makeVerdict(row) {
 }
 
 function makeSplit(prompt) {
-  return make("p", {}, "Its split is ", make("code", {}, prompt.split),
-    `: the prompt ${SPLITS[prompt.split] ?? "has no further use"}.`);
+  return make("p", {}, "The prompt's split is ", make("code", {}, prompt.split),
+    `, which ${SPLITS[prompt.split]}.`);
 }
 
 function makeFacts(pair) {
@@ -79,16 +79,17 @@ function makeAnswers(pair) {
   const chosen = makeAnswer("Chosen", pair.chosen);
   const rejected = makeAnswer("Rejected", pair.rejected);
   const box = make("input", { type: "checkbox", id: "mark" });
-  const label = make("label", { for: "mark" }, " Mark words that differ: ",
+  const label = make("label", { for: "mark" }, " Mark words that only one of them has: ",
     make("ins", {}, "underlined"), " in the chosen answer, ",
     make("del", {}, "struck through"), " in the rejected one");
-  const control = make("p", { class: "control" }, box, label);
   const draw = () => {
-    chosen.text.replaceChildren(pair.chosen.text);
-    rejected.text.replaceChildren(pair.rejected.text);
-    if (!markDifferences) return;
-    const obstacle = compareTexts(pair.chosen.text, pair.rejected.text, chosen.text, rejected.text);
-    if (obstacle) control.replaceChildren(obstacle);
+    if (markDifferences) {
+      writeMarked(chosen.text, pair.chosen.text, pair.rejected.text, "ins");
+      writeMarked(rejected.text, pair.rejected.text, pair.chosen.text, "del");
+    } else {
+      chosen.text.replaceChildren(pair.chosen.text);
+      rejected.text.replaceChildren(pair.rejected.text);
+    }
   };
   box.checked = markDifferences;
   box.addEventListener("change", () => {
@@ -96,7 +97,7 @@ function makeAnswers(pair) {
     draw();
   });
   draw();
-  return [control, make("div", { class: "columns" }, chosen.section, rejected.section)];
+  return [make("p", { class: "control" }, box, label), make("div", { class: "columns" }, chosen.section, rejected.section)];
 }
 
 function showPair(pair) {
