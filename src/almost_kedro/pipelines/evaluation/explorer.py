@@ -1,0 +1,39 @@
+"""The node that makes the page to browse comparisons."""
+
+from __future__ import annotations
+
+from almost_kedro.feedback.prompts import make_seed_rows, read_seed_file
+from almost_kedro.pages.explorer import render_explorer
+from almost_kedro.pages.explorer_rows import build_explorer
+from almost_kedro.rows import Assistant, Comparison, LedgerRow, Prompt, Response
+from almost_kedro.training_rows import PromptSplit, ScoredComparison
+
+
+def write_explorer(
+    seed_prompts: str,
+    prompts: list[Prompt],
+    prompt_splits: list[PromptSplit],
+    assistants: list[Assistant],
+    responses: list[Response],
+    comparisons: list[Comparison],
+    ledger_comparisons: list[LedgerRow],
+    ledger_post_validation: list[LedgerRow],
+    ledger_reward_pairs: list[LedgerRow],
+    held_out_scores: list[ScoredComparison],
+) -> str:
+    """Return the page of all pairs, kept and dropped, with their ancestry.
+
+    Raises:
+        UserError: If the rows are of versions that don't go together.
+    """
+    explorer = build_explorer(
+        make_seed_rows(read_seed_file(seed_prompts)),
+        prompts,
+        prompt_splits,
+        assistants,
+        responses,
+        comparisons,
+        [ledger_comparisons, ledger_post_validation, ledger_reward_pairs],
+        held_out_scores,
+    )
+    return render_explorer(explorer)
