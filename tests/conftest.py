@@ -77,7 +77,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """A test skipped for want of its program shows nothing: its `make` target fails with it."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if (
-        session.config.option.markexpr in ("vllm", "harness")
+        session.config.option.markexpr in ("browser", "harness", "vllm")
         and reporter
         and reporter.stats.get("skipped")
     ):
