@@ -1,0 +1,97 @@
+"""`kedro viz build`, opened: the lineage of every pipeline, and previews."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+PIPELINES = ("synthetic_feedback", "reward_model", "rmsp_sft", "rl", "evaluation")
+# Kedro-Viz asks for a font elsewhere; without a network its page uses another.
+FONT = "https://fonts.googleapis.com/"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and the one document that `kedro viz build` forgets."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/api/metadata"):
+            self.path = "/api/deploy-viz-metadata"
+        super().do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def address(
+    project: Path, evaluated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    copy = tmp_path_factory.mktemp("viz")
+    for name in ("conf", "assets", "src"):
+        shutil.copytree(project / name, copy / name)
+    shutil.copy(project / "pyproject.toml", copy)
+    left_out = shutil.ignore_patterns("generation", "work")
+    shutil.copytree(evaluated, copy / "data/smoke", ignore=left_out)
+    done = subprocess.run(
+        [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"],
+        cwd=copy,
+        env={**os.environ, "KEDRO_ENV": "smoke"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    handler = functools.partial(Quiet, directory=str(copy / "build"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture
+def open_viz(open_page: Callable[..., Page], address: str) -> Callable[[str], Page]:
+    """Opens a pipeline."""
+
+    def open_(pipeline: str) -> Page:
+        page = open_page(f"{address}?pid={pipeline}", allowed=(address, "data:", "blob:", FONT))
+        page.get_by_text("Element types").wait_for()
+        return page
+
+    return open_
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_each_pipeline_is_drawn(open_viz: Callable[[str], Page], pipeline: str) -> None:
+    page = open_viz(pipeline)
+    assert page.locator(".pipeline-node").count() > 10
+    assert page.get_by_text(pipeline, exact=True).count()
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "dataset", "preview"),
+    [
+        ("synthetic_feedback", "comparisons", ".preview-table"),
+        ("evaluation", "evaluation_plot", ".js-plotly-plot"),
+        ("reward_model", "gate", ".react-json-view"),
+    ],
+)
+def test_a_preview_opens(
+    open_viz: Callable[[str], Page], pipeline: str, dataset: str, preview: str
+) -> None:
+    page = open_viz(pipeline)
+    page.get_by_text(dataset, exact=True).first.click()
+    page.locator(preview).first.wait_for()
