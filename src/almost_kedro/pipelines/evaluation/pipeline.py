@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from ..benchmarks import read_mc1_preset
 from ..contamination import ITEMS, make_prompt_checks, make_self_play_check
 from ..early_checks import check_evaluation_inputs
-from . import judging, models, questions, report
+from . import judging, models, pages, questions, report
 
 POLICIES = {
     "prompt_splits": "prompt_splits",
@@ -146,6 +146,12 @@ def create_pipeline() -> Pipeline:
                 },
                 outputs=["evaluation_metrics", "evaluation_plot"],
                 name="report_evaluation",
+            ),
+            Node(
+                func=pages.write_report,
+                inputs=pages.REPORT_INPUTS,
+                outputs="report",
+                name="write_report",
             ),
         ]
     )

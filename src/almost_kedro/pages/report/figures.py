@@ -1,0 +1,174 @@
+"""Charts in the report: plotly descriptions made ready for a page, and the same as tables.
+
+The page has its own headings, so a chart loses its title. Long curves are thinned: the report of a
+long training must still open on a phone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from almost_kedro.evaluation.charts import stack_panels
+from almost_kedro.pages.report.numbers import MISSING, Table
+from almost_kedro.pages.report.samples import spread
+
+Trace = Mapping[str, Any]
+# Points of a curve in a chart, and rows of its table.
+POINTS = 300
+ROWS = 30
+INK, LINES = "#1a1a1a", "#ddd"
+
+
+class Figure(NamedTuple):
+    """A chart as the page has it.
+
+    Attributes:
+        name: Its id in the page.
+        caption: What to read off it.
+        description: For plotly.
+        table: The same in figures.
+    """
+
+    name: str
+    caption: str
+    description: dict[str, Any]
+    table: Table
+
+
+def prepare_figure(
+    name: str, caption: str, chart: Mapping[str, Any], panels: Mapping[str, str] | None = None
+) -> Figure | None:
+    """Make a chart ready for the page.
+
+    Args:
+        name: Its id in the page.
+        caption: What to read off it.
+        chart: Its plotly description.
+        panels: Of a chart with a panel for each trace, those that are shown, and what they are
+            called; None shows all.
+
+    Returns:
+        None if there is nothing to show.
+    """
+    if panels is not None:
+        chart = select_panels(chart, panels)
+    traces = [thin(trace) for trace in chart["data"] if trace.get("x") or trace.get("y")]
+    if not traces:
+        return None
+    description = {"data": traces, "layout": dress(chart["layout"])}
+    return Figure(name, caption, description, tabulate_traces(chart["data"], caption))
+
+
+def select_panels(chart: Mapping[str, Any], panels: Mapping[str, str]) -> dict[str, Any]:
+    """Keep some traces of a chart that has a panel for each, under new names.
+
+    Args:
+        chart: Its plotly description.
+        panels: What is kept and what it is called, from the top.
+    """
+    by_name = {trace["name"]: trace for trace in chart["data"]}
+    kept = [{**by_name[key], "name": name} for key, name in panels.items() if key in by_name]
+    axis = chart["layout"]["xaxis"]["title"]["text"]
+    return stack_panels(kept, "", axis)
+
+
+def thin(trace: Trace, points: int = POINTS) -> dict[str, Any]:
+    """Take so many points of a trace, from the first to the last in even steps."""
+    long = max((len(value) for value in trace.values() if isinstance(value, list)), default=0)
+    if long <= points:
+        return dict(trace)
+    return {
+        key: spread(value, points) if isinstance(value, list) and len(value) == long else value
+        for key, value in trace.items()
+    }
+
+
+def dress(layout: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a chart the page's look: no title of its own, plain ground, and touch scrolls the page.
+
+    Args:
+        layout: The chart's.
+    """
+    axes = {
+        key: {"gridcolor": LINES, "zerolinecolor": LINES, "linecolor": INK, **value}
+        for key, value in layout.items()
+        if key.startswith(("xaxis", "yaxis"))
+    }
+    kept = {key: value for key, value in layout.items() if key not in ("title", "template")}
+    return {
+        **kept,
+        **axes,
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": INK},
+        "paper_bgcolor": "#fff",
+        "plot_bgcolor": "#fff",
+        "margin": {"t": 40, "r": 16, "b": 48, "l": 56},
+        "dragmode": False,
+    }
+
+
+def tabulate_traces(traces: Sequence[Trace], caption: str) -> Table:
+    """Write a chart's figures as a table: a row for each label or step, a column for each trace.
+
+    Args:
+        traces: The chart's, not thinned.
+        caption: The table's.
+    """
+    if traces[0]["type"] == "box":
+        return _tabulate_boxes(traces, caption)
+    across = any("error_x" in trace for trace in traces)
+    columns = [_read_cells(trace, across) for trace in traces]
+    labels = list(dict.fromkeys(label for column in columns for label in column))
+    rows = [(label, *(column.get(label, MISSING) for column in columns)) for label in labels]
+    shown = tuple(spread(rows, ROWS))
+    if len(shown) < len(rows):
+        caption = f"{caption} ({len(shown)} of {len(rows)} rows)"
+    names = [str(trace.get("name") or "rows") for trace in traces]
+    return Table(caption, ("", *names), shown)
+
+
+def _read_cells(trace: Trace, across: bool) -> dict[str, str]:
+    """Return the cells of a trace by label; the labels are on the y axis if it goes across."""
+    labels, values = (trace["y"], trace["x"]) if across else (trace["x"], trace["y"])
+    errors = trace.get("error_x" if across else "error_y")
+    cells: dict[str, str] = {}
+    for i, (label, value) in enumerate(zip(labels, values, strict=True)):
+        cell = _show_number(value)
+        if errors:
+            low, high = value - errors["arrayminus"][i], value + errors["array"][i]
+            cell += f" [{_show_number(low)}, {_show_number(high)}]"
+        # A waterfall has the same rule in several steps; what a step starts with says which.
+        text = _show_label(label)
+        if text in cells:
+            text = f"{text} ({sum(key.startswith(text) for key in cells) + 1})"
+        cells[text] = _show_total(trace, i, cell)
+    return cells
+
+
+def _show_total(trace: Trace, i: int, cell: str) -> str:
+    """A waterfall's totals are the sum of what stands before them, and written as 0."""
+    if trace.get("measure", [])[i : i + 1] != ["total"]:
+        return cell
+    start = max(at for at in range(i) if trace["measure"][at] == "absolute")
+    return _show_number(sum(trace["y"][start:i]))
+
+
+def _tabulate_boxes(traces: Sequence[Trace], caption: str) -> Table:
+    fields = ("lowerfence", "q1", "median", "q3", "upperfence", "mean")
+    rows = tuple(
+        (
+            trace["name"],
+            *(_show_number(trace[f][0]) if f in trace else MISSING for f in fields),
+        )
+        for trace in traces
+    )
+    heads = ("", "shortest", "first quarter", "middle", "third quarter", "longest", "mean")
+    return Table(caption, heads, rows)
+
+
+def _show_label(label: Any) -> str:
+    return str(label).replace("<br>", " ")
+
+
+def _show_number(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
