@@ -83,13 +83,15 @@ def _doubt_judge(options: Mapping[str, Any], report: Metrics) -> list[str]:
 def _doubt_items(evaluation: Metrics) -> list[str]:
     caveats = []
     few = [
-        f"{name} has {evaluation[key]['n']} (an accuracy of one half is known to about "
-        f"{98 / math.sqrt(evaluation[key]['n']):.0f} points either way)"
+        f"{evaluation[key]['n']} of {name} ({98 / math.sqrt(evaluation[key]['n']):.0f} points)"
         for key, name in BENCHMARKS
         if 0 < evaluation[key]["n"] < FEW
     ]
     if few:
-        caveats.append(f"Few items: {'; '.join(few)}.")
+        caveats.append(
+            f"Few items: {', '.join(few)}. In brackets: how far off an accuracy of one half may be "
+            "by chance, either way."
+        )
     own = [name for key, name in BENCHMARKS if evaluation[key]["source"]["kind"] == "own"]
     if own:
         caveats.append(

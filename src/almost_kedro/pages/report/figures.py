@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from almost_kedro.evaluation.charts import stack_panels
+from almost_kedro.evaluation.charts import DASHES, SYMBOLS, stack_panels
+from almost_kedro.feedback.charts import PALETTE
 from almost_kedro.pages.report.numbers import MISSING, Table
 from almost_kedro.pages.report.samples import spread
 
@@ -28,12 +29,14 @@ class Figure(NamedTuple):
         caption: What to read off it.
         description: For plotly.
         table: The same in figures.
+        wide: Whether it needs room for long labels and scrolls by itself on a phone.
     """
 
     name: str
     caption: str
     description: dict[str, Any]
     table: Table
+    wide: bool
 
 
 def prepare_figure(
@@ -57,7 +60,9 @@ def prepare_figure(
     if not traces:
         return None
     description = {"data": traces, "layout": dress(chart["layout"])}
-    return Figure(name, caption, description, tabulate_traces(chart["data"], caption))
+    # A curve shrinks; labels do not.
+    wide = panels is None and any(isinstance(_read_labels(t)[0], str) for t in traces)
+    return Figure(name, caption, description, tabulate_traces(chart["data"], caption), wide)
 
 
 def select_panels(chart: Mapping[str, Any], panels: Mapping[str, str]) -> dict[str, Any]:
@@ -65,10 +70,19 @@ def select_panels(chart: Mapping[str, Any], panels: Mapping[str, str]) -> dict[s
 
     Args:
         chart: Its plotly description.
-        panels: What is kept and what it is called, from the top.
+        panels: What is kept and what it is called, from the top; five at most.
     """
     by_name = {trace["name"]: trace for trace in chart["data"]}
-    kept = [{**by_name[key], "name": name} for key, name in panels.items() if key in by_name]
+    found = [(by_name[key], name) for key, name in panels.items() if key in by_name]
+    kept = [
+        {
+            **trace,
+            "name": name,
+            "line": {"color": PALETTE[i], "dash": DASHES[i]},
+            "marker": {"color": PALETTE[i], "symbol": SYMBOLS[i]},
+        }
+        for i, (trace, name) in enumerate(found)
+    ]
     axis = chart["layout"]["xaxis"]["title"]["text"]
     return stack_panels(kept, "", axis)
 
@@ -116,8 +130,7 @@ def tabulate_traces(traces: Sequence[Trace], caption: str) -> Table:
     """
     if traces[0]["type"] == "box":
         return _tabulate_boxes(traces, caption)
-    across = any("error_x" in trace for trace in traces)
-    columns = [_read_cells(trace, across) for trace in traces]
+    columns = [_read_cells(trace) for trace in traces]
     labels = list(dict.fromkeys(label for column in columns for label in column))
     rows = [(label, *(column.get(label, MISSING) for column in columns)) for label in labels]
     shown = tuple(spread(rows, ROWS))
@@ -127,10 +140,16 @@ def tabulate_traces(traces: Sequence[Trace], caption: str) -> Table:
     return Table(caption, ("", *names), shown)
 
 
-def _read_cells(trace: Trace, across: bool) -> dict[str, str]:
-    """Return the cells of a trace by label; the labels are on the y axis if it goes across."""
-    labels, values = (trace["y"], trace["x"]) if across else (trace["x"], trace["y"])
-    errors = trace.get("error_x" if across else "error_y")
+def _read_labels(trace: Trace) -> list[Any]:
+    """Return the labels of a trace: on the y axis, if its intervals go across."""
+    labels: list[Any] = trace["y"] if "error_x" in trace else trace["x"]
+    return labels
+
+
+def _read_cells(trace: Trace) -> dict[str, str]:
+    """Return the cells of a trace by label."""
+    labels, values = _read_labels(trace), trace["x" if "error_x" in trace else "y"]
+    errors = trace.get("error_x") or trace.get("error_y")
     cells: dict[str, str] = {}
     for i, (label, value) in enumerate(zip(labels, values, strict=True)):
         cell = _show_number(value)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from almost_kedro.evaluation.statistics import show_share
 
-MISSING = "–"
+MISSING = "-"
 
 
 class Table(NamedTuple):
@@ -50,6 +50,24 @@ def show_count(value: Any) -> str:
 def show_name(name: str) -> str:
     """Write a name without underscores."""
     return name.replace("_", " ")
+
+
+def drop_prefix(value: Any, prefix: str) -> Any:
+    """Drop what all assistants' names begin with from all texts in metrics or in a chart.
+
+    Args:
+        value: Texts, in mappings and lists, or anything else, which stays.
+        prefix: What is dropped wherever it stands; empty drops nothing.
+    """
+    match value:
+        case str():
+            return value.replace(prefix, "") if prefix else value
+        case Mapping():
+            return {drop_prefix(key, prefix): drop_prefix(v, prefix) for key, v in value.items()}
+        case list():
+            return [drop_prefix(each, prefix) for each in value]
+        case _:
+            return value
 
 
 def show_edge(edge: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from almost_kedro.pages.report import costs, provenance, rule_sets, samples, tab
 from almost_kedro.pages.report.caveats import list_caveats
 from almost_kedro.pages.report.charts import prepare_charts
 from almost_kedro.pages.report.figures import Figure, prepare_figure
+from almost_kedro.pages.report.numbers import drop_prefix
 from almost_kedro.pages.report.provenance import RunRecord
 from almost_kedro.pages.report.verdict import reach_verdict
 from almost_kedro.rows import LedgerRow, Prompt
 from almost_kedro.training_rows import PolicyAnswer
 
+# Metrics that have assistants' names.
+NAMING = ("comparisons_metrics", "reward_model_metrics")
 TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
@@ -63,10 +66,12 @@ def make_report(found: Findings) -> str:
     """
     from plotly.offline import get_plotlyjs
 
+    found, model = shorten_names(found)
     figures = prepare_charts(found.plots) | _draw_audit(found.rule_audit)
     values = {
         **describe_results(found),
         **describe_origin(found),
+        "only_model": model,
         "figures": figures,
         "descriptions": {name: figure.description for name, figure in figures.items()},
     }
@@ -74,6 +79,32 @@ def make_report(found: Findings) -> str:
     return render_page(
         "report.html", values, scripts, [(TEMPLATES / "report.css").read_text("utf-8")]
     )
+
+
+def shorten_names(found: Findings) -> tuple[Findings, str]:
+    """Name assistants without their model, if all of them share it.
+
+    Args:
+        found: What the report shows.
+
+    Returns:
+        The same under shorter names, and the model; empty if there are several.
+    """
+    assistants = found.run["options"]["response_generation"]["assistants"]
+    models = {assistant["model"] for assistant in assistants}
+    if len(models) > 1:
+        return found, ""
+    [model] = models
+    shortened = replace(
+        found,
+        plots=drop_prefix(found.plots, f"{model}-"),
+        rule_audit=drop_prefix(found.rule_audit, f"{model}-"),
+        metrics={
+            name: drop_prefix(values, f"{model}-") if name in NAMING else values
+            for name, values in found.metrics.items()
+        },
+    )
+    return shortened, model
 
 
 def describe_results(found: Findings) -> dict[str, Any]:
@@ -105,6 +136,7 @@ def describe_origin(found: Findings) -> dict[str, Any]:
     return {
         "run": run,
         "explorer": provenance.link_explorer(run["session_id"]),
+        "drops": rule_sets.tabulate_drops(found.ledgers),
         "rule_sets": rule_sets.tabulate_rule_sets(found.ledgers),
         "rule_samples": rule_sets.sample_rule_sets(found.ledgers),
         "questions": samples.sample_questions(found.questions, found.answers, votes),

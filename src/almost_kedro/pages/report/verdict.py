@@ -69,8 +69,8 @@ def judge_reward_model(report: Metrics, gate: Metrics) -> Line:
         f"It is right in {show_share(report['accuracy'])} of {report['n']} held-out comparisons; "
         f"the best judge that reads nothing ({show_name(report['best_floor'])}) in "
         f"{show_share(report['floors'][report['best_floor']])}.",
-        f"The difference is {100 * above['difference']:+.1f} points, and with 95 % more than "
-        f"{low:+.1f}. The gate is {'passed' if gate['passed'] else 'not passed'}.",
+        f"The difference is {100 * above['difference']:+.1f} points; with 95 % confidence it is "
+        f"above {low:+.1f}. The gate is {'passed' if gate['passed'] else 'not passed'}.",
     )
     if report["n_prompts"] < MIN_PROMPTS or low <= 0:
         answer = "Not shown: it may be no better than a judge that reads nothing."

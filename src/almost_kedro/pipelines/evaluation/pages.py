@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from almost_kedro.pages.cards import write_dataset_card, write_model_card
 from almost_kedro.pages.report import Findings, make_report
 from almost_kedro.pages.report.provenance import RunRecord
+from almost_kedro.rows import Comparison
 from almost_kedro.run_record import RUN_RECORD
 
 METRICS = (
@@ -57,6 +59,24 @@ ROWS = ("prompts", "open_questions", "open_answers", "judge_votes", "sft_answers
 AUDIT = "rule_audit_metrics"
 REPORT_INPUTS = {name: name for name in (*METRICS, *PLOTS, *LEDGERS, *ROWS, AUDIT, RUN_RECORD)}
 
+CARD_INPUTS = {
+    name: name
+    for name in (
+        "prompts_metrics",
+        "comparisons_metrics",
+        "reward_model_metrics",
+        "held_out_reward_model_metrics",
+        "gate",
+        "self_play_metrics",
+        "sft_policy_metrics",
+        "rl_policy_training_metrics",
+        "rl_policy_metrics",
+        "evaluation_metrics",
+        "comparisons",
+        RUN_RECORD,
+    )
+}
+
 
 def write_report(run_record: RunRecord, **found: Any) -> str:
     """Write the report.
@@ -81,4 +101,23 @@ def write_report(run_record: RunRecord, **found: Any) -> str:
             test_answers=[*found["sft_answers"], *found["rl_answers"]],
             rule_audit=found[AUDIT],
         )
+    )
+
+
+def write_cards(
+    run_record: RunRecord, comparisons: list[Comparison], **metrics: Any
+) -> tuple[str, str]:
+    """Write the cards that the data and the models are given away with.
+
+    Args:
+        run_record: What the run is.
+        comparisons: The rows.
+        **metrics: By dataset name: all others of `CARD_INPUTS`.
+
+    Returns:
+        Dataset card and model card.
+    """
+    return (
+        write_dataset_card(run_record, metrics, comparisons),
+        write_model_card(run_record, metrics),
     )

@@ -153,5 +153,11 @@ def create_pipeline() -> Pipeline:
                 outputs="report",
                 name="write_report",
             ),
+            Node(
+                func=pages.write_cards,
+                inputs=pages.CARD_INPUTS,
+                outputs=["dataset_card", "model_card"],
+                name="write_cards",
+            ),
         ]
     )
