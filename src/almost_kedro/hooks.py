@@ -36,6 +36,7 @@ SUMMARIES = {
     "sft_policy_metrics",
     "rl_policy_metrics",
     "evaluation_metrics",
+    "report",
 }
 
 

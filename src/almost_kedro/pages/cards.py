@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,7 +26,9 @@ from almost_kedro.visible_text import make_line, make_visible
 
 # What acts in markdown, and starts a link, a mention or an issue on the hub.
 ACTIVE = re.compile(r"([\\`*_\[\]<>&|~#$@!])")
-SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
+# A link that is not written as one.
+LINK = re.compile(r"(?i)://|(?<=www)\.")
+SIZES = {"": 0, "1K": 1_000, "10K": 10_000, "100K": 100_000, "1M": 1_000_000, "10M": 10_000_000}
 UNKNOWN = "unknown"
 
 
@@ -61,8 +64,7 @@ def write_dataset_card(
         comparisons=metrics["comparisons_metrics"],
         edges=tabulate_edges(metrics["comparisons_metrics"], metrics["reward_model_metrics"]),
         example={
-            name: quote(cut(comparisons[0][name]))  # type: ignore[literal-required]
-            for name in ("prompt", "chosen", "rejected")
+            name: quote(cut(comparisons[0][name])) for name in ("prompt", "chosen", "rejected")
         }
         if comparisons
         else {},
@@ -107,14 +109,10 @@ def write_model_card(run: RunRecord, metrics: Mapping[str, Mapping[str, Any]]) -
 
 def name_size(rows: int) -> str:
     """Return the hub's name of a number of rows."""
-    bounds = [
-        ("", 0),
-        *((f"{n // 1000}K" if n < 1_000_000 else f"{n // 1_000_000}M", n) for n in SIZES),
-    ]
-    for (low, _), (high, bound) in zip(bounds, bounds[1:], strict=False):
-        if rows < bound:
-            return f"{low}<n<{high}" if low else f"n<{high}"
-    return f"n>{bounds[-1][0]}"
+    for lower, upper in pairwise(SIZES):
+        if rows < SIZES[upper]:
+            return f"{lower}<n<{upper}" if lower else f"n<{upper}"
+    return f"n>{list(SIZES)[-1]}"
 
 
 def name_license(entry: Mapping[str, Any]) -> str:
@@ -132,7 +130,7 @@ def name_license(entry: Mapping[str, Any]) -> str:
 
 def name_assistant(assistant: Mapping[str, Any]) -> str:
     """Return an assistant in words."""
-    return "{model}, {shots} demonstrations of {demonstrations}".format(**assistant)
+    return "{model}, demonstrations {demonstrations}, shots: {shots}".format(**assistant)
 
 
 def list_licenses(options: Mapping[str, Any]) -> dict[str, str]:
@@ -146,7 +144,7 @@ def escape_markdown(value: Any) -> Any:
     """Escape what acts in markdown or HTML, on one line; numbers and our own markup stay."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return ACTIVE.sub(r"\\\1", make_line(value))
+    return LINK.sub(r"\\\g<0>", ACTIVE.sub(r"\\\1", make_line(value)))
 
 
 def quote(text: str) -> Markup:
