@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from found import EVEN, NO_GAIN, make_evaluation, make_metrics, make_options, make_reward_report
+from report_findings import (
+    EVEN,
+    NO_GAIN,
+    make_evaluation,
+    make_metrics,
+    make_options,
+    make_reward_report,
+)
 
 from almost_kedro.pages.report.caveats import list_caveats
 

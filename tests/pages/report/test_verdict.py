@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from found import EVEN, GAIN, NO_GAIN, SHARE, make_evaluation, make_metrics, make_reward_report
+from report_findings import (
+    EVEN,
+    GAIN,
+    NO_GAIN,
+    SHARE,
+    make_evaluation,
+    make_metrics,
+    make_reward_report,
+)
 
 from almost_kedro.pages.report.verdict import judge_policies, judge_reward_model, reach_verdict
 
@@ -71,7 +79,10 @@ def test_an_interval_that_ends_at_no_gain_is_not_shown() -> None:
 def test_gains_are_named() -> None:
     line = judge_policies(make_evaluation(NO_GAIN, SHARE))
     assert line.mark == "yes"
-    assert line.answer == "Yes, in 2 of 6 comparisons: the judge's votes (sft), the judge's votes (rl)."
+    assert (
+        line.answer
+        == "Yes, in 2 of 6 comparisons: the judge's votes (sft), the judge's votes (rl)."
+    )
 
 
 def test_a_loss_is_no_less_visible_than_a_gain() -> None:

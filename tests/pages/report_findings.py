@@ -132,7 +132,7 @@ def make_run(**options: Any) -> RunRecord:
         pipeline="evaluation",
         git_commit="abc",
         options=make_options(**options),
-        versions={"prompts": "2026-01-02T03.04.05.678Z", "gate": "2025"},
+        versions={"comparisons_metrics": "V2", "rule_audit_metrics": "V1"},
         packages={"python": "3.11"},
     )
 
