@@ -25,7 +25,9 @@ def make_catalog(root: Path) -> DataCatalog:
     return DataCatalog(
         {
             "gate": JSONFileDataset(filepath=str(root / "gate.json"), version=Version(None, "V2")),
-            "run_record": MemoryDataset({}),
+            "run_record": JSONFileDataset(
+                filepath=str(root / "run_record.json"), version=Version(None, "V2")
+            ),
             "parameters": MemoryDataset({"seed": 3}),
         }
     )
@@ -36,15 +38,17 @@ def test_a_node_that_asks_gets_the_run_with_the_versions_that_it_loaded(tmp_path
     node = Node(show, ["run_record", "gate"], "shown", name="show")
     hook = RunRecordHook()
     hook.before_pipeline_run(PARAMS, Pipeline([node]), catalog)
-    found = hook.before_node_run(node, catalog)
+    inputs = {name: catalog.load(name) for name in node.inputs}
+    found = hook.before_node_run(node, catalog, inputs)
     assert found is not None
     record = found["run_record"]
     assert record["session_id"] == "V2"
     assert record["env"] == "base"
     assert record["pipeline"] == "evaluation"
     assert record["options"] == {"seed": 3}
-    assert record["versions"] == {"gate": "V1"}
+    assert record["versions"] == {"gate": "V1", "run_record": "V2"}
     assert record["git_commit"]
+    assert inputs["run_record"] == {**record, "versions": {}}
 
 
 def test_other_nodes_get_nothing(tmp_path: Path) -> None:
@@ -52,7 +56,8 @@ def test_other_nodes_get_nothing(tmp_path: Path) -> None:
     node = Node(list, ["gate"], "shown", name="list")
     hook = RunRecordHook()
     hook.before_pipeline_run(PARAMS, Pipeline([node]), catalog)
-    assert hook.before_node_run(node, catalog) is None
+    assert hook.before_node_run(node, catalog, {"gate": {}}) is None
+    assert not catalog.exists("run_record")
 
 
 def test_a_run_of_everything_is_named_as_kedro_does() -> None:

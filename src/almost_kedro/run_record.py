@@ -37,28 +37,25 @@ PACKAGES = (
 
 
 class RunRecordHook:
-    """Tells a node that asks for `run_record` what the run is: a pure node can't know."""
-
-    def __init__(self) -> None:
-        """Nothing runs yet."""
-        self.record = RunRecord(
-            session_id="", env="", pipeline="", git_commit="", options={}, versions={}, packages={}
-        )
+    """Tells nodes that ask for `run_record` what the run is: a pure node can't know."""
 
     @hook_impl
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Write down what is known before the run, the commit before it can change."""
+        """Save what is known before the run, the commit before it can change."""
         if RUN_RECORD in pipeline.inputs():
-            self.record = describe_run(run_params, catalog.load("parameters"))
+            catalog.save(RUN_RECORD, describe_run(run_params, catalog.load("parameters")))
 
     @hook_impl
-    def before_node_run(self, node: Node, catalog: DataCatalog) -> dict[str, Any] | None:
-        """Hand the record to a node that asks for it, with the versions that this one loaded."""
-        if RUN_RECORD not in node.inputs:
+    def before_node_run(
+        self, node: Node, catalog: DataCatalog, inputs: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Add the versions that a node loaded to its record."""
+        if RUN_RECORD not in inputs:
             return None
-        return {RUN_RECORD: {**self.record, "versions": read_versions(catalog, node.inputs)}}
+        versions = read_versions(catalog, node.inputs)
+        return {RUN_RECORD: {**inputs[RUN_RECORD], "versions": versions}}
 
 
 def describe_run(run_params: Mapping[str, Any], options: dict[str, Any]) -> RunRecord:

@@ -29,7 +29,7 @@ def test_a_chart_loses_its_title_and_keeps_its_curve() -> None:
     layout = prepare(chart).description["layout"]
     assert "title" not in layout
     assert "template" not in layout
-    assert layout["xaxis"]["title"] == {"text": "step"}
+    assert layout["xaxis"]["title"]["text"] == "step"
     assert layout["dragmode"] is False
     assert "title" in chart["layout"]
 

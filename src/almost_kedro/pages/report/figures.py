@@ -62,7 +62,9 @@ def prepare_figure(
     description = {"data": traces, "layout": dress(chart["layout"])}
     # A curve shrinks; labels do not.
     wide = panels is None and any(isinstance(_read_labels(t)[0], str) for t in traces)
-    return Figure(name, caption, description, tabulate_traces(chart["data"], caption), wide)
+    # The first sentence says what it is, the others how to read a chart.
+    table = tabulate_traces(chart["data"], caption.split(". ")[0].removesuffix("."))
+    return Figure(name, caption, description, table, wide)
 
 
 def select_panels(chart: Mapping[str, Any], panels: Mapping[str, str]) -> dict[str, Any]:
@@ -105,7 +107,14 @@ def dress(layout: Mapping[str, Any]) -> dict[str, Any]:
         layout: The chart's.
     """
     axes = {
-        key: {"gridcolor": LINES, "zerolinecolor": LINES, "linecolor": INK, **value}
+        key: {
+            "gridcolor": LINES,
+            "zerolinecolor": LINES,
+            "linecolor": INK,
+            **value,
+            # Three panels' titles have to stand beside one another.
+            "title": {**value.get("title", {}), "font": {"size": 12}},
+        }
         for key, value in layout.items()
         if key.startswith(("xaxis", "yaxis"))
     }

@@ -22,5 +22,7 @@ addEventListener("afterprint", () => {
     details.open = false;
     delete details.dataset.opened;
   }
-  for (const figure of figures) Plotly.relayout(figure, { autosize: true, width: null });
+  for (const figure of figures) {
+    Plotly.relayout(figure, { autosize: true, width: null }).then(Plotly.Plots.resize);
+  }
 });
