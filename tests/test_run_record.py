@@ -6,6 +6,7 @@ from typing import Any
 
 from kedro.io import DataCatalog, MemoryDataset, Version
 from kedro.pipeline import Node, Pipeline
+from test_options import PARAMETERS
 
 from almost_kedro.datasets.optional import OptionalJSONDataset
 from almost_kedro.datasets.whole_file import JSONFileDataset
@@ -28,7 +29,7 @@ def make_catalog(root: Path) -> DataCatalog:
             "run_record": JSONFileDataset(
                 filepath=str(root / "run_record.json"), version=Version(None, "V2")
             ),
-            "parameters": MemoryDataset({"seed": 3}),
+            "parameters": MemoryDataset({**PARAMETERS, "seed": 3}),
         }
     )
 
@@ -45,7 +46,9 @@ def test_a_node_that_asks_gets_the_run_with_the_versions_that_it_loaded(tmp_path
     assert record["session_id"] == "V2"
     assert record["env"] == "base"
     assert record["pipeline"] == "evaluation"
-    assert record["options"] == {"seed": 3}
+    assert record["options"]["seed"] == 3
+    # No file sets it.
+    assert record["options"]["rules"] == "corrected"
     assert record["versions"] == {"gate": "V1", "run_record": "V2"}
     assert record["git_commit"]
     assert inputs["run_record"] == {**record, "versions": {}}
@@ -62,14 +65,14 @@ def test_other_nodes_get_nothing(tmp_path: Path) -> None:
 
 def test_a_run_of_everything_is_named_as_kedro_does() -> None:
     params = {**PARAMS, "pipeline_names": None, "pipeline_name": None}
-    assert describe_run(params, {})["pipeline"] == "__default__"
+    assert describe_run(params, PARAMETERS)["pipeline"] == "__default__"
 
 
 def test_only_installed_packages_have_versions() -> None:
     found = read_packages()
     assert {"kedro", "torch", "transformers", "trl"} <= found.keys()
     assert all(found.values())
-    assert describe_run(PARAMS, {})["packages"]["python"] == sys.version.split()[0]
+    assert describe_run(PARAMS, PARAMETERS)["packages"]["python"] == sys.version.split()[0]
 
 
 def test_what_was_never_made_loads_as_none_and_has_no_version(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from almost_kedro.hooks import dump, read_commit, read_versions
+from almost_kedro.hooks import read_commit, read_versions
+from almost_kedro.options import check_options
 from almost_kedro.pages.report.provenance import RunRecord
 
 RUN_RECORD = "run_record"
@@ -71,7 +72,8 @@ def describe_run(run_params: Mapping[str, Any], options: dict[str, Any]) -> RunR
         env=str(run_params.get("env") or "base"),
         pipeline=", ".join(name for name in names if name) or "__default__",
         git_commit=read_commit(Path(run_params["project_path"])),
-        options=dump(options),
+        # With the defaults of those that no file sets.
+        options=check_options(options).model_dump(mode="json"),
         versions={},
         packages={"python": platform.python_version(), **read_packages()},
     )

@@ -122,3 +122,9 @@ def test_boxes_become_quartiles() -> None:
     ]
     table = prepare(draw_response_lengths(rows)).table
     assert table.rows == (("a (3 of 3 usable)", "10", "15", "20", "25", "30", "20"),)
+
+
+def test_a_loss_that_diverged_is_a_gap() -> None:
+    figure = prepare(make_chart([1, 2], [float("nan"), float("inf")]))
+    assert figure.description["data"][0]["y"] == [None, None]
+    assert figure.table.rows == (("1", "-"), ("2", "-"))

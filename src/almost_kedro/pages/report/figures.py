@@ -6,6 +6,7 @@ long training must still open on a phone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -56,6 +57,7 @@ def prepare_figure(
     """
     if panels is not None:
         chart = select_panels(chart, panels)
+    chart = {**chart, "data": [drop_endless(trace) for trace in chart["data"]]}
     traces = [thin(trace) for trace in chart["data"] if trace.get("x") or trace.get("y")]
     if not traces:
         return None
@@ -87,6 +89,23 @@ def select_panels(chart: Mapping[str, Any], panels: Mapping[str, str]) -> dict[s
     ]
     axis = chart["layout"]["xaxis"]["title"]["text"]
     return stack_panels(kept, "", axis)
+
+
+def drop_endless(value: Any) -> Any:
+    """Turn what is no finite number into null: browsers read no JSON that has NaN in it.
+
+    Args:
+        value: A trace, or a part of one. A training that diverges leaves such losses.
+    """
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {key: drop_endless(each) for key, each in value.items()}
+        case list():
+            return [drop_endless(each) for each in value]
+        case _:
+            return value
 
 
 def thin(trace: Trace, points: int = POINTS) -> dict[str, Any]:
@@ -162,7 +181,7 @@ def _read_cells(trace: Trace) -> dict[str, str]:
     cells: dict[str, str] = {}
     for i, (label, value) in enumerate(zip(labels, values, strict=True)):
         cell = _show_number(value)
-        if errors:
+        if errors and value is not None:
             low, high = value - errors["arrayminus"][i], value + errors["array"][i]
             cell += f" [{_show_number(low)}, {_show_number(high)}]"
         # A waterfall has the same rule in several steps; what a step starts with says which.
@@ -198,5 +217,7 @@ def _show_label(label: Any) -> str:
     return str(label).replace("<br>", " ")
 
 
-def _show_number(value: Any) -> str:
+def _show_number(value: float | None) -> str:
+    if value is None:
+        return MISSING
     return f"{value:,.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
