@@ -15,12 +15,13 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractVersionedDataset, DataCatalog
+from kedro.io.core import VersionNotFoundError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from almost_kedro import summary, tracking
 from almost_kedro.checkpoints import Checkpoint
-from almost_kedro.datasets.whole_file import StreamedRowsDataset
+from almost_kedro.datasets.whole_file import StreamedRowsDataset, TextFileDataset
 from almost_kedro.errors import UserError
 from almost_kedro.locks import RootLock
 from almost_kedro.options import check_options
@@ -35,6 +36,7 @@ SUMMARIES = {
     "sft_policy_metrics",
     "rl_policy_metrics",
     "evaluation_metrics",
+    "report",
 }
 
 
@@ -215,6 +217,10 @@ def summarise(catalog: DataCatalog, made: set[str], same: str) -> list[str]:
             lines += summary.describe_policies(catalog.load(name))
     if "evaluation_metrics" in made:
         lines += summary.describe_evaluation(catalog.load("evaluation_metrics"))
+    if "report" in made:
+        dataset = catalog.get("report")
+        assert isinstance(dataset, TextFileDataset)
+        lines.append(f"report: {dataset.load_path()}")
     return [*lines, "where datasets came from: make viz; curves and costs: make mlflow"]
 
 
@@ -243,8 +249,10 @@ def read_versions(catalog: DataCatalog, names: Iterable[str]) -> dict[str, str]:
     versions = {}
     for name in sorted(names):
         dataset = catalog.get(name)
-        if isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_load_version():
-            versions[name] = str(dataset.resolve_load_version())
+        # What may be absent has no version yet.
+        with suppress(VersionNotFoundError):
+            if isinstance(dataset, AbstractVersionedDataset) and dataset.resolve_load_version():
+                versions[name] = str(dataset.resolve_load_version())
     return versions
 
 

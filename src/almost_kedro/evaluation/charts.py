@@ -29,7 +29,7 @@ def draw_training_curve(curve: Sequence[Mapping[str, float]], title: str) -> dic
         points = [point for point in curve if name in point]
         x, y = [point["step"] for point in points], [point[name] for point in points]
         traces.append(_draw_line(i, name, x, y))
-    return _stack_panels(traces, title, "step")
+    return stack_panels(traces, title, "step")
 
 
 def draw_best_of_n(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def draw_best_of_n(curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         lows, highs = ([point[f"{prefix}_{end}"] for point in curve] for end in ("low", "high"))
         line = _draw_line(i, name, ns, rewards)
         traces.append({**line, "error_y": _draw_errors(rewards, lows, highs)})
-    chart = _stack_panels(traces, "Best of n, picked by the reward model", "n (answers)")
+    chart = stack_panels(traces, "Best of n, picked by the reward model", "n (answers)")
     chart["layout"]["xaxis"].update(type="log", tickvals=ns, ticktext=[f"{n:g}" for n in ns])
     return chart
 
@@ -201,7 +201,7 @@ def _draw_errors(
     }
 
 
-def _stack_panels(traces: list[dict[str, Any]], title: str, x: str) -> dict[str, Any]:
+def stack_panels(traces: list[dict[str, Any]], title: str, x: str) -> dict[str, Any]:
     """Give each trace a panel; the first is on top, and all share the axis below the last."""
     count = max(1, len(traces))
     axes = ["y", *(f"y{i}" for i in range(2, count + 1))][:count]

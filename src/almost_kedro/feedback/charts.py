@@ -107,11 +107,13 @@ def draw_comparisons(comparisons: Sequence[Comparison]) -> dict[str, Any]:
             "x": edges,
             "y": [sum(value is kind for value in values) for values in longer.values()],
             "texttemplate": "%{y}",
-            "marker": {"color": color, "pattern": {"shape": shape}},
+            # White on blue; ink on thin stripes.
+            "insidetextfont": {"color": ink},
+            "marker": {"color": color, "pattern": {"shape": shape, "solidity": 0.15}},
         }
-        for name, kind, color, shape in (
-            ("chosen is longer", True, BLUE, ""),
-            ("chosen is not longer", False, ORANGE, "/"),
+        for name, kind, color, shape, ink in (
+            ("chosen is longer", True, BLUE, "", "#fff"),
+            ("chosen is not longer", False, ORANGE, "/", "#1a1a1a"),
         )
     ]
     chart = figure(bars, "Comparisons by edge and factor", "", "comparisons")

@@ -5,7 +5,7 @@ from kedro.pipeline import Node, Pipeline
 from ..benchmarks import read_mc1_preset
 from ..contamination import ITEMS, make_prompt_checks, make_self_play_check
 from ..early_checks import check_evaluation_inputs
-from . import explorer, judging, models, questions, report
+from . import explorer, judging, models, pages, questions, report
 
 POLICIES = {
     "prompt_splits": "prompt_splits",
@@ -163,6 +163,18 @@ def create_pipeline() -> Pipeline:
                 },
                 outputs="explorer",
                 name="write_explorer",
+            ),
+            Node(
+                func=pages.write_report,
+                inputs=pages.REPORT_INPUTS,
+                outputs="report",
+                name="write_report",
+            ),
+            Node(
+                func=pages.write_cards,
+                inputs=pages.CARD_INPUTS,
+                outputs=["dataset_card", "model_card"],
+                name="write_cards",
             ),
         ]
     )

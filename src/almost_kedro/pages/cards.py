@@ -1,0 +1,177 @@
+"""Dataset card and model card: markdown with a YAML head, by the conventions of the hub.
+
+What is put into them is data, as in the pages: everything but the template's own words is escaped,
+so that neither HTML nor markdown in a name or a text acts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from almost_kedro.pages.report.caveats import list_caveats
+from almost_kedro.pages.report.numbers import Table
+from almost_kedro.pages.report.provenance import RunRecord
+from almost_kedro.pages.report.samples import cut
+from almost_kedro.pages.report.tables import tabulate_edges, tabulate_models, tabulate_rewards
+from almost_kedro.pages.report.verdict import reach_verdict
+from almost_kedro.rows import Comparison
+from almost_kedro.visible_text import make_line, make_visible
+
+# What acts in markdown, and starts a link, a mention or an issue on the hub.
+ACTIVE = re.compile(r"([\\`*_\[\]<>&|~#$@!])")
+# A link that is not written as one.
+LINK = re.compile(r"(?i)://|(?<=www)\.")
+SIZES = {"": 0, "1K": 1_000, "10K": 10_000, "100K": 100_000, "1M": 1_000_000, "10M": 10_000_000}
+UNKNOWN = "unknown"
+
+
+def write_dataset_card(
+    run: RunRecord, metrics: Mapping[str, Mapping[str, Any]], comparisons: Sequence[Comparison]
+) -> str:
+    """Write the card of the prompts and the comparisons.
+
+    Args:
+        run: What the run is.
+        metrics: Metrics datasets by name.
+        comparisons: The rows; the first one is shown.
+    """
+    options = run["options"]
+    head = {
+        "pretty_name": "Synthetic comparisons by almost_kedro",
+        "license": UNKNOWN,
+        "task_categories": ["text-generation"],
+        "tags": ["synthetic", "preference", "comparisons", "alignment"],
+        "size_categories": [name_size(len(comparisons))],
+        "configs": [
+            {"config_name": name, "data_files": f"{name}.jsonl"}
+            for name in ("comparisons", "prompts")
+        ],
+    }
+    return _fill(
+        "dataset_card.md",
+        head,
+        run=run,
+        assistants=[name_assistant(each) for each in options["response_generation"]["assistants"]],
+        licenses=list_licenses(options),
+        prompts=metrics["prompts_metrics"],
+        comparisons=metrics["comparisons_metrics"],
+        edges=tabulate_edges(metrics["comparisons_metrics"], metrics["reward_model_metrics"]),
+        example={
+            name: quote(cut(comparisons[0][name])) for name in ("prompt", "chosen", "rejected")
+        }
+        if comparisons
+        else {},
+        contamination=metrics["evaluation_metrics"]["contamination"],
+    )
+
+
+def write_model_card(run: RunRecord, metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write the card of the aligned models: the SFT policy and the RL policy.
+
+    Args:
+        run: What the run is.
+        metrics: Metrics datasets by name.
+    """
+    options = run["options"]
+    name = options["sft"]["model"]
+    entry = options["models"][name]
+    head = {
+        "license": name_license(entry),
+        **({"base_model": entry["id"]} if entry["source"] == "hub" else {}),
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["trl", "sft", options["rl"]["algorithm"], "alignment", "synthetic-feedback"],
+    }
+    return _fill(
+        "model_card.md",
+        head,
+        run=run,
+        base=name,
+        license=entry.get("license") or UNKNOWN,
+        terms=entry.get("terms"),
+        aligned={True: "yes", False: "no", None: UNKNOWN}[entry.get("aligned")],
+        lines=reach_verdict(metrics),
+        caveats=list_caveats(metrics, options),
+        models=tabulate_models(metrics["evaluation_metrics"]),
+        rewards=tabulate_rewards(metrics["sft_policy_metrics"], metrics["rl_policy_metrics"]),
+        evaluation=metrics["evaluation_metrics"],
+        self_play=metrics["self_play_metrics"],
+        training=metrics["rl_policy_training_metrics"],
+    )
+
+
+def name_size(rows: int) -> str:
+    """Return the hub's name of a number of rows."""
+    for lower, upper in pairwise(SIZES):
+        if rows < SIZES[upper]:
+            return f"{lower}<n<{upper}" if lower else f"n<{upper}"
+    return f"n>{list(SIZES)[-1]}"
+
+
+def name_license(entry: Mapping[str, Any]) -> str:
+    """Return the hub's identifier of a model's licence; what models.yml doesn't state is unknown.
+
+    Args:
+        entry: The model's in models.yml.
+    """
+    found = entry.get("license")
+    if not found:
+        return UNKNOWN
+    # Terms of their own have no identifier.
+    return "other" if entry.get("terms") else str(found).lower()
+
+
+def name_assistant(assistant: Mapping[str, Any]) -> str:
+    """Return an assistant in words."""
+    return "{model}, demonstrations {demonstrations}, shots: {shots}".format(**assistant)
+
+
+def list_licenses(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the licence of each model that wrote prompts or answers, by name."""
+    names = [options["prompt_generation"]["model"]]
+    names += [each["model"] for each in options["response_generation"]["assistants"]]
+    return {name: options["models"][name].get("license") or UNKNOWN for name in names}
+
+
+def escape_markdown(value: Any) -> Any:
+    """Escape what acts in markdown or HTML, on one line; numbers and our own markup stay."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return LINK.sub(r"\\\g<0>", ACTIVE.sub(r"\\\1", make_line(value)))
+
+
+def quote(text: str) -> Markup:
+    """Put a text into a block of code whose fence it can't close."""
+    shown = make_visible(text)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", shown)), default=0))
+    return Markup(f"{fence}text\n{shown}\n{fence}")  # noqa: S704 - escaped by the fence
+
+
+def write_table(table: Table) -> Markup:
+    """Write a table in markdown."""
+    rows = [table.heads, tuple("---" for _ in table.heads), *table.rows]
+    lines = ["| " + " | ".join(map(escape_markdown, row)) + " |" for row in rows]
+    return Markup("\n".join(lines))  # noqa: S704 - each cell is escaped
+
+
+def _fill(template: str, head: Mapping[str, Any], **values: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("almost_kedro.pages"),
+        autoescape=False,  # noqa: S701 - for HTML; `finalize` escapes for markdown
+        undefined=StrictUndefined,
+        finalize=escape_markdown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["table"] = write_table
+    # JSON is YAML.
+    lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in head.items())
+    page = environment.get_template(template).render(values)
+    return f"---\n{lines}\n---\n\n{page}"

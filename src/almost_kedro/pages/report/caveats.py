@@ -1,0 +1,137 @@
+"""What keeps the verdict from meaning more than it does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from almost_kedro.evaluation_options import HELD_OUT
+from almost_kedro.pages.report.verdict import list_gains
+from almost_kedro.pages.report.weak_link import MOSTLY
+
+Metrics = Mapping[str, Any]
+# Fewer items than these leave an accuracy of one half open by more than 7 points either way.
+FEW = 200
+BENCHMARKS = (("hhh", "HHH"), ("mc1", "MC1"), ("questions", "the open questions"))
+
+
+def list_caveats(metrics: Mapping[str, Metrics], options: Mapping[str, Any]) -> list[str]:
+    """Say what the verdict does not show.
+
+    Args:
+        metrics: Metrics datasets by name.
+        options: All options of the run, as plain values.
+    """
+    evaluation = metrics["evaluation_metrics"]
+    return [
+        *_doubt_gate(metrics["gate"]),
+        *_doubt_base_models(options),
+        *_doubt_judge(options, metrics["held_out_reward_model_metrics"]),
+        *_doubt_items(evaluation),
+        *_doubt_letters(evaluation["hhh"]),
+        *_doubt_gains(evaluation),
+        *_doubt_training(evaluation["contamination"]),
+    ]
+
+
+def list_models(options: Mapping[str, Any]) -> list[str]:
+    """Name the models that everything is made with."""
+    assistants = [each["model"] for each in options["response_generation"]["assistants"]]
+    names = [options["prompt_generation"]["model"], *assistants]
+    return list(dict.fromkeys([options["sft"]["model"], options["reward_model"]["model"], *names]))
+
+
+def _doubt_gate(gate: Metrics) -> list[str]:
+    if gate["passed"]:
+        return []
+    reasons = "; ".join(gate["reasons"])
+    return [f"The reward model did not pass the gate, and all that follows rests on it: {reasons}."]
+
+
+def _doubt_base_models(options: Mapping[str, Any]) -> list[str]:
+    said = {name: options["models"][name].get("aligned") for name in list_models(options)}
+    caveats = []
+    if aligned := [name for name, value in said.items() if value]:
+        caveats.append(
+            f"Already aligned by its makers: {', '.join(aligned)}. What the rules add to that says "
+            "little about aligning a vanilla model."
+        )
+    if unknown := [name for name, value in said.items() if value is None]:
+        caveats.append(
+            f"models.yml does not say whether its makers aligned {', '.join(unknown)} already "
+            "(`aligned`)."
+        )
+    return caveats
+
+
+def _doubt_judge(options: Mapping[str, Any], report: Metrics) -> list[str]:
+    if options["evaluation"]["judge"] != HELD_OUT:
+        return []
+    caveat = (
+        "The judge of the open questions is the held-out reward model, which comes from the same "
+        "synthetic rules: it cannot say whether people would agree."
+    )
+    if not report["n"] or report["above_best_floor"]["low_one_sided"] <= 0:
+        caveat += (
+            " It is not shown to be better than a judge that reads nothing, so its votes may be "
+            "noise."
+        )
+    return [caveat]
+
+
+def _doubt_items(evaluation: Metrics) -> list[str]:
+    caveats = []
+    few = [
+        f"{evaluation[key]['n']} of {name} ({98 / math.sqrt(evaluation[key]['n']):.0f} points)"
+        for key, name in BENCHMARKS
+        if 0 < evaluation[key]["n"] < FEW
+    ]
+    if few:
+        caveats.append(
+            f"Few items: {', '.join(few)}. In brackets: how far off an accuracy of one half may be "
+            "by chance, either way."
+        )
+    own = [name for key, name in BENCHMARKS if evaluation[key]["source"]["kind"] == "own"]
+    if own:
+        caveats.append(
+            f"Small sets of this project's own, no published benchmark: {', '.join(own)}. Compare "
+            "models with them, not with papers."
+        )
+    if len(own) < len(BENCHMARKS):
+        caveats.append(
+            "Whether the base model saw published items in its own training is not known here."
+        )
+    return caveats
+
+
+def _doubt_letters(hhh: Metrics) -> list[str]:
+    same = {name: bias["flips"]["value"] for name, bias in hhh["position_bias"].items()}
+    shown = ", ".join(f"{name} {value:.0%}" for name, value in same.items() if value >= MOSTLY)
+    if not shown:
+        return []
+    return [
+        "On HHH these answer mostly with the same letter in both orders, so the place decides and "
+        f"not the answer: {shown}."
+    ]
+
+
+def _doubt_gains(evaluation: Metrics) -> list[str]:
+    gains = list_gains(evaluation)
+    if not any(gain.better for gain in gains):
+        return []
+    chance = 1 - 0.975 ** len(gains)
+    return [
+        f"{len(gains)} comparisons with the base model were made: were none of them real, chance "
+        f"alone would show a gain in at least one in about {chance:.0%} of runs."
+    ]
+
+
+def _doubt_training(contamination: Metrics) -> list[str]:
+    trained = contamination["training"]
+    repeats = [
+        f"{trained[f'{name}_that_repeat']} of {trained[f'n_{name}']} {name}"
+        for name in ("prompts", "demonstrations")
+        if trained[f"{name}_that_repeat"]
+    ]
+    return [f"Trained on what repeats a benchmark item: {', '.join(repeats)}."] if repeats else []

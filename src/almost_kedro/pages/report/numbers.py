@@ -1,0 +1,75 @@
+"""Figures as the report and the cards write them; no figure without its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from almost_kedro.evaluation.statistics import show_share
+
+MISSING = "-"
+
+
+class Table(NamedTuple):
+    """A table whose first column names its rows.
+
+    Attributes:
+        caption: What it shows.
+        heads: Of the columns.
+        rows: One cell a column.
+        texts: Numbers of the columns that hold text, from 0; all others but the first hold figures.
+    """
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    texts: tuple[int, ...] = ()
+
+
+def show_estimate(share: Mapping[str, float] | None) -> str:
+    """Write a share with its interval, or a dash if there is none."""
+    return show_share(share) if share else MISSING
+
+
+def show_points(difference: Mapping[str, float]) -> str:
+    """Write a difference of shares in percentage points, with its interval."""
+    value, low, high = (100 * difference[key] for key in ("value", "low", "high"))
+    return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
+def show_difference(difference: Mapping[str, float]) -> str:
+    """Write a difference of rewards (log-odds) with its interval."""
+    return "{value:+.2f} [{low:+.2f}, {high:+.2f}]".format(**difference)
+
+
+def show_count(value: Any) -> str:
+    """Write a whole number with thousands apart; a dash if there is none."""
+    return MISSING if value is None else f"{value:,.0f}"
+
+
+def show_name(name: str) -> str:
+    """Write a name without underscores."""
+    return name.replace("_", " ")
+
+
+def drop_prefix(value: Any, prefix: str) -> Any:
+    """Drop what all assistants' names begin with from all texts in metrics or in a chart.
+
+    Args:
+        value: Texts, in mappings and lists, or anything else, which stays.
+        prefix: What is dropped wherever it stands; empty drops nothing.
+    """
+    match value:
+        case str():
+            return value.replace(prefix, "") if prefix else value
+        case Mapping():
+            return {drop_prefix(key, prefix): drop_prefix(v, prefix) for key, v in value.items()}
+        case list():
+            return [drop_prefix(each, prefix) for each in value]
+        case _:
+            return value
+
+
+def show_edge(edge: str) -> str:
+    """Write an edge of the rubric: who is chosen over whom."""
+    return edge.replace("-vs-", " over ")

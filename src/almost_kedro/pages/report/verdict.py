@@ -1,0 +1,147 @@
+"""The verdict in three lines: did the reward model learn, are the policies better, what is weak.
+
+"Not shown" is said wherever an interval does not leave chance out. It isn't "no".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from almost_kedro.evaluation.gate import MIN_PROMPTS
+from almost_kedro.evaluation.model_report import read_win_rates
+from almost_kedro.evaluation.statistics import show_share
+from almost_kedro.pages.report.numbers import show_name, show_points
+from almost_kedro.pages.report.weak_link import find_weakest_link
+
+Metrics = Mapping[str, Any]
+# What was trained; `prompted` is the assistant whose answers training starts from.
+TRAINED = ("sft", "rl")
+EVEN = 0.5
+
+
+class Line(NamedTuple):
+    """A question, its answer in a sentence, and the figures that it rests on."""
+
+    question: str
+    mark: Literal["yes", "open", "no"]
+    answer: str
+    details: tuple[str, ...]
+
+
+class Gain(NamedTuple):
+    """A policy against the base model in one measure; `shown` has the figure in words."""
+
+    policy: str
+    measure: str
+    shown: str
+    better: bool
+    worse: bool
+
+
+def reach_verdict(metrics: Mapping[str, Metrics]) -> list[Line]:
+    """Answer the three questions that a run is made for.
+
+    Args:
+        metrics: Metrics datasets by name.
+    """
+    report, gate = metrics["reward_model_metrics"], metrics["gate"]
+    return [
+        judge_reward_model(report, gate),
+        judge_policies(metrics["evaluation_metrics"]),
+        judge_chain(metrics),
+    ]
+
+
+def judge_reward_model(report: Metrics, gate: Metrics) -> Line:
+    """Say whether the reward model learned more than what reads nothing.
+
+    Args:
+        report: `reward_model_metrics`.
+        gate: Whether it may train a policy.
+    """
+    question = "Did the reward model learn?"
+    if not report["n"]:
+        return Line(question, "open", "Unknown: there are no held-out comparisons.", ())
+    above = report["above_best_floor"]
+    low = 100 * above["low_one_sided"]
+    details = (
+        f"It is right in {show_share(report['accuracy'])} of {report['n']} held-out comparisons; "
+        f"the best judge that reads nothing ({show_name(report['best_floor'])}) in "
+        f"{show_share(report['floors'][report['best_floor']])}.",
+        f"The difference is {100 * above['difference']:+.1f} points; with 95 % confidence it is "
+        f"above {low:+.1f}. The gate is {'passed' if gate['passed'] else 'not passed'}.",
+    )
+    if report["n_prompts"] < MIN_PROMPTS or low <= 0:
+        answer = "Not shown: it may be no better than a judge that reads nothing."
+        return Line(question, "open", answer, details)
+    if not gate["passed"]:
+        answer = "Yes, more than the floors; but it did not pass the gate."
+        return Line(question, "open", answer, details)
+    return Line(question, "yes", "Yes: more than any judge that reads nothing.", details)
+
+
+def judge_policies(evaluation: Metrics) -> Line:
+    """Say whether what was trained is better than the base model.
+
+    Args:
+        evaluation: `evaluation_metrics`.
+    """
+    question = "Are the trained models better than the base model?"
+    gains = list_gains(evaluation)
+    better, worse = [g for g in gains if g.better], [g for g in gains if g.worse]
+    details = tuple(
+        f"{policy}: {'; '.join(g.shown for g in gains if g.policy == policy)}."
+        for policy in dict.fromkeys(gain.policy for gain in gains)
+    )
+    count = f"{len(gains)} comparisons"
+    if worse:
+        answer = f"{'Mixed' if better else 'No'}: worse in {_name_gains(worse)}"
+        answer += f"; better in {_name_gains(better)}." if better else "."
+        return Line(question, "no", answer, details)
+    if better:
+        answer = f"Yes, in {len(better)} of {count}: {_name_gains(better)}."
+        return Line(question, "yes", answer, details)
+    return Line(question, "open", f"Not shown: none of {count} shows a gain.", details)
+
+
+def list_gains(evaluation: Metrics) -> list[Gain]:
+    """Compare what was trained with the base model, by the judge and on the benchmarks.
+
+    Args:
+        evaluation: `evaluation_metrics`.
+    """
+    questions = evaluation["questions"]
+    wins = read_win_rates(questions)
+    gains = []
+    for policy in TRAINED:
+        if rate := wins.get(policy):
+            text = f"wins {show_share(rate)} of {questions['n']} questions by the judge"
+            gains.append(_make_gain(policy, "the judge's votes", text, rate, EVEN))
+        for key, measure in (("hhh", "HHH"), ("mc1", "MC1")):
+            if difference := evaluation[key]["differences"].get(f"{policy}-vs-base"):
+                text = f"{measure} {show_points(difference)}"
+                gains.append(_make_gain(policy, measure, text, difference, 0))
+    return gains
+
+
+def _make_gain(
+    policy: str, measure: str, text: str, found: Mapping[str, float], even: float
+) -> Gain:
+    better, worse = found["low"] > even, found["high"] < even
+    result = "better" if better else "worse" if worse else "not shown"
+    return Gain(policy, measure, f"{text}: {result}", better, worse)
+
+
+def _name_gains(gains: list[Gain]) -> str:
+    return ", ".join(f"{gain.measure} ({gain.policy})" for gain in gains)
+
+
+def judge_chain(metrics: Mapping[str, Metrics]) -> Line:
+    """Name the first link of the chain that is not shown to hold, and what to do about it."""
+    question = "What is the weakest link, and what comes next?"
+    link = find_weakest_link(metrics)
+    if link is None:
+        answer = "None: each step shows a gain over the one before."
+        return Line(question, "yes", answer, ("Next: a larger model, or other rules of thumb.",))
+    return Line(question, "open", f"The weakest link: {link.name}.", (link.why, link.next_step))

@@ -1,0 +1,179 @@
+"""The weakest link: the first step of the chain that is not shown to gain anything.
+
+Each step rests on the one before, so what comes after a weak one says little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from almost_kedro.evaluation.gate import MIN_PROMPTS
+from almost_kedro.pages.report.numbers import show_difference
+
+Metrics = Mapping[str, Any]
+# From this share on, a model goes by the letter and not by what stands behind it.
+MOSTLY = 0.5
+
+
+class Link(NamedTuple):
+    """A step that is not shown to hold: why, and what to do about it."""
+
+    name: str
+    why: str
+    next_step: str
+
+
+def find_weakest_link(metrics: Mapping[str, Metrics]) -> Link | None:
+    """Return the first step that is not shown to gain anything; None if all do.
+
+    Args:
+        metrics: Metrics datasets by name.
+    """
+    report = metrics["reward_model_metrics"]
+    return (
+        _check_comparisons(metrics["comparisons_metrics"], report)
+        or _check_reward_model(report, metrics["gate"])
+        or _check_self_play(metrics["self_play_metrics"])
+        or _check_sft(metrics["sft_policy_metrics"])
+        or _check_rl(metrics["rl_policy_metrics"], metrics["rl_policy_training_metrics"])
+        or _check_judge(metrics["held_out_reward_model_metrics"])
+        or _check_benchmarks(metrics["evaluation_metrics"])
+    )
+
+
+def _check_comparisons(comparisons: Metrics, report: Metrics) -> Link | None:
+    if report.get("n_prompts", 0) >= MIN_PROMPTS:
+        return None
+    return Link(
+        "too few comparisons",
+        f"{comparisons['n_comparisons']} comparisons were made, and {report['n']} of them are held "
+        f"out, from {report.get('n_prompts', 0)} prompts; at least {MIN_PROMPTS} are needed.",
+        "Ask for more prompts (prompt_generation.n_prompts), or see in the ledger below which rule "
+        "drops most rows.",
+    )
+
+
+def _check_reward_model(report: Metrics, gate: Metrics) -> Link | None:
+    above = report["above_best_floor"]
+    if above["low_one_sided"] > 0:
+        if gate["passed"]:
+            return None
+        return Link(
+            "the reward model, which did not pass the gate",
+            f"It is better than the floors, but {gate['reasons'][0]}.",
+            "Train it on more comparisons or for fewer epochs (reward_model.epochs).",
+        )
+    if above["difference"] <= 0:
+        return Link(
+            "the reward model",
+            "On held-out prompts it is right no more often than a judge that reads nothing.",
+            "Look for contrasts that carry signal: compare the edges below, read some comparisons, "
+            "and run `kedro run --env contrasts --pipeline contrasts`.",
+        )
+    return Link(
+        "the reward model",
+        f"It is right more often than the best floor, but on {report['n']} held-out comparisons "
+        "chance alone can do as much.",
+        f"Ask for more prompts (prompt_generation.n_prompts, or --env study): if the difference "
+        f"stays as it is, about {count_needed(report)} held-out comparisons would show it.",
+    )
+
+
+def count_needed(report: Metrics) -> int:
+    """Return how many held-out comparisons would show the difference, if it stays as it is.
+
+    An interval narrows with the square root of the number of rows.
+
+    Args:
+        report: `reward_model_metrics`, whose difference is above 0 and not shown.
+    """
+    above = report["above_best_floor"]
+    reach = above["difference"] - above["low_one_sided"]
+    return int(report["n"] * (reach / above["difference"]) ** 2) + 1
+
+
+def _check_self_play(self_play: Metrics) -> Link | None:
+    gain = self_play["gain"]
+    if gain and gain["held_out_low"] > 0:
+        return None
+    if not gain:
+        why = "No question has two usable answers to choose from."
+    else:
+        why = (
+            f"The best of {gain['n']} answers by the reward model is not shown to be better by the "
+            f"held-out one ({gain['held_out_reward']:+.2f} [{gain['held_out_low']:+.2f}, "
+            f"{gain['held_out_high']:+.2f}])."
+        )
+    return Link(
+        "self-play",
+        why,
+        "More prompts (prompt_splits.self_play), or fewer candidates (self_play.candidates) if the "
+        "curve below bends down.",
+    )
+
+
+def _check_sft(policies: Metrics) -> Link | None:
+    against = policies["differences"]["sft-vs-base"]
+    if against["held_out_reward"]["low"] > 0:
+        return None
+    return Link(
+        "supervised fine-tuning",
+        f"On {against['n']} test prompts, its held-out reward is not shown to be above the base "
+        f"model's ({show_difference(against['held_out_reward'])}).",
+        "More dialogues (prompt_splits.self_play), or more training (sft.epochs, "
+        "sft.learning_rate).",
+    )
+
+
+def _check_rl(policies: Metrics, training: Metrics) -> Link | None:
+    against = policies["differences"]["rl-vs-sft"]
+    if against["held_out_reward"]["low"] > 0:
+        return None
+    if training["stopped"]:
+        why = f"It was stopped: {training['reason']}."
+        step = "Lower rl.learning_rate or raise rl.beta; the curves below say where it turned."
+    elif against["reward"]["low"] > 0:
+        why = (
+            "It gains by the reward model that it was trained with, but is not shown to gain by "
+            f"the held-out one ({show_difference(against['held_out_reward'])})."
+        )
+        step = "Raise rl.beta or stop earlier, and train the reward model on more comparisons."
+    else:
+        why = (
+            "It is not shown to gain even by the reward model that it was trained with "
+            f"({show_difference(against['reward'])} on {against['n']} test prompts)."
+        )
+        step = "Train longer (rl.steps) or faster (rl.learning_rate), on more prompts."
+    return Link("reinforcement learning", why, step)
+
+
+def _check_judge(report: Metrics) -> Link | None:
+    if report["n"] and report["above_best_floor"]["low_one_sided"] > 0:
+        return None
+    return Link(
+        "the held-out reward model, which measures all this",
+        "It is not shown to be better than a judge that reads nothing.",
+        "Give it more prompts (prompt_splits.held_out_reward_model), or let a model on servers "
+        "judge (evaluation.judge).",
+    )
+
+
+def _check_benchmarks(evaluation: Metrics) -> Link | None:
+    differences = [
+        evaluation[name]["differences"].get(f"{policy}-vs-base")
+        for name in ("hhh", "mc1")
+        for policy in ("sft", "rl")
+    ]
+    if any(found and found["low"] > 0 for found in differences):
+        return None
+    flips = [bias["flips"]["value"] for bias in evaluation["hhh"]["position_bias"].values()]
+    why = "By rewards each step gains, but no benchmark shows it."
+    if flips and min(flips) >= MOSTLY:
+        why += " On HHH, all models mostly answer the same letter in both orders."
+    return Link(
+        "the way from rewards to benchmarks",
+        why,
+        "Evaluate on more items (evaluation.hhh, evaluation.truthfulqa), with a larger model, or "
+        "with other rules of thumb.",
+    )

