@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -44,14 +45,14 @@ def compare(open_place: OpenPlace, names: Sequence[str], page: Path | None) -> N
     console = open_console()
     if not names:
         root = Root(open_place(None))
-        runs = root.read_runs()
-        if not runs:
+        if not root.runs:
             raise UserError(f"there are no runs {root.where}; run `kedro run` first")
-        console.print(draw_runs(runs))
+        console.print(draw_runs(root.runs))
         return
     if len(names) != 2:
         raise UserError(f"give two runs, or none for a list of them; found {len(names)}")
-    found = [find_side(open_place, name) for name in names]
+    open_root = functools.cache(lambda place: Root(open_place(place)))
+    found = [find_side(open_root, name) for name in names]
     sides = [Side(run, root.catalog) for root, run in found]
     steps = [root.read_steps(run) for root, run in found]
     sections = write_sections(compare_runs(sides[0], sides[1], (steps[0], steps[1])))
@@ -61,11 +62,11 @@ def compare(open_place: OpenPlace, names: Sequence[str], page: Path | None) -> N
         console.print(Text(f"\npage: {make_line(str(page))}"))
 
 
-def find_side(open_place: OpenPlace, name: str) -> tuple[Root, Run]:
+def find_side(open_root: Callable[[str | None], Root], name: str) -> tuple[Root, Run]:
     """Find a run and where it is from."""
     place, at, run = name.rpartition(AT)
-    root = Root(open_place(place if at else None))
-    return root, find_run(root.read_runs(), run, root.where)
+    root = open_root(place if at else None)
+    return root, find_run(root.runs, run, root.where)
 
 
 def split_place(
@@ -111,8 +112,9 @@ class Root:
         self.path = str(options["data_root"])
         self.where = f"below data_root {self.path} (environment {context.env or 'base'})"
 
-    def read_runs(self) -> list[Run]:
-        """Read its runs, newest first; none if there is no such folder."""
+    @functools.cached_property
+    def runs(self) -> list[Run]:
+        """Its runs, newest first; none if there is no such folder."""
         if self.uri is None and not Path(self.path).is_dir():
             return []
         return read_runs(self._folder, self.uri, self.path)

@@ -43,6 +43,8 @@ class Measure:
         low: Where its 95 % interval begins; None if it has none.
         high: Where it ends.
         scores: What it is the mean of, if the run has that.
+        sampled: False if the items are chosen, as a benchmark's are: on other items, a figure is
+            another one.
         scale: What measured it. Figures on two scales can't be compared; None is unknown.
     """
 
@@ -51,6 +53,7 @@ class Measure:
     high: float | None = None
     scores: Sequence[Score] = ()
     scale: str | None = ""
+    sampled: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,16 +87,14 @@ class Outcome:
         return enough and not self.low <= 0 <= self.high
 
 
-def compare_measures(a: Measure | None, b: Measure | None, seed: int) -> Outcome:
+def compare_measures(a: Measure, b: Measure, seed: int) -> Outcome:
     """Test whether a figure differs between two runs.
 
     Args:
-        a: The first run's figure; None if it has none.
+        a: The first run's figure.
         b: The second run's.
         seed: Of the bootstrap.
     """
-    if a is None or b is None:
-        return Outcome("none", why=f"only in {'A' if b is None else 'B'}")
     if isinstance(a.value, str) or isinstance(b.value, str):
         return Outcome("none")
     if a.scale is None or b.scale is None:
@@ -103,30 +104,28 @@ def compare_measures(a: Measure | None, b: Measure | None, seed: int) -> Outcome
     if not a.scores or not b.scores:
         plain = a.low is None and b.low is None
         return Outcome("none", b.value - a.value, why="" if plain else "intervals only")
-    return _test(a.scores, b.scores, seed)
+    return _test(a, b, seed)
 
 
-def _test(a: Sequence[Score], b: Sequence[Score], seed: int) -> Outcome:
+def _test(first: Measure, second: Measure, seed: int) -> Outcome:
+    a, b = first.scores, second.scores
     sides = [{score.item: score for score in scores if score.item} for scores in (a, b)]
     common = [item for item in sides[0] if item in sides[1]]
-    pairs = [(sides[0][item], sides[1][item]) for item in common]
-    if (
-        _count_groups([one for one, _ in pairs]) >= MIN_GROUPS
-        and len(common) >= min(len(a), len(b)) * MIN_COMMON
-    ):
-        found = bootstrap_difference(
-            [two.value for _, two in pairs],
-            [one.value for one, _ in pairs],
-            [one.group for one, _ in pairs],
-            seed,
-        )
-        n_differing = sum(one.value != two.value for one, two in pairs)
-        return Outcome("paired", found.value, found.low, found.high, len(common), n_differing)
+    n = len(common)
+    scores_a, scores_b = ([side[item] for item in common] for side in sides)
+    many = n >= min(len(a), len(b)) * MIN_COMMON
+    if many and _count_groups(scores_a) >= MIN_GROUPS:
+        new, old = ([score.value for score in scores] for scores in (scores_b, scores_a))
+        found = bootstrap_difference(new, old, [score.group for score in scores_a], seed)
+        n_differing = sum(one != two for one, two in zip(new, old, strict=True))
+        return Outcome("paired", found.value, found.low, found.high, n, n_differing)
+    if not many and not first.sampled:
+        return Outcome("none", n_common=n, why="on other items")
     if min(_count_groups(a), _count_groups(b)) >= MIN_GROUPS:
         found = _compare_unpaired(a, b, seed)
-        return Outcome("unpaired", found.value, found.low, found.high, len(common))
-    value = _mean(b) - _mean(a)
-    return Outcome("none", value, n_common=len(common), why=f"fewer than {MIN_GROUPS} items")
+        return Outcome("unpaired", found.value, found.low, found.high, n)
+    why = f"fewer than {MIN_GROUPS} items"
+    return Outcome("none", _mean(b) - _mean(a), n_common=n, why=why)
 
 
 def _compare_unpaired(a: Sequence[Score], b: Sequence[Score], seed: int) -> Difference:

@@ -24,6 +24,10 @@ READERS = {"reward_model": "reward", "held_out_reward_model": "held_out"}
 FLOORS = ("longer_wins", "shorter_wins", "surface")
 
 
+# For `Measure.sampled`.
+FIXED = False
+
+
 class Figure(NamedTuple):
     """What is measured."""
 
@@ -124,11 +128,12 @@ def measure_policies(
 ) -> Iterator[tuple[Figure, Measure]]:
     """Return the policies' rewards and lengths on the test prompts."""
     tables = [side.load_rows("sft_answers"), side.load_rows("rl_answers")]
-    for field, unit, scale in (
+    kinds: tuple[tuple[str, Unit, str | None], ...] = (
         ("held_out_reward", "number", fingerprints["held_out_reward_model"]),
         ("reward", "number", fingerprints["reward_model"]),
         ("text", "characters", ""),
-    ):
+    )
+    for field, unit, scale in kinds:
         title = "length" if field == "text" else write_name(field)
         by_policy: dict[str, list[Score]] = {}
         for policy, scores in itertools.chain(*(score_answers(t, field).items() for t in tables)):
@@ -154,7 +159,9 @@ def measure_benchmarks(side: Side, seed: int) -> Iterator[tuple[Figure, Measure]
         contents = name_contents(side.load_rows(items), "item_id")
         scored = score_verdicts(side.load_rows(verdicts), contents)
         for model, scores in scored.items():
-            yield from _estimate(Figure(section, write_name(model), "share"), scores, seed, scale)
+            yield from _estimate(
+                Figure(section, write_name(model), "share"), scores, seed, scale, FIXED
+            )
 
 
 def measure_wins(side: Side, seed: int) -> Iterator[tuple[Figure, Measure]]:
@@ -165,7 +172,7 @@ def measure_wins(side: Side, seed: int) -> Iterator[tuple[Figure, Measure]]:
     scale = cards.get("models", {}).get(judge, {}).get("fingerprint")
     for model, scores in score_votes(side.load_rows("judge_votes"), contents).items():
         figure = Figure("Wins against the base model, open questions", model, "share")
-        yield from _estimate(figure, scores, seed, scale)
+        yield from _estimate(figure, scores, seed, scale, FIXED)
 
 
 def write_name(name: str) -> str:
@@ -174,9 +181,9 @@ def write_name(name: str) -> str:
 
 
 def _estimate(
-    figure: Figure, scores: Sequence[Score], seed: int, scale: str | None = ""
+    figure: Figure, scores: Sequence[Score], seed: int, scale: str | None = "", sampled: bool = True
 ) -> Iterator[tuple[Figure, Measure]]:
     values = [score.value for score in scores]
     found = estimate_mean(values, [score.group for score in scores], seed)
     if found:
-        yield figure, Measure(**found, scores=scores, scale=scale)
+        yield figure, Measure(**found, scores=scores, scale=scale, sampled=sampled)

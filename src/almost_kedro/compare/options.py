@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from os.path import commonprefix
 from typing import NamedTuple
 
 from almost_kedro.tracking import hide_user
@@ -41,8 +40,14 @@ def _shorten(values: list[str | None]) -> list[str | None]:
     texts = [value for value in values if value is not None]
     if max(map(len, texts)) <= SHOWN:
         return values
-    start = max(0, len(commonprefix(texts)) - BEFORE) if len(texts) > 1 else 0
+    start = max(0, _count_equal(*texts) - BEFORE) if len(texts) > 1 else 0
     return [value and _cut(value, start) for value in values]
+
+
+def _count_equal(a: str, b: str) -> int:
+    """Return how many characters both texts begin with."""
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((i for i, (one, two) in pairs if one != two), min(len(a), len(b)))
 
 
 def _cut(value: str, start: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import NamedTuple
 
-from almost_kedro.compare.sections import Line, Section, Table
+from almost_kedro.compare.sections import Line, Section
 from almost_kedro.pages import render_page
 
 TEMPLATE, STYLE = "compare.html", "compare.css"

@@ -22,11 +22,11 @@ from almost_kedro.compare.side import Side
 
 @dataclass(frozen=True)
 class FigurePair:
-    """A figure of both runs; None where a run doesn't have it."""
+    """A figure that both runs have."""
 
     figure: Figure
-    a: Measure | None
-    b: Measure | None
+    a: Measure
+    b: Measure
     outcome: Outcome
 
 
@@ -40,7 +40,8 @@ class Report:
         rows: Rows that differ.
         same_rows: Datasets of rows that have the same bytes.
         models: All models.
-        figures: All figures, those of one run alone included.
+        figures: Those that both runs have.
+        single_figures: Those that only the first has, and those that only the second has.
         costs: By step.
         missing: The datasets that one run has and the other has not: what only the first, and what
             only the second has.
@@ -53,6 +54,7 @@ class Report:
     same_rows: Sequence[str]
     models: Sequence[ModelPair]
     figures: Sequence[FigurePair]
+    single_figures: tuple[Sequence[Figure], Sequence[Figure]]
     costs: Sequence[tuple[str, Cost | None, Cost | None]]
     missing: tuple[Sequence[str], Sequence[str]]
     problems: Sequence[str]
@@ -72,13 +74,19 @@ def compare_runs(a: Side, b: Side, steps: tuple[Sequence[Step], Sequence[Step]])
         steps: What the programs of each cost.
     """
     rows, same = list_differing_rows(a, b)
+    measures = collect_measures(a), collect_measures(b)
+    figures = pair_figures(*measures, read_seed(a))
     return Report(
         runs=(a.run, b.run),
         options=compare_options(a.run.options, b.run.options),
         rows=rows,
         same_rows=same,
         models=pair_models(a, b),
-        figures=pair_figures(collect_measures(a), collect_measures(b), read_seed(a)),
+        figures=figures,
+        single_figures=(
+            [figure for figure in measures[0] if figure not in measures[1]],
+            [figure for figure in measures[1] if figure not in measures[0]],
+        ),
         costs=pair_costs(sum_costs(steps[0]), sum_costs(steps[1])),
         missing=(list_missing(a, b), list_missing(b, a)),
         problems=[
@@ -92,10 +100,9 @@ def compare_runs(a: Side, b: Side, steps: tuple[Sequence[Step], Sequence[Step]])
 def pair_figures(
     a: Mapping[Figure, Measure], b: Mapping[Figure, Measure], seed: int
 ) -> list[FigurePair]:
-    """Put figures side by side, section by section, with a test of each difference."""
-    figures = dict.fromkeys([*a, *b])
-    sections = list(dict.fromkeys(figure.section for figure in figures))
+    """Put the figures that both runs have side by side, with a test of each difference."""
     return [
-        FigurePair(each, a.get(each), b.get(each), compare_measures(a.get(each), b.get(each), seed))
-        for each in sorted(figures, key=lambda figure: sections.index(figure.section))
+        FigurePair(figure, a[figure], b[figure], compare_measures(a[figure], b[figure], seed))
+        for figure in a
+        if figure in b
     ]

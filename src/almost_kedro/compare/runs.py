@@ -79,7 +79,7 @@ def find_run(runs: Sequence[Run], name: str, where: str) -> Run:
         back = int(latest[1] or 0)
         if back < len(runs):
             return runs[back]
-        raise UserError(f"run {shown}: there are only {len(runs)} runs {where}")
+        raise UserError(f"there is no run {shown} {where}; there are {len(runs)}")
     ids = [(run, (run.session, run.id)) for run in runs]
     for found in (
         [run for run, names in ids if name in names],
@@ -89,9 +89,11 @@ def find_run(runs: Sequence[Run], name: str, where: str) -> Run:
             return found[0]
         if found:
             meant = _name([f"{run.session} ({run.id[:8]})" for run in found])
-            raise UserError(f"run {shown}: {len(found)} runs begin like that {where}: {meant}")
+            raise UserError(
+                f"run {shown} may be any of {len(found)} {where}: {meant}; write more of one"
+            )
     raise UserError(
-        f"run {shown}: there is none {where}; there are {_name([run.session for run in runs])}; "
+        f"there is no run {shown} {where}; there are {_name([run.session for run in runs])}: "
         "`kedro compare` lists them"
     )
 

@@ -1,7 +1,7 @@
 """What each row adds to a figure, so that two runs can be compared on the rows that both have.
 
-The id of a benchmark's item is its place in a file, and servers answer anew each time: two runs have
-an item in common only if its text is the same, too.
+The id of a benchmark's item is its place in a file, and servers answer anew each time: two runs
+have an item in common only if its text is the same, too.
 """
 
 from __future__ import annotations

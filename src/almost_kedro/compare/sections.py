@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from almost_kedro.compare.costs import Cost
-from almost_kedro.compare.differences import MIN_DIFFERING, Measure, Outcome
-from almost_kedro.compare.figures import Unit
+from almost_kedro.compare.differences import MIN_DIFFERING
+from almost_kedro.compare.figures import Figure
 from almost_kedro.compare.report import FigurePair, Report
 from almost_kedro.compare.runs import Run
+from almost_kedro.compare.wording import (
+    NONE,
+    is_equal,
+    write_difference,
+    write_items,
+    write_measure,
+    write_seconds,
+    write_verdict,
+)
 
-NONE = "-"
-# Digits of a fingerprint, and differences and datasets that a sentence names.
-DIGITS, NAMED = 12, 5
+# Digits of a fingerprint that tell it from others.
+DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -37,17 +45,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, sentences, and tables."""
+    """A heading, sentences, points of a list, and tables."""
 
     title: str
     notes: Sequence[str] = ()
-    tables: Sequence[Table] = field(default_factory=tuple)
+    points: Sequence[str] = ()
+    tables: Sequence[Table] = ()
 
 
 def write_sections(report: Report) -> list[Section]:
     """Write all that is compared, the result first."""
     return [
-        Section("In short", write_summary(report), [write_runs(report.runs)]),
+        Section("In short", write_summary(report), list_shown(report), [write_runs(report.runs)]),
         write_options(report),
         write_figures(report),
         write_data(report),
@@ -78,13 +87,13 @@ def write_summary(report: Report) -> list[str]:
     changed = sum(model.a != model.b for model in models)
     n_rows = len(report.rows) + len(report.same_rows)
     notes = [
-        f"{len(report.options)} options differ, {len(report.rows)} of {n_rows} datasets of rows, "
-        f"and {changed} of {len(models)} models."
+        f"Options that differ: {len(report.options)}. Datasets of rows with other bytes: "
+        f"{len(report.rows)} of {n_rows}. Models with other weights: {changed} of {len(models)}."
     ]
     if report.runs[0] == report.runs[1]:
         notes.insert(0, "A and B are the same run.")
     tested = report.tested
-    shown = [pair for pair in tested if pair.outcome.shown]
+    shown = list_shown(report)
     if not tested:
         notes.append("No figure could be tested.")
     elif all(is_equal(pair.outcome) for pair in tested):
@@ -95,12 +104,15 @@ def write_summary(report: Report) -> list[str]:
             f"{len(tested) * 0.05:.1f} would by chance alone."
         )
         notes += [
-            f"  {pair.figure.section}, {pair.figure.name}: {write_outcome(pair)}" for pair in shown
+            f"  {pair.figure.section}, {pair.figure.name}: {write_difference(pair)}"
+            for pair in shown
         ]
         notes.append("Intervals know the items, not the training: another seed moves figures, too.")
     for label, run in zip("AB", report.runs, strict=True):
         if run.status != "FINISHED":
-            notes.append(f"{label} {run.status.lower()}: what it did not reach is missing.")
+            notes.append(
+                f"{label} ended as {run.status.lower()}: what it did not reach is missing."
+            )
     return notes
 
 
@@ -112,13 +124,19 @@ def write_options(report: Report) -> Section:
         Line([name, *("(not set)" if value is None else value for value in (a, b))])
         for name, a, b in report.options
     ]
-    return Section("Options", (), [Table("Options that differ", ("option", "A", "B"), lines)])
+    return Section("Options", tables=[Table("Options that differ", ("option", "A", "B"), lines)])
 
 
 def write_figures(report: Report) -> Section:
     """Write a table for each kind of figure."""
+    common = {pair.figure.section for pair in report.figures}
+    single = [
+        f"Only {label} has {write_names(figures, common)}."
+        for label, figures in zip("AB", report.single_figures, strict=True)
+        if figures
+    ]
     if not report.figures:
-        return Section("Figures", ["Neither run has any."])
+        return Section("Figures", ["Both runs have none in common.", *single])
     columns = ("", "A", "B", "B - A", "items", "difference")
     tables = [
         Table(title, columns, [write_pair(pair) for pair in pairs])
@@ -126,9 +144,21 @@ def write_figures(report: Report) -> Section:
     ]
     notes = [
         "With 95 % intervals, by bootstrap. A difference is shown where its interval leaves 0 out; "
-        f"of pairs, {MIN_DIFFERING} or more must differ."
+        f"of pairs, {MIN_DIFFERING} or more must differ.",
+        "It knows the items, not the training: another seed moves figures, too.",
+        *single,
     ]
-    return Section("Figures", notes, tables)
+    return Section("Figures", notes, tables=tables)
+
+
+def write_names(figures: Sequence[Figure], sections: Collection[str]) -> str:
+    """Name figures in one sentence: each by itself in these sections, all together in others."""
+    return "; ".join(
+        f"{section}: {', '.join(figure.name for figure in found)}"
+        if section in sections
+        else section
+        for section, found in groupby(figures, key=lambda figure: figure.section)
+    )
 
 
 def write_pair(pair: FigurePair) -> Line:
@@ -138,85 +168,18 @@ def write_pair(pair: FigurePair) -> Line:
         pair.figure.name,
         write_measure(pair.a, unit),
         write_measure(pair.b, unit),
-        write_outcome(pair),
+        write_difference(pair),
         write_items(pair),
         write_verdict(pair.outcome),
     ]
     return Line(cells, strong=pair.outcome.shown, pair=pair)
 
 
-def write_measure(measure: Measure | None, unit: Unit) -> str:
-    """Write a figure with its interval."""
-    if measure is None:
-        return NONE
-    if isinstance(measure.value, str):
-        return measure.value
-    value = write_value(measure.value, unit)
-    if measure.low is None or measure.high is None:
-        return value
-    return f"{value} [{write_value(measure.low, unit)}, {write_value(measure.high, unit)}]"
-
-
-def write_value(value: float, unit: Unit) -> str:
-    """Write a number in its unit."""
-    match unit:
-        case "share":
-            return f"{value:.1%}"
-        case "points":
-            return f"{100 * value:+.1f}"
-        case "number":
-            return f"{value:.3f}"
-        case _:
-            return f"{value:,.0f}"
-
-
-def write_outcome(pair: FigurePair) -> str:
-    """Write a difference with its interval."""
-    outcome = pair.outcome
-    if outcome.value is None:
-        return NONE
-    scale, form = {"share": (100, "+.1f"), "points": (100, "+.1f"), "number": (1, "+.3f")}.get(
-        pair.figure.unit, (1, "+,.0f")
-    )
-    value = format(scale * outcome.value, form)
-    if outcome.low is None or outcome.high is None:
-        return value
-    return f"{value} [{format(scale * outcome.low, form)}, {format(scale * outcome.high, form)}]"
-
-
-def write_items(pair: FigurePair) -> str:
-    """Say on how many items the runs were compared."""
-    if pair.a is None or pair.b is None or not pair.a.scores or not pair.b.scores:
-        return ""
-    n = len(pair.a.scores), len(pair.b.scores)
-    common = pair.outcome.n_common
-    if pair.outcome.test == "paired":
-        return f"{common} in both" + ("" if n == (common, common) else f" of {n[0]} and {n[1]}")
-    return f"{n[0]} and {n[1]}, {common} in both" if pair.outcome.test == "unpaired" else ""
-
-
-def write_verdict(outcome: Outcome) -> str:
-    """Say what a test shows."""
-    if outcome.test == "none":
-        return outcome.why
-    if outcome.shown and outcome.value is not None:
-        return f"shown: {'higher' if outcome.value > 0 else 'lower'} ({outcome.test})"
-    if is_equal(outcome):
-        return "same on every item"
-    few = outcome.test == "paired" and outcome.n_differing < MIN_DIFFERING
-    return f"not shown ({f'only {outcome.n_differing} differ' if few else outcome.test})"
-
-
-def is_equal(outcome: Outcome) -> bool:
-    """True if all pairs have the same scores."""
-    return outcome.test == "paired" and not outcome.n_differing
-
-
 def write_data(report: Report) -> Section:
     """List the rows that differ, and what only one of the runs has."""
     notes = []
     if report.same_rows:
-        notes.append(f"{len(report.same_rows)} datasets of rows have the same bytes in both runs.")
+        notes.append(f"Datasets of rows with the same bytes in both runs: {len(report.same_rows)}.")
     for label, names in zip("AB", report.missing, strict=True):
         if names:
             notes.append(f"Only {label} has {', '.join(names)}.")
@@ -227,7 +190,7 @@ def write_data(report: Report) -> Section:
         Line([name, a.version, b.version, f"{a.n:,}", f"{b.n:,}"]) for name, a, b in report.rows
     ]
     columns = ("dataset", "version A", "version B", "rows A", "rows B")
-    return Section("Data", notes, [Table("Datasets with other bytes", columns, lines)])
+    return Section("Data", notes, tables=[Table("Datasets with other bytes", columns, lines)])
 
 
 def write_models(report: Report) -> Section:
@@ -246,7 +209,7 @@ def write_models(report: Report) -> Section:
         for name, a, b in report.models
     ]
     columns = ("model", "A", "B", "weights")
-    return Section("Models", (), [Table("Fingerprints of the models", columns, lines)])
+    return Section("Models", tables=[Table("Fingerprints of the models", columns, lines)])
 
 
 def write_costs(report: Report) -> Section:
@@ -256,7 +219,7 @@ def write_costs(report: Report) -> Section:
     lines.append(Line(["the whole run", *total, "", ""]))
     notes = ["What was kept from earlier runs costs nothing. Steps may overlap."]
     columns = ("program", "time A", "time B", "tokens A", "tokens B")
-    return Section("Costs", notes, [Table("Time and tokens by program", columns, lines)])
+    return Section("Costs", notes, tables=[Table("Time and tokens by program", columns, lines)])
 
 
 def _write_cost(a: Cost | None, b: Cost | None) -> list[str]:
@@ -264,13 +227,3 @@ def _write_cost(a: Cost | None, b: Cost | None) -> list[str]:
     return [write_seconds(side.seconds) if side else NONE for side in sides] + [
         f"{side.tokens:,.0f}" if side else NONE for side in sides
     ]
-
-
-def write_seconds(seconds: float | None) -> str:
-    """Write a time as people do."""
-    if seconds is None:
-        return NONE
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -12,7 +12,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from almost_kedro.compare.runs import Run
-from almost_kedro.compare.sections import Section, Table, write_seconds
+from almost_kedro.compare.sections import Section, Table
+from almost_kedro.compare.wording import write_seconds
 from almost_kedro.visible_text import make_line
 
 # Columns for what isn't a terminal: no line is folded there.
@@ -36,6 +37,7 @@ def draw_sections(sections: Sequence[Section]) -> RenderableType:
     for section in sections:
         parts.append(Text("\n" + make_line(section.title).upper(), style="bold"))
         parts += [Text(make_line(note)) for note in section.notes]
+        parts += [Text(f"  {make_line(point)}", style="bold") for point in section.points]
         for table in section.tables:
             parts += [Text(""), draw_table(table)]
     return Group(*parts)
