@@ -78,7 +78,7 @@ def write_runs(runs: Sequence[Run]) -> Table:
         ("MLflow run", [run.id for run in runs]),
     )
     lines = [Line([name, *values]) for name, values in rows]
-    return Table("The two runs; differences are B - A", ("", "A", "B"), lines)
+    return Table("The two runs; differences are B - A", ("what", "A", "B"), lines)
 
 
 def write_summary(report: Report) -> list[str]:
@@ -100,20 +100,23 @@ def write_summary(report: Report) -> list[str]:
         notes.append(f"All {len(tested)} figures with a test are the same on every item.")
     else:
         notes.append(
-            f"Of {len(tested)} figures with a test, {len(shown)} are shown to differ; some "
-            f"{len(tested) * 0.05:.1f} would by chance alone."
+            f"Of {len(tested)} figures with a test, {len(shown)} are shown to differ; by chance "
+            f"alone, some {len(tested) * 0.05:.1f} would be."
         )
-        notes += [
-            f"  {pair.figure.section}, {pair.figure.name}: {write_difference(pair)}"
-            for pair in shown
-        ]
-        notes.append("Intervals know the items, not the training: another seed moves figures, too.")
-    for label, run in zip("AB", report.runs, strict=True):
-        if run.status != "FINISHED":
-            notes.append(
-                f"{label} ended as {run.status.lower()}: what it did not reach is missing."
-            )
-    return notes
+    return notes + [
+        f"{label} ended as {run.status.lower()}: what it did not reach is missing."
+        for label, run in zip("AB", report.runs, strict=True)
+        if run.status != "FINISHED"
+    ]
+
+
+def list_shown(report: Report) -> list[str]:
+    """Name the figures that are shown to differ, with their differences."""
+    return [
+        f"{pair.figure.section}, {pair.figure.name}: {write_difference(pair)}"
+        for pair in report.tested
+        if pair.outcome.shown
+    ]
 
 
 def write_options(report: Report) -> Section:
@@ -137,7 +140,7 @@ def write_figures(report: Report) -> Section:
     ]
     if not report.figures:
         return Section("Figures", ["Both runs have none in common.", *single])
-    columns = ("", "A", "B", "B - A", "items", "difference")
+    columns = ("figure", "A", "B", "B - A", "items", "difference")
     tables = [
         Table(title, columns, [write_pair(pair) for pair in pairs])
         for title, pairs in groupby(report.figures, key=lambda pair: pair.figure.section)

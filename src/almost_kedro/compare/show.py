@@ -56,7 +56,16 @@ def draw_table(table: Table) -> Grid:
 
 def draw_runs(runs: Sequence[Run]) -> Grid:
     """Draw the list of runs, newest first, with the names that `kedro compare` takes."""
-    columns = ("", "run", "took", "pipelines", "environment", "ended as", "commit", "MLflow run")
+    columns = (
+        "name",
+        "run",
+        "took",
+        "pipelines",
+        "environment",
+        "ended as",
+        "commit",
+        "MLflow run",
+    )
     grid = _open_grid(columns)
     for back, run in enumerate(runs):
         cells = (
