@@ -140,7 +140,7 @@ def write_figures(report: Report) -> Section:
     ]
     if not report.figures:
         return Section("Figures", ["Both runs have none in common.", *single])
-    columns = ("figure", "A", "B", "B - A", "items", "difference")
+    columns = ("figure", "A", "B", "B - A", "items", "verdict")
     tables = [
         Table(title, columns, [write_pair(pair) for pair in pairs])
         for title, pairs in groupby(report.figures, key=lambda pair: pair.figure.section)

@@ -58,8 +58,8 @@ def write_items(pair: FigurePair) -> str:
     n = len(pair.a.scores), len(pair.b.scores)
     common = pair.outcome.n_common
     if pair.outcome.test == "paired":
-        return f"{common} in both" + ("" if n == (common, common) else f" of {n[0]} and {n[1]}")
-    return f"{n[0]} and {n[1]}, {common} in both" if pair.outcome.test == "unpaired" else ""
+        return f"{common}" if n == (common, common) else f"{common} of {n[0]} and {n[1]}"
+    return f"{n[0]} and {n[1]}" if pair.outcome.test == "unpaired" else ""
 
 
 def write_verdict(outcome: Outcome) -> str:
