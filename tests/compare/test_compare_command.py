@@ -1,6 +1,8 @@
 """`kedro compare` on a data root of real datasets and a real MLflow store."""
 
+import io
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from kedro.io import DataCatalog, Version
 from test_cli import kedro
 from test_imports import CHECK, run_python
 
-from almost_kedro.checkpoints import MANIFEST
+from almost_kedro.checkpoints import Checkpoint
 from almost_kedro.cli import load_context
 from almost_kedro.compare.command import compare, split_place
 from almost_kedro.errors import UserError
@@ -122,19 +124,23 @@ def store(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Two runs: the new one gave 8 more right answers, and loaded the old one's items."""
     bootstrap_project(project)
     store = Store(project, tmp_path_factory.mktemp("compare") / "data")
-    old = {
+    old: dict[str, Any] = {
         "hhh_items": ITEMS,
         "hhh_verdicts": make_verdicts(4, "sft") + make_verdicts(6, "rl"),
         "sft_answers": make_answers("sft", 0.0),
         "comparisons_metrics": {"n_comparisons": 7, "edges": {HOSTILE: {"n": 7}}},
         "gate": {"passed": False, "reasons": []},
     }
-    new = {
+    new: dict[str, Any] = {
         "hhh_verdicts": make_verdicts(12, "sft") + make_verdicts(6, "rl"),
         "sft_answers": make_answers("sft", 1.0),
         "comparisons_metrics": {"n_comparisons": 9, "edges": {HOSTILE: {"n": 9}}},
         "gate": {"passed": True, "reasons": []},
     }
+    for data, fingerprint in ((old, "a" * 64), (new, "b" * 64)):
+        manifest = {"files": {}, "parents": {}}
+        data["reward_model"] = Checkpoint(project, {**manifest, "fingerprint": fingerprint})
+        data["held_out_reward_model"] = Checkpoint(project, {**manifest, "fingerprint": "f" * 64})
     same = {"evaluation": {"scoring": "corrected"}, "mlflow_uri": "http://me:secret@host"}
     store.add_run(OLD, old, {**same, "seed": 0, "generation": {"dtype": HOSTILE}})
     store.add_run(NEW, new, {**same, "seed": 1}, loaded={"hhh_items": OLD}, pipelines=HOSTILE)
@@ -147,10 +153,31 @@ def find_line(out: str, *starts: str) -> list[str]:
     return re.split(r"\s{2,}", line.strip())
 
 
-@pytest.fixture
-def out(store: Store, capsys: pytest.CaptureFixture[str]) -> str:
-    store.compare("latest~1", "latest")
-    return capsys.readouterr().out
+@pytest.fixture(scope="module")
+def out(store: Store) -> str:
+    """What comparing both prints into a pipe."""
+    with redirect_stdout(io.StringIO()) as printed:
+        store.compare("latest~1", "latest")
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def other(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Another data root: items of the same ids with other texts; the newest run was killed."""
+    bootstrap_project(project)
+    store = Store(project, tmp_path_factory.mktemp("other") / "data")
+    data = {
+        "hhh_items": [{**item, "chosen": "something else"} for item in ITEMS],
+        "hhh_verdicts": make_verdicts(18, "sft"),
+        "sft_answers": make_answers("sft", 0.0),
+        "gate": {"passed": True, "reasons": []},
+    }
+    options = {"seed": 0, "evaluation": {"scoring": "corrected"}}
+    store.add_run(OLD, data, options)
+    store.add_run(NEW, data, options, status="KILLED")
+    [gate] = store.root.glob(f"08_reporting/gate.json/{NEW}/gate.json")
+    gate.write_text("{")
+    return store
 
 
 def test_items_that_both_runs_judged_are_compared_pair_by_pair(out: str) -> None:
@@ -164,14 +191,22 @@ def test_items_that_both_runs_judged_are_compared_pair_by_pair(out: str) -> None
 
 def test_what_is_shown_to_differ_stands_at_the_top(out: str) -> None:
     summary = out[: out.index("The two runs")]
-    assert "Of 3 figures with a test, 1 are shown to differ" in summary
+    assert "Of 4 figures with a test, 2 are shown to differ" in summary
     assert "\n  Static HHH, sft: +40.0 points [" in summary
 
 
-def test_rewards_of_unknown_reward_models_are_not_compared(out: str) -> None:
-    cells = find_line(out, "sft: held out reward")
-    assert cells[3:] == ["-", "not known what measured it"]
+def test_rewards_are_compared_only_where_the_same_reward_model_gave_them(out: str) -> None:
+    held_out = find_line(out, "sft: held out reward")
+    assert held_out[3:] == ["+1.000 [+1.000, +1.000]", "20", "shown: higher (paired)"]
+    assert find_line(out, "sft: reward")[3:] == ["-", "measured differently"]
     assert find_line(out, "sft: length")[3:] == ["+0 [+0, +0]", "20", "same on every item"]
+
+
+def test_models_are_told_apart_by_their_fingerprints(out: str) -> None:
+    assert find_line(out, "held_out_reward_model") == [
+        "held_out_reward_model", "f" * 12, "f" * 12, "same"
+    ]  # fmt: skip
+    assert find_line(out, "reward_model  ") == ["reward_model", "a" * 12, "b" * 12, "differ"]
 
 
 def test_counts_and_verdicts_stand_side_by_side(out: str) -> None:
@@ -216,8 +251,13 @@ def test_the_page_holds_the_same_and_nothing_foreign(
     assert "&lt;script&gt;alert(1)&lt;/script&gt;[red]\\x1b[31m\\u202e../../x&#39; onload" in html
     assert not re.search(r"<script|<link|<img|<iframe|\s(src|href)=.(?!#main)|\son\w+=\"", html)
     assert "secret" not in html
-    assert html.count("<svg") == 3  # a drawing for each test
+    assert html.count("<svg") == 4  # a drawing for each test
     assert html.count("<caption>") == html.count("<table")
+
+
+def test_one_run_alone_is_refused(store: Store) -> None:
+    with pytest.raises(UserError, match="give two runs, or none for a list of them; found 1"):
+        store.compare("latest")
 
 
 def test_a_page_that_cannot_be_written_is_one_line(store: Store, tmp_path: Path) -> None:
@@ -229,7 +269,7 @@ def test_a_run_is_the_same_as_itself(store: Store, capsys: pytest.CaptureFixture
     store.compare(NEW, "latest")
     out = capsys.readouterr().out
     assert "A and B are the same run." in out
-    assert "All 3 figures with a test are the same on every item." in out
+    assert "All 5 figures with a test are the same on every item." in out
 
 
 def test_without_names_the_runs_are_listed(
@@ -244,72 +284,28 @@ def test_without_names_the_runs_are_listed(
 
 
 def test_a_run_of_another_data_root_is_found_there(
-    project: Path, store: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    store: Store, other: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = Store(project, tmp_path / "other")
-    published = [{**item, "chosen": "something else"} for item in ITEMS]
-    verdicts = make_verdicts(18, "sft")
-    options = {"seed": 0, "evaluation": {"scoring": "corrected"}}
-    other.add_run(NEW, {"hhh_items": published, "hhh_verdicts": verdicts}, options)
-    store.compare("latest~1", f"{other.root}@latest")
+    store.compare("latest~1", f"{other.root}@latest~1")
     out = capsys.readouterr().out
     # The same ids, but of other items.
     assert find_line(out, "sft  ")[3:] == ["-", "on other items"]
-    assert "Only A has comparisons_metrics, gate, sft_answers." in out
-    assert re.search(r"^Only A has Data; .*; Static HHH: rl\.$", out, re.MULTILINE)
-    with pytest.raises(UserError, match="there are 1"):
-        store.compare("latest", f"{other.root}@latest~1")
+    # Nor does this data root have the reward models.
+    assert find_line(out, "sft: reward")[3:] == ["-", "not known what measured it"]
+    assert "Only A has comparisons_metrics, held_out_reward_model, reward_model." in out
+    assert "Only A has Data; Static HHH: rl." in out
+    with pytest.raises(UserError, match=f"there is no run 'latest~2' below .*{other.root}"):
+        store.compare("latest", f"{other.root}@latest~2")
 
 
 def test_a_killed_run_has_what_it_saved_and_damage_is_named(
-    project: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    other: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bootstrap_project(project)
-    store = Store(project, tmp_path / "data")
-    verdicts = make_verdicts(5, "sft")
-    options = {"seed": 0, "evaluation": {"scoring": "corrected"}}
-    data = {"hhh_items": ITEMS, "hhh_verdicts": verdicts, "gate": {"passed": True}}
-    store.add_run(OLD, data, options)
-    store.add_run(NEW, data, options, status="KILLED")
-    [gate] = (tmp_path / "data").glob(f"08_reporting/gate.json/{NEW}/gate.json")
-    gate.write_text("{")
-    store.compare(OLD, NEW)
+    other.compare(OLD, NEW)
     out = capsys.readouterr().out
     assert find_line(out, "sft  ")[4:] == ["20", "same on every item"]
     assert "B ended as killed: what it did not reach is missing." in out
     assert "\nNot read, B: gate: " in out
-
-
-def test_rewards_are_compared_where_one_model_gave_them(
-    project: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    bootstrap_project(project)
-    store = Store(project, tmp_path / "data")
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    for session, reward in ((OLD, 0.0), (NEW, 1.0)):
-        store.add_run(session, {"sft_answers": make_answers("sft", reward)}, {"seed": 0})
-        for name, fingerprint in (("reward_model", session), ("held_out_reward_model", "f" * 64)):
-            folder = tmp_path / f"data/06_models/{name}/{session}/{name}"
-            folder.mkdir(parents=True)
-            manifest = f'{{"files": {{}}, "fingerprint": "{fingerprint}"}}'
-            (folder / MANIFEST).write_text(manifest)
-    runs = "latest~1", "latest"
-    # As a run that trained both.
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{tmp_path}/data/08_reporting/mlflow/mlflow.db")
-    for run in client.search_runs(["1"], "tags.`kedro.session_id` LIKE '%'"):
-        for name in ("reward_model", "held_out_reward_model"):
-            session = run.data.tags["kedro.session_id"]
-            client.set_tag(run.info.run_id, f"saved.{name}", session)
-    store.compare(*runs)
-    out = capsys.readouterr().out
-    held_out = find_line(out, "sft: held out reward")
-    assert held_out[3:] == ["+1.000 [+1.000, +1.000]", "20", "shown: higher (paired)"]
-    assert find_line(out, "sft: reward")[3:] == ["-", "measured differently"]
-    assert find_line(out, "held_out_reward_model")[-1] == "same"
-    assert find_line(out, "reward_model  ")[-1] == "differ"
 
 
 def test_a_data_root_that_is_not_there_is_not_made(project: Path, tmp_path: Path) -> None:
@@ -339,10 +335,6 @@ def test_the_command_ends_in_one_line_or_well(project: Path, store: Store) -> No
     done = kedro(project, "compare", "latest", "nope", *options)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: there is no run 'nope' below data_root")
-    done = kedro(project, "compare", "latest", *options)
-    assert done.stderr.splitlines()[-1] == (
-        "Error: give two runs, or none for a list of them; found 1"
-    )
     done = kedro(project, "compare", "latest~1", "latest", *options)
     assert done.returncode == 0
     assert "shown: higher (paired)" in done.stdout
