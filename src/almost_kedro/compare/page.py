@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from almost_kedro.compare.sections import Line, Section
+from almost_kedro.compare.wording import is_equal
 from almost_kedro.pages import render_page
 
 TEMPLATE, STYLE = "compare.html", "compare.css"
@@ -52,5 +53,7 @@ def draw_marks(section: Section) -> list[tuple[Line, Mark]]:
 
 
 def has_interval(line: Line) -> bool:
-    """True if a line is about a difference with an interval."""
-    return line.pair is not None and line.pair.outcome.low is not None
+    """True if a line is about a difference with an interval that is worth drawing."""
+    if line.pair is None or is_equal(line.pair.outcome):
+        return False
+    return line.pair.outcome.low is not None

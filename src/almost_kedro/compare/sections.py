@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from almost_kedro.compare.costs import Cost
@@ -142,16 +142,23 @@ def write_figures(report: Report) -> Section:
         return Section("Figures", ["Both runs have none in common.", *single])
     columns = ("figure", "A", "B", "B - A", "items", "verdict")
     tables = [
-        Table(title, columns, [write_pair(pair) for pair in pairs])
+        drop_empty_columns(Table(title, columns, [write_pair(pair) for pair in pairs]))
         for title, pairs in groupby(report.figures, key=lambda pair: pair.figure.section)
     ]
     notes = [
         "With 95 % intervals, by bootstrap. A difference is shown where its interval leaves 0 out; "
         f"of pairs, {MIN_DIFFERING} or more must differ.",
-        "It knows the items, not the training: another seed moves figures, too.",
+        "An interval knows the items, not the training: another seed moves figures, too.",
         *single,
     ]
     return Section("Figures", notes, tables=tables)
+
+
+def drop_empty_columns(table: Table) -> Table:
+    """Return a table without the columns that have nothing in any row."""
+    kept = [i for i in range(len(table.columns)) if any(line.cells[i] for line in table.lines)]
+    lines = [replace(line, cells=[line.cells[i] for i in kept]) for line in table.lines]
+    return replace(table, columns=[table.columns[i] for i in kept], lines=lines)
 
 
 def write_names(figures: Sequence[Figure], sections: Collection[str]) -> str:
