@@ -181,6 +181,40 @@ def trace_command(
         trace(load_context(metadata.project_path, env, params), id_, **how)
 
 
+@cli.command("compare")
+@click.argument("names", metavar="[RUN RUN]", nargs=-1)
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Write a page, too.",
+)
+@env_option
+@params_option
+@click.pass_obj
+def compare_command(
+    metadata: ProjectMetadata,
+    /,
+    names: tuple[str, ...],
+    page: Path | None,
+    env: str | None,
+    params: dict[str, Any],
+) -> None:
+    """Show how the second RUN differs from the first; without any, list the runs.
+
+    RUN is latest, latest~1 for the one before, a session (the version of what the run saved) or an
+    MLflow run, or the beginning of either. ENV@RUN is a run of another environment, and FOLDER@RUN
+    one of another data root (a path with a "/" in it).
+    """
+    from almost_kedro.compare.command import compare, split_place
+
+    def open_place(place: str | None) -> KedroContext:
+        return load_context(metadata.project_path, *split_place(place, env, params))
+
+    with one_clear_line():
+        compare(open_place, names, page)
+
+
 def load_context(
     project: Path, env: str | None, params: dict[str, Any] | None = None
 ) -> KedroContext:

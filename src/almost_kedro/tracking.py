@@ -39,9 +39,30 @@ def explained(uri: str) -> Iterator[None]:
         # SQLAlchemy adds the statement and its parameters to what the database says.
         reason = " ".join(re.sub(r"\[SQL:.*", "", str(exc), flags=re.DOTALL).split())[:300]
         raise UserError(
-            f"MLflow store {uri}: {reason}; mend it, or set the option mlflow_uri, and run again: "
-            "what was finished is kept"
+            f"MLflow store {hide_user(uri)}: {hide_user(reason)}; mend it, or set the option "
+            "mlflow_uri, and run again: what was finished is kept"
         ) from exc
+
+
+def hide_user(text: str) -> str:
+    """Leave user and password out of the addresses in a text."""
+    return re.sub(r"(?<=://)[^/@\s]+(?=@)", "***", text)
+
+
+def name_store(folder: Path, uri: str | None) -> str:
+    """Return where runs are stored: the server, or else SQLite in the folder."""
+    return uri or f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def open_client(uri: str) -> MlflowClient:
+    """Open a store without the noise that it makes about it."""
+    from mlflow import MlflowClient
+
+    # Making a new store logs every step of it; what a store refuses is said in `explained`.
+    for noisy in ("mlflow.tracking", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    return MlflowClient(tracking_uri=uri)
 
 
 class Tracker:
@@ -62,18 +83,10 @@ class Tracker:
             name: Name of the run.
             tags: Its tags.
         """
-        from mlflow import MlflowClient
-
-        # Making a new store logs every step of it; what a store refuses is said in `explained`.
-        for noisy in ("mlflow.tracking", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-        artifacts = None
-        if uri is None:
-            uri = f"sqlite:///{folder / 'mlflow.db'}"
-            artifacts = (folder / "artifacts").as_uri()
+        artifacts = (folder / "artifacts").as_uri() if uri is None else None
+        uri = name_store(folder, uri)
         with explained(uri):
-            client = MlflowClient(tracking_uri=uri)
+            client = open_client(uri)
             experiment = client.get_experiment_by_name(EXPERIMENT)
             if experiment is None:
                 experiment_id = client.create_experiment(EXPERIMENT, artifact_location=artifacts)

@@ -12,6 +12,7 @@ from scipy import stats
 from almost_kedro.evaluation.statistics import (
     bootstrap_difference,
     bootstrap_mean,
+    bootstrap_unpaired_difference,
     expected_calibration_error,
     reliability_curve,
 )
@@ -125,6 +126,16 @@ def test_intervals_are_ordered_and_inside_the_values(rows: list[tuple[float, str
     values, groups = zip(*rows, strict=True)
     low, high = bootstrap_mean(values, groups, seed=0, n=50)
     assert min(values) - 1e-9 <= low <= high <= max(values) + 1e-9
+
+
+def test_an_unpaired_difference_is_of_the_means_and_draws_both() -> None:
+    a, b = [1.0] * 10, [0.0, 1.0] * 10
+    groups = [str(i) for i in range(20)]
+    found = bootstrap_unpaired_difference(a, groups[:10], b, groups, seed=0)
+    assert found.value == 0.5
+    assert found.low <= found.low_one_sided < 0.5 < found.high
+    # Only b varies: its mean of 20 has the standard error 0.5 / sqrt(20), 0.112.
+    assert found.low == pytest.approx(0.5 - 1.96 * 0.112, abs=0.04)
 
 
 # Calibration

@@ -113,6 +113,41 @@ def bootstrap_difference(
     )
 
 
+def bootstrap_unpaired_difference(
+    a: ArrayLike,
+    groups_a: Sequence[str],
+    b: ArrayLike,
+    groups_b: Sequence[str],
+    seed: int,
+    n: int = 2000,
+    level: float = 0.95,
+) -> Difference:
+    """Return mean(a) - mean(b) on rows of their own, by drawing groups from each independently.
+
+    Args:
+        a: Numbers, (rows of a,).
+        groups_a: What each of these rows belongs to, (rows of a,).
+        b: Others, (rows of b,).
+        groups_b: What those belong to, (rows of b,).
+        seed: Of the draws.
+        n: Draws.
+        level: Probability of both intervals, the two-sided and the one-sided.
+
+    Raises:
+        ValueError: If either has no rows.
+    """
+    numbers = [np.asarray(values, dtype=float) for values in (a, b)]
+    seeds = np.random.SeedSequence(seed).generate_state(2)
+    drawn = [
+        _redraw_means(values, groups, int(each), n)
+        for values, groups, each in zip(numbers, (groups_a, groups_b), seeds, strict=True)
+    ]
+    means = drawn[0] - drawn[1]
+    low, high = _cut_tails(means, level)
+    value = float(numbers[0].mean() - numbers[1].mean())
+    return Difference(value, low, high, float(np.quantile(means, max(0.0, 1 - level))))
+
+
 def _redraw_means(values: Floats, groups: Sequence[str], seed: int, n: int) -> Floats:
     """Return the mean over rows of each draw, (n,)."""
     if not len(values):
