@@ -9,6 +9,7 @@ from almost_kedro.datasets.whole_file import (
     FigureDataset,
     FolderDataset,
     JSONFileDataset,
+    PageDataset,
     RowsDataset,
     TextFileDataset,
 )
@@ -89,6 +90,26 @@ def test_documents_texts_and_figures_come_back(tmp_path: Path) -> None:
         dataset.save(data)
         assert dataset.load() == data
         assert dataset.preview()
+
+
+def test_a_preview_shows_the_beginning_of_a_long_text(tmp_path: Path) -> None:
+    long = "x" * 1_000_000
+    rows = RowsDataset(filepath=str(tmp_path / "rows.jsonl"))
+    rows.save([{"id": "1", "text": long, "ids": [long]}])
+    assert [len(cell) for cell in rows.preview()["data"][0]] == [1, 2000, 2000]
+    text = TextFileDataset(filepath=str(tmp_path / "text"))
+    text.save(f"one\n{long}\n")
+    assert [len(line) for [line] in text.preview()["data"]] == [3, 2000]
+
+
+def test_a_page_is_previewed_by_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "<b>\u202e" / "report.html"
+    page = PageDataset(filepath=str(path))
+    page.save("<script>alert(1)</script>")
+    assert page.load() == "<script>alert(1)</script>"
+    preview = page.preview()
+    assert r"/&lt;b&gt;\u202e/report.html</p>" in preview
+    assert "script" not in preview
 
 
 def test_a_folder_is_made_and_is_absolute(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ version. These write beside the file and rename.
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
@@ -13,10 +14,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
-from kedro_datasets._typing import JSONPreview, PlotlyPreview, TablePreview
+from kedro_datasets._typing import HTMLPreview, JSONPreview, PlotlyPreview, TablePreview
 
 from almost_kedro.json_lines import encode, encode_rows, read_rows, write_whole
 from almost_kedro.rows import share_texts
+from almost_kedro.visible_text import make_visible
+
+# Characters of a text that a preview shows.
+LONGEST_TEXT = 2000
 
 
 class WholeFileDataset(AbstractVersionedDataset[Any, Any]):
@@ -150,10 +155,19 @@ class TextFileDataset(WholeFileDataset):
             raise DatasetError(f"{path}, byte {exc.start}: not UTF-8; save it as UTF-8") from exc
 
     def preview(self, nrows: int = 20) -> TablePreview:
-        """Return the first lines as a table for kedro-viz."""
-        lines = self.load().splitlines()[:nrows]
+        """Return the beginning of the first lines as a table for kedro-viz."""
+        lines = [line[:LONGEST_TEXT] for line in self.load().splitlines()[:nrows]]
         cells = [[line] for line in lines]
         return TablePreview({"index": list(range(len(lines))), "columns": ["line"], "data": cells})
+
+
+class PageDataset(TextFileDataset):
+    """An HTML page, which is too large to be shown within another one."""
+
+    def preview(self) -> HTMLPreview:  # type: ignore[override]
+        """Return where it is, for kedro-viz."""
+        path = html.escape(make_visible(str(self.load_path())))
+        return HTMLPreview(f"<p>To be opened in a browser:</p><p>{path}</p>")
 
 
 class FigureDataset(WholeFileDataset):
@@ -173,7 +187,9 @@ class FigureDataset(WholeFileDataset):
 
 
 def _cell(value: Any) -> Any:
-    return value if isinstance(value, str | int | float) else json.dumps(value)
+    if isinstance(value, int | float):
+        return value
+    return (value if isinstance(value, str) else json.dumps(value))[:LONGEST_TEXT]
 
 
 class FolderDataset(AbstractDataset[Path, Path]):
