@@ -68,6 +68,13 @@ def test_a_run_of_everything_is_named_as_kedro_does() -> None:
     assert describe_run(params, PARAMETERS)["pipeline"] == "__default__"
 
 
+def test_a_password_is_no_part_of_it() -> None:
+    options = {**PARAMETERS, "mlflow_uri": "https://me:secret@runs.example.org/mlflow"}
+    found = describe_run(PARAMS, options)["options"]
+    assert found["mlflow_uri"] == "https://***@runs.example.org/mlflow"
+    assert describe_run(PARAMS, PARAMETERS)["options"]["mlflow_uri"] is None
+
+
 def test_only_installed_packages_have_versions() -> None:
     found = read_packages()
     assert {"kedro", "torch", "transformers", "trl"} <= found.keys()

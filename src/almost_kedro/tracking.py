@@ -99,7 +99,7 @@ class Tracker:
         """Log options as parameters, nested names joined by dots."""
         from mlflow.entities import Param
 
-        params = [Param(k, str(v)[:MAX_VALUE]) for k, v in flatten(options).items()]
+        params = [Param(k, hide_user(str(v))[:MAX_VALUE]) for k, v in flatten(options).items()]
         with explained(self.uri):
             for i in range(0, len(params), MAX_BATCH):
                 self.client.log_batch(self.run_id, params=params[i : i + MAX_BATCH])
