@@ -7,6 +7,7 @@ from almost_kedro.pages.report.provenance import RunRecord
 
 SHARE = {"value": 0.6, "low": 0.55, "high": 0.65}
 EVEN = {"value": 0.5, "low": 0.45, "high": 0.55}
+LENGTH = {"value": 1099.6, "low": 90.0, "high": 1200.4}
 GAIN = {"value": 0.1, "low": 0.05, "high": 0.15, "low_one_sided": 0.06}
 NO_GAIN = {"value": 0.1, "low": -0.05, "high": 0.25, "low_one_sided": -0.02}
 SOURCE = {"name": "x", "kind": "own", "location": "x.json", "n": 400, "sha256": "0"}
@@ -68,7 +69,9 @@ def make_evaluation(
             "source": SOURCE,
             "n": 400,
             "judge": "critic",
-            "models": {name: {"n": 400, "length": 99.5, "share_cut_off": 0.25} for name in names},
+            "models": {
+                name: {"n": 400, "length": LENGTH, "share_cut_off": SHARE} for name in names
+            },
             "cards": cards,
         },
         "contamination": {"n_prompts": 90, "prompts_that_repeat": 0, "training": trained},

@@ -25,8 +25,8 @@ def test_models_stand_side_by_side_with_the_floors_below() -> None:
     table = tabulate_models(evaluation)
     rows = {row[0]: row[1:] for row in table.rows}
     assert list(rows) == ["base", "prompted", "sft", "rl", "reward model", "floor: chance"]
-    assert rows["base"] == (SHOWN, "-", "-", "-", "100", "25%")
-    assert rows["rl"] == (SHOWN, SHOWN, SHOWN, SHOWN, "100", "25%")
+    assert rows["base"] == (SHOWN, "-", "-", "-", "1,100 [90, 1,200]", SHOWN)
+    assert rows["rl"] == (SHOWN, SHOWN, SHOWN, SHOWN, "1,100 [90, 1,200]", SHOWN)
     assert rows["reward model"] == (SHOWN, "-", "-", "-", "-", "-")
     assert table.heads[:3] == ("model", "HHH, 400 pairs", "MC1, 400 questions")
 

@@ -42,6 +42,11 @@ def show_difference(difference: Mapping[str, float]) -> str:
     return "{value:+.2f} [{low:+.2f}, {high:+.2f}]".format(**difference)
 
 
+def show_length(length: Mapping[str, float]) -> str:
+    """Write a mean length with its interval, in whole characters."""
+    return "{value:,.0f} [{low:,.0f}, {high:,.0f}]".format(**length)
+
+
 def show_count(value: Any) -> str:
     """Write a whole number with thousands apart; a dash if there is none."""
     return MISSING if value is None else f"{value:,.0f}"

@@ -13,6 +13,7 @@ from almost_kedro.pages.report.numbers import (
     show_difference,
     show_edge,
     show_estimate,
+    show_length,
     show_name,
 )
 
@@ -37,8 +38,8 @@ def tabulate_models(evaluation: Metrics) -> Table:
                     *(show_estimate(_read_accuracy(each[kind], name)) for each in (hhh, mc1)),
                     show_estimate(wins.get(name)),
                     show_estimate(controlled.get(name)),
-                    show_count(answers["length"]) if answers else MISSING,
-                    f"{answers['share_cut_off']:.0%}" if answers else MISSING,
+                    show_length(answers["length"]) if answers else MISSING,
+                    show_estimate(answers["share_cut_off"]) if answers else MISSING,
                 )
             )
     heads = (
