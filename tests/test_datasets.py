@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError, Version
 
+from almost_kedro.datasets.text_files import TextFilesDataset
 from almost_kedro.datasets.whole_file import (
     FigureDataset,
     FolderDataset,
@@ -110,6 +111,19 @@ def test_a_page_is_previewed_by_its_place(tmp_path: Path) -> None:
     preview = page.preview()
     assert r"/&lt;b&gt;\u202e/report.html</p>" in preview
     assert "script" not in preview
+
+
+def test_files_of_a_folder_preview_by_their_beginnings(tmp_path: Path) -> None:
+    (tmp_path / "B_prompt.txt").write_text("Below.\n" + "x" * 5000)
+    (tmp_path / "A_prompt.txt").write_text("Above.")
+    (tmp_path / "seed_prompts.txt").write_text("Hello?")
+    files = TextFilesDataset(
+        path=str(tmp_path), filename_suffix="_prompt.txt", dataset="text.TextDataset"
+    )
+    assert files.load()["A"]() == "Above."
+    preview = files.preview()
+    assert preview["columns"] == ["name", "text"]
+    assert preview["data"] == [["A", "Above."], ["B", "Below.\n" + "x" * 1993]]
 
 
 def test_a_folder_is_made_and_is_absolute(tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def test_each_pipeline_is_drawn(open_viz: Callable[[str], Page], pipeline: str) 
     ("pipeline", "dataset", "preview"),
     [
         ("synthetic_feedback", "comparisons", ".preview-table"),
+        ("synthetic_feedback", "demonstrations", ".preview-table"),
         ("evaluation", "evaluation_plot", ".js-plotly-plot"),
         ("reward_model", "gate", ".react-json-view"),
     ],
