@@ -15,9 +15,12 @@ WIDTHS = (1280, 390)
 GRAVE = ("serious", "critical")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium; without one, the tests fail."""
+    """Chromium; without one, the tests fail.
+
+    A module's own: while playwright runs, no other test can start an event loop.
+    """
     from playwright.sync_api import sync_playwright
 
     path = shutil.which("chromium")

@@ -97,7 +97,7 @@ def test_names_are_text_like_any_other() -> None:
 
 def test_a_line_of_a_megabyte_is_cut() -> None:
     page = make_report(make_findings("x" * 1_000_000))
-    assert len(page.encode()) < 4_800_000
+    assert len(strip(page)) < 100_000
     assert "[... 1,000,000 characters in all]" in page
 
 
