@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kedro_viz.api.rest.utils import get_package_compatibilities
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -52,7 +54,9 @@ def address(
     )
     assert done.returncode == 0, done.stderr
     # The one document that the page asks for and `kedro viz build` forgets.
-    (copy / "build/api/metadata").write_text('{"package_compatibilities": []}')
+    packages = [package.model_dump() for package in get_package_compatibilities()]
+    metadata = {"has_missing_dependencies": False, "package_compatibilities": packages}
+    (copy / "build/api/metadata").write_text(json.dumps(metadata))
     handler = functools.partial(Quiet, directory=str(copy / "build"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
