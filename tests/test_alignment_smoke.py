@@ -75,6 +75,17 @@ def same_turn(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return (a["prompt_id"], a["turn"]) == (b["prompt_id"], b["turn"])
 
 
+def test_what_playing_and_testing_took_is_told(root: Path) -> None:
+    costs = read_document(root, "self_play_costs_metrics")
+    assert {"turn 1, answers", "turn 1, rewards", "held-out rewards"} <= costs.keys()
+    for name, policies in (("sft_policy", {"base", "prompted", "sft"}), ("rl_policy", {"rl"})):
+        found = read_document(root, f"{name}_metrics")["cost"]
+        assert {"rewards", "held_out_rewards"} <= found.keys()
+        assert policies <= {policy for names in found for policy in names.split("+")}
+        costs |= found
+    assert all(cost["peak_memory_mb"] > 0 for cost in costs.values())
+
+
 def test_demonstrations_are_the_kept_candidates(root: Path) -> None:
     kept = {row["candidate_id"]: row for row in read_latest(root, "self_play") if row["kept"]}
     demonstrations = read_latest(root, "sft_demonstrations")

@@ -78,7 +78,7 @@ def player(
 
 @pytest.fixture(scope="module")
 def candidates(player: Player) -> list[Candidate]:
-    rows, _ = play_dialogues(PROMPTS, player)
+    rows, *_ = play_dialogues(PROMPTS, player)
     return rows
 
 
@@ -128,5 +128,9 @@ def test_a_demonstration_is_the_whole_dialogue_and_the_kept_answer(
 def test_the_same_dialogues_again_are_the_same_and_cost_nothing(
     candidates: list[Candidate], player: Player
 ) -> None:
-    again, _ = play_dialogues(PROMPTS, player)
+    again, _, costs = play_dialogues(PROMPTS, player)
     assert again == candidates
+    generating = {name: cost for name, cost in costs.items() if "rewards" not in name}
+    assert list(generating) == ["turn 1, answers", "turn 1, questions", "turn 2, answers"]
+    assert {cost["requests_generated"] for cost in generating.values()} == {0}
+    assert costs.keys() - generating == {"turn 1, rewards", "turn 2, rewards", "held-out rewards"}

@@ -22,6 +22,7 @@ METRICS = (
     "reward_model_seeds_metrics",
     "gate",
     "self_play_metrics",
+    "self_play_costs_metrics",
     "sft_policy_training_metrics",
     "sft_policy_metrics",
     "rl_policy_training_metrics",

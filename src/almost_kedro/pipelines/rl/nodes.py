@@ -196,7 +196,7 @@ def test_rl_policy(
     judges = make_judges(checkpoints, models, reward_model, launch, rules, training_work)
     bos = models.root[sft.model].bos
     policies = [checkpoint_policy("sft", sft_policy, bos), checkpoint_policy("rl", rl_policy, bos)]
-    rows = answer_test_prompts(
+    rows, costs = answer_test_prompts(
         policies,
         select_some(prompts, prompt_splits, "policy_test"),
         policy_test,
@@ -207,5 +207,6 @@ def test_rl_policy(
         generation_work,
         server_keys,
     )
-    metrics = {**compare_policies(rows, [("rl", "sft")], seed), "models": name_models(policies)}
+    found = compare_policies(rows, [("rl", "sft")], seed)
+    metrics = {**found, "models": name_models(policies), "cost": costs}
     return rows, carry_gate(metrics, open_gate)

@@ -68,11 +68,11 @@ def play(
     server_keys: ServerKeys,
     generation_work: Path,
     training_work: Path,
-) -> tuple[list[Candidate], list[LedgerRow]]:
+) -> tuple[list[Candidate], list[LedgerRow], dict[str, Any]]:
     """Let the best assistant and a simulated user talk; the reward model picks the answers.
 
     Returns:
-        Every candidate, and the ledger.
+        Every candidate, the ledger, and what each job cost.
     """
     checkpoints = (reward_model_checkpoint, held_out_reward_model_checkpoint)
     for checkpoint in checkpoints:
@@ -226,7 +226,7 @@ def test_sft_policy(
         Policy("prompted", prompted, best["prefix"]),
         checkpoint_policy("sft", sft_policy, base.bos),
     ]
-    rows = answer_test_prompts(
+    rows, costs = answer_test_prompts(
         policies,
         select_some(prompts, prompt_splits, "policy_test"),
         policy_test,
@@ -238,5 +238,6 @@ def test_sft_policy(
         server_keys,
     )
     pairs = [("sft", "base"), ("sft", "prompted"), ("prompted", "base")]
-    metrics = {**compare_policies(rows, pairs, seed), "models": name_models(policies)}
+    found = compare_policies(rows, pairs, seed)
+    metrics = {**found, "models": name_models(policies), "cost": costs}
     return rows, carry_gate(metrics, gate)

@@ -49,7 +49,7 @@ def create_pipeline() -> Pipeline:
                     "generation_work": "generation_work",
                     "training_work": "training_work",
                 },
-                outputs=["self_play", "ledger_self_play"],
+                outputs=["self_play", "ledger_self_play", "self_play_costs_metrics"],
                 name="play",
             ),
             make_self_play_check(),

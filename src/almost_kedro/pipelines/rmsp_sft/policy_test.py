@@ -44,7 +44,7 @@ def answer_test_prompts(
     seed: int,
     work: Path,
     keys: Mapping[str, SecretStr],
-) -> list[PolicyAnswer]:
+) -> tuple[list[PolicyAnswer], dict[str, Any]]:
     """Let each policy answer each prompt once, and score the answers.
 
     Args:
@@ -57,6 +57,9 @@ def answer_test_prompts(
         seed: Start of the random streams.
         work: Folder of the request cache and the jobs.
         keys: API keys of servers, by name.
+
+    Returns:
+        The answers, and what each job cost.
     """
     sampling = Sampling(
         options.temperature,
@@ -66,7 +69,7 @@ def answer_test_prompts(
         seed,
     )
     questions = [build_question(prompt["text"], rules) for prompt in prompts]
-    answers, _ = let_answer("test", policies, questions, sampling, generation, work, keys)
+    answers, costs = let_answer("test", policies, questions, sampling, generation, work, keys)
     rows = [
         row
         for policy in policies
@@ -77,8 +80,9 @@ def answer_test_prompts(
         {"id": row["answer_id"], "dialogue": dialogues[row["prompt_id"]], "answer": row["text"]}
         for row in rows
     ]
-    (rewards, _), (held_out, _) = score_by_all(judges, texts)
-    return add_rewards(rows, rewards, held_out)
+    (rewards, cost), (held_out, held_out_cost) = score_by_all(judges, texts)
+    scoring = {"rewards": cost, "held_out_rewards": held_out_cost}
+    return add_rewards(rows, rewards, held_out), {**costs, **scoring}
 
 
 def let_answer(

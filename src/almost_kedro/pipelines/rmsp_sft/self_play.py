@@ -30,6 +30,9 @@ from almost_kedro.training.job import ScoreJob
 from almost_kedro.training_options import SelfPlayOptions
 from almost_kedro.training_rows import Candidate
 
+# What a job took, as its program measured it.
+Cost = Mapping[str, float]
+
 
 @dataclass(frozen=True)
 class Player:
@@ -63,34 +66,45 @@ class Player:
 
 def play_dialogues(
     prompts: Sequence[Prompt], player: Player
-) -> tuple[list[Candidate], list[LedgerRow]]:
+) -> tuple[list[Candidate], list[LedgerRow], dict[str, Cost]]:
     """Play a dialogue from each prompt (rule 24).
 
     Returns:
-        Every candidate of every turn, with its rewards, and the ledger.
+        Every candidate of every turn, with its rewards; the ledger; and what each job cost.
     """
     turns = [OpenTurn(prompt["prompt_id"], "", prompt["text"], 1) for prompt in prompts]
     by_id: dict[str, Candidate] = {}
     ledger: list[LedgerRow] = []
+    costs: dict[str, Cost] = {}
     for number in range(1, player.options.turns + 1):
         if not turns:
             break
-        candidates, entries = answer_turns(turns, by_id, player)
+        candidates, entries, found = answer_turns(turns, by_id, player)
         by_id |= {row["candidate_id"]: row for row in candidates}
         ledger += entries
-        if number < player.options.turns:
-            kept = [row for row in candidates if row["kept"]]
-            turns, entries = ask_on(kept, by_id, player)
+        costs |= {f"turn {number}, {name}": cost for name, cost in found.items()}
+        kept = [row for row in candidates if row["kept"]]
+        if number < player.options.turns and kept:
+            turns, entries, costs[f"turn {number}, questions"] = ask_on(kept, by_id, player)
             ledger += entries
+        else:
+            turns = []
     rows = list(by_id.values())
-    held_out = score_candidates(rows, by_id, player, player.judges[1])
-    return [{**row, "held_out_reward": held_out.get(row["candidate_id"])} for row in rows], ledger
+    held_out, costs["held-out rewards"] = score_candidates(rows, by_id, player, player.judges[1])
+    scored: list[Candidate] = [
+        {**row, "held_out_reward": held_out.get(row["candidate_id"])} for row in rows
+    ]
+    return scored, ledger, costs
 
 
 def answer_turns(
     turns: Sequence[OpenTurn], by_id: Mapping[str, Candidate], player: Player
-) -> tuple[list[Candidate], list[LedgerRow]]:
-    """Let the assistant answer open turns several times each; the reward model keeps the best."""
+) -> tuple[list[Candidate], list[LedgerRow], dict[str, Cost]]:
+    """Let the assistant answer open turns several times each; the reward model keeps the best.
+
+    Returns:
+        The candidates, the ledger, and what answers and rewards cost.
+    """
     options = player.options
     texts = [
         build_dialogue(
@@ -100,7 +114,7 @@ def answer_turns(
         )
         for turn in turns
     ]
-    answers = generate(
+    answers, cost = generate(
         "self-play answers",
         player,
         player.assistant["prefix"],
@@ -111,23 +125,21 @@ def answer_turns(
     candidates, ledger = make_candidates(
         turns, player.assistant["name"], answers, options.candidates, player.rules
     )
-    rewards = score_candidates(candidates, by_id, player, player.judges[0])
-    return keep_best(candidates, rewards), ledger
+    rewards, scoring = score_candidates(candidates, by_id, player, player.judges[0])
+    return keep_best(candidates, rewards), ledger, {"answers": cost, "rewards": scoring}
 
 
 def ask_on(
     kept: Sequence[Candidate], by_id: Mapping[str, Candidate], player: Player
-) -> tuple[list[OpenTurn], list[LedgerRow]]:
+) -> tuple[list[OpenTurn], list[LedgerRow], Cost]:
     """Let the simulated user reply to kept answers; a bad question ends its dialogue.
 
     Returns:
-        The next turns, and the ledger of bad questions.
+        The next turns, the ledger of bad questions, and what the questions cost.
     """
-    if not kept:
-        return [], []
     options = player.options
     histories = [list_turns(row, by_id) for row in kept]
-    replies = generate(
+    replies, cost = generate(
         "self-play questions",
         player,
         player.user_prefix,
@@ -145,17 +157,17 @@ def ask_on(
         parents = (row["prompt_id"], row["candidate_id"])
         question_id = row_id("question", key, row["candidate_id"])
         ledger += enter(question_id, player.rules, verdict, parent_ids=parents)
-    return turns, ledger
+    return turns, ledger, cost
 
 
 def generate(
     name: str, player: Player, prefix: str, texts: list[str], max_new_tokens: int, samples: int
-) -> list[tuple[str, Completion]]:
+) -> tuple[list[tuple[str, Completion]], Cost]:
     """Continue texts after a prefix through the generation worker; all samples of a text first."""
     options = player.options
     sampling = Sampling(options.temperature, options.top_p, max_new_tokens, STOPS, player.seed)
     group = RequestGroup(name=name, prefix=prefix, sampling=sampling, texts=texts, samples=samples)
-    folder, _ = run_worker(
+    folder, cost = run_worker(
         name,
         player.model,
         player.generation,
@@ -163,7 +175,7 @@ def generate(
         player.work,
         player.keys,
     )
-    return list(read_answers(folder / "answers_0.jsonl"))
+    return list(read_answers(folder / "answers_0.jsonl")), cost
 
 
 def score_candidates(
@@ -171,12 +183,12 @@ def score_candidates(
     by_id: Mapping[str, Candidate],
     player: Player,
     judge: ScoreJob,
-) -> dict[str, float]:
-    """Return the rewards of the usable candidates by candidate_id."""
+) -> tuple[dict[str, float], Cost]:
+    """Return the rewards of the usable candidates by candidate_id, and what they cost."""
     rows = []
     for row in candidates:
         if row["verdict"] == KEPT:
             *earlier, (question, answer) = list_turns(row, by_id)
             dialogue = build_dialogue(earlier, question, player.rules)
             rows.append({"id": row["candidate_id"], "dialogue": dialogue, "answer": answer})
-    return score(judge, rows)[0]
+    return score(judge, rows)
