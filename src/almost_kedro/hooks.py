@@ -6,7 +6,7 @@ import atexit
 import logging
 import shlex
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -92,8 +92,7 @@ class TrackingHook:
             return
         options = catalog.load("parameters")
         folder: Path = catalog.load(TRACKING_FOLDER)
-        names = run_params.get("pipeline_names") or [run_params.get("pipeline_name")]
-        name = ", ".join(n for n in names if n) or "__default__"
+        name = name_pipelines(run_params)
         tags = {
             "kedro.session_id": str(run_params.get("session_id") or run_params.get("run_id")),
             "kedro.env": str(run_params.get("env") or "base"),
@@ -262,6 +261,12 @@ def dump(options: dict[str, Any]) -> dict[str, Any]:
         name: value.model_dump(mode="json") if hasattr(value, "model_dump") else value
         for name, value in options.items()
     }
+
+
+def name_pipelines(run_params: Mapping[str, Any]) -> str:
+    """Return what a run was asked to run, in words."""
+    names = run_params.get("pipeline_names") or [run_params.get("pipeline_name")]
+    return ", ".join(name for name in names if name) or "__default__"
 
 
 def read_commit(project: Path) -> str:

@@ -13,7 +13,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from almost_kedro.hooks import read_commit, read_versions
+from almost_kedro.hooks import name_pipelines, read_commit, read_versions
 from almost_kedro.options import check_options
 from almost_kedro.pages.report.provenance import RunRecord
 from almost_kedro.tracking import hide_user
@@ -67,14 +67,13 @@ def describe_run(run_params: Mapping[str, Any], options: dict[str, Any]) -> RunR
         run_params: Kedro's.
         options: All parameters.
     """
-    names = run_params.get("pipeline_names") or [run_params.get("pipeline_name")]
     # With the defaults of those that no file sets.
     values = check_options(options).model_dump(mode="json")
     values["mlflow_uri"] = values["mlflow_uri"] and hide_user(values["mlflow_uri"])
     return RunRecord(
         session_id=str(run_params.get("session_id") or run_params.get("run_id")),
         env=str(run_params.get("env") or "base"),
-        pipeline=", ".join(name for name in names if name) or "__default__",
+        pipeline=name_pipelines(run_params),
         git_commit=read_commit(Path(run_params["project_path"])),
         options=values,
         versions={},
