@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import NamedTuple
 
 from almost_kedro.compare.sections import Line, Section
 from almost_kedro.compare.wording import is_equal
-from almost_kedro.pages import render_page
+from almost_kedro.pages import read_asset, render_page
 
 TEMPLATE, STYLE = "compare.html", "compare.css"
 # Width of a drawn interval, and what is left free at each end.
@@ -26,7 +25,7 @@ class Mark(NamedTuple):
 def render_comparison(sections: Sequence[Section]) -> str:
     """Return the page: the same sections as on the terminal, with the intervals drawn."""
     marks = {id(line): mark for section in sections for line, mark in draw_marks(section)}
-    style = (files("almost_kedro.pages") / "templates" / STYLE).read_text(encoding="utf-8")
+    style = read_asset(STYLE)
     values = {"sections": sections, "marks": marks, "get_id": id, "width": WIDTH}
     return render_page(TEMPLATE, values, styles=[style])
 

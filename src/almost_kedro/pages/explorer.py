@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 
 from almost_kedro.feedback.ledger import KEPT
 from almost_kedro.pages.datatables import load_datatables
 from almost_kedro.pages.explorer_rows import Explorer
-from almost_kedro.pages.render import Script, render_page
+from almost_kedro.pages.render import Script, read_asset, render_page
 
 # In the order in which they need each other.
 SCRIPTS = (
@@ -27,13 +26,12 @@ def render_explorer(explorer: Explorer) -> str:
     Args:
         explorer: What it shows (see `build_explorer`).
     """
-    folder = files("almost_kedro.pages") / "templates"
-    scripts = [Script((folder / name).read_text(encoding="utf-8")) for name in SCRIPTS]
+    scripts = [Script(read_asset(name)) for name in SCRIPTS]
     return render_page(
         "explorer.html",
         {"explorer": explorer, **count_pairs(explorer)},
         [load_datatables(), *scripts],
-        [(folder / "explorer.css").read_text(encoding="utf-8")],
+        [read_asset("explorer.css")],
     )
 
 

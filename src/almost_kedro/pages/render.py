@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any, NewType
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -64,6 +65,15 @@ def render_page(
         page_styles=[Markup(style) for style in styles],  # noqa: S704
         script_hashes=" ".join(map(_hash, scripts)) or "'none'",
     )
+
+
+def read_asset(name: str) -> str:
+    """Read a script or a style sheet of ours.
+
+    Args:
+        name: Its name in `templates/`.
+    """
+    return (files("almost_kedro.pages") / "templates" / name).read_text(encoding="utf-8")
 
 
 def json_data(name: str, value: Any) -> Markup:

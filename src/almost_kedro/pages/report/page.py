@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from almost_kedro.evaluation.benchmarks import OpenItem
 from almost_kedro.evaluation.charts import draw_rule_audit
 from almost_kedro.evaluation_rows import JudgeVote, OpenAnswer
-from almost_kedro.pages.render import Script, render_page
+from almost_kedro.pages.render import Script, read_asset, render_page
 from almost_kedro.pages.report import costs, provenance, rule_sets, samples, tables
 from almost_kedro.pages.report.caveats import list_caveats
 from almost_kedro.pages.report.charts import prepare_charts
@@ -23,7 +22,6 @@ from almost_kedro.training_rows import PolicyAnswer
 
 # Metrics that have assistants' names.
 NAMING = ("comparisons_metrics", "reward_model_metrics")
-TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 @dataclass(frozen=True)
@@ -75,10 +73,8 @@ def make_report(found: Findings) -> str:
         "figures": figures,
         "descriptions": {name: figure.description for name, figure in figures.items()},
     }
-    scripts = [Script(get_plotlyjs()), Script((TEMPLATES / "report.js").read_text("utf-8"))]
-    return render_page(
-        "report.html", values, scripts, [(TEMPLATES / "report.css").read_text("utf-8")]
-    )
+    scripts = [Script(get_plotlyjs()), Script(read_asset("report.js"))]
+    return render_page("report.html", values, scripts, [read_asset("report.css")])
 
 
 def shorten_names(found: Findings) -> tuple[Findings, str]:
