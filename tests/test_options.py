@@ -148,7 +148,7 @@ def test_missing_option_is_named(path: str) -> None:
         ("rules", "corected", "'original' or 'corrected'"),
         ("seed", "one", "valid integer"),
         ("generation.engine", "vlm", "'embedded', 'vllm' or 'openai'"),
-        ("generation.batch_size", 0, "greater than 0"),
+        ("generation.tensor_parallel", 0, "greater than 0"),
         ("generation.dtype", "fp16", "'auto', 'bfloat16' or 'float32'"),
         ("generation", None, "valid dictionary"),
         ("prompt_generation.n_prompts", 0, "greater than 0"),

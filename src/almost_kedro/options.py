@@ -146,7 +146,6 @@ class GenerationOptions(Block):
         description="Where requests are sent by the openai engine, and by whatever engine to a "
         "judge on servers; several may serve one model",
     )
-    batch_size: Positive = Field(64, description="Rows generated together (embedded engine)")
     tensor_parallel: Positive = Field(1, description="GPUs that share one model (vllm engine)")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="Number format; auto: bfloat16 where the processor computes in it"

@@ -31,6 +31,11 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+# glibc gives large tensors back to the system at once, and every step takes new pages: on CPUs
+# that may cost more than computing does.
+KEEP_MEMORY = (
+    "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000:glibc.malloc.arena_max=1"
+)
 # How Python and torchrun say that a child of theirs was killed.
 KILLED = re.compile(r"\bSIGKILL\b")
 
@@ -67,7 +72,7 @@ def run_command(
     command: list[str],
     log_file: Path,
     env: dict[str, str] | None = None,
-    remedy: str = "lower generation.batch_size",
+    remedy: str = "close other programs, or take a smaller model",
 ) -> None:
     """Run a command to its end, as `run_program` does.
 
@@ -88,7 +93,7 @@ def run_command(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **(env or {}), LIFELINE: "1", **QUIET},
+        env={"GLIBC_TUNABLES": KEEP_MEMORY, **os.environ, **(env or {}), LIFELINE: "1", **QUIET},
         text=True,
         encoding="utf-8",
         errors="replace",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
@@ -38,22 +39,27 @@ class Referee:
             return bool((logits[a[at]] - logits[b[at]]).abs() < TOLERANCE)
         probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
         stream = random_stream(sampling.seed, request.hash(), sampling.max_new_tokens)
-        return all(
-            self._could_draw(probabilities, stream[at], t[at], sampling.top_p) for t in (a, b)
-        )
+        drawn = self._possible_draws(probabilities, stream[at], sampling.top_p)
+        return a[at] in drawn and b[at] in drawn
 
     @staticmethod
-    def _could_draw(probabilities: torch.Tensor, uniform: float, token: int, top_p: float) -> bool:
-        """Tell whether a token is drawn by an inversion that is off by the tolerance at most."""
-        values, order = probabilities.sort(descending=True, stable=True)
-        before = values.cumsum(0) - values
-        for mass in (top_p - TOLERANCE, top_p, top_p + TOLERANCE):
-            nucleus = torch.zeros_like(probabilities)
-            kept = order[before < mass]
-            nucleus[kept] = probabilities[kept]
-            cumulated = nucleus.cumsum(0)
-            target = uniform * cumulated[-1]
-            low, high = cumulated[token] - nucleus[token], cumulated[token]
-            if nucleus[token] > 0 and low - TOLERANCE <= target <= high + TOLERANCE:
-                return True
-        return False
+    def _possible_draws(
+        probabilities: torch.Tensor, uniforms: np.ndarray, top_p: float
+    ) -> set[int]:
+        """Find what is drawn where every number is off by the tolerance at most."""
+        cumulated = probabilities.cumsum(0)
+        possible = set()
+        for uniform in uniforms[:-1]:
+            near = (cumulated > uniform - TOLERANCE) & (
+                cumulated - probabilities <= uniform + TOLERANCE
+            )
+            surely_done = True
+            for token in near.nonzero()[:, 0].tolist():
+                mass_before = probabilities[probabilities > probabilities[token] + 1e-9].sum()
+                if mass_before < top_p + TOLERANCE or top_p >= 1:
+                    possible.add(token)
+                if mass_before >= top_p - TOLERANCE and top_p < 1:
+                    surely_done = False
+            if surely_done:
+                return possible
+        return possible

@@ -77,7 +77,7 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
 
 @pytest.fixture(scope="module")
 def engine(tiny_models: dict[str, Path]) -> EmbeddedEngine:
-    return EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", batch_size=3)
+    return EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", rows=3)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -93,7 +93,7 @@ def test_greedy_answers_equal_plain_generate(
     model.save_pretrained(tmp_path)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tiny_models["tiny-small"] / file, tmp_path)
-    engine = EmbeddedEngine(tmp_path, dtype="float32", batch_size=3, bos=bos)
+    engine = EmbeddedEngine(tmp_path, dtype="float32", rows=3, bos=bos)
     assert engine.shares_prefix == (family != "phimoe")
     answers = complete(engine, REQUESTS, GREEDY)
     assert [a.text for a in answers] == [
@@ -118,7 +118,7 @@ def test_an_engine_that_can_not_share_the_prefix_answers_alike(
         def _try_sharing(self) -> bool:
             return False
 
-    plain = PlainEngine(tiny_models["tiny-large"], dtype="float32", batch_size=3)
+    plain = PlainEngine(tiny_models["tiny-large"], dtype="float32", rows=3)
     assert complete(plain, REQUESTS, DRAWN) == complete(engine, REQUESTS, DRAWN)
 
 
@@ -134,7 +134,7 @@ def check_batch_sizes(folder: Path, batch_size: int, n: int) -> None:
     requests = [Request(text, PREFIX, sample) for sample in range(n // 5) for text in TEXTS]
     rows = []
     for size in (8, batch_size):
-        engine = EmbeddedEngine(folder, dtype="float32", batch_size=size)
+        engine = EmbeddedEngine(folder, dtype="float32", rows=size)
         rows.append(complete(engine, requests, DRAWN))
     referee = None
     for request, a, b in zip(requests, *rows, strict=True):
@@ -246,7 +246,7 @@ def test_tokens_are_counted_as_they_come(engine: EmbeddedEngine) -> None:
 
 @pytest.mark.real
 def test_greedy_answers_of_the_default_model_equal_plain_generate(smollm2: Path) -> None:
-    engine = EmbeddedEngine(smollm2, dtype="float32", batch_size=8)
+    engine = EmbeddedEngine(smollm2, dtype="float32", rows=8)
     answers = complete(engine, REQUESTS, GREEDY)
     for request, answer in zip(REQUESTS, answers, strict=True):
         plain = generate_plainly(smollm2, engine, request, GREEDY.max_new_tokens)

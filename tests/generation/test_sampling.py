@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from almost_kedro.generation.sampling import random_stream, sample_tokens
+from almost_kedro.generation.sampling import DRAWS, invert, random_stream, sample_tokens
 
 
 def draw(logits: torch.Tensor, n: int, temperature: float, top_p: float) -> np.ndarray:
@@ -34,7 +34,7 @@ def nucleus_by_hand(logits: torch.Tensor, temperature: float, top_p: float) -> n
     [(1.0, 0.9, 300), (1.2, 0.9, 300), (0.7, 0.5, 50), (1.0, 1.0, 300), (1.0, 0.9, 2000)],
 )
 def test_draws_follow_the_nucleus_distribution(temperature: float, top_p: float, size: int) -> None:
-    """2,000 almost flat tokens: the nucleus is wider than the candidates looked at first."""
+    """300 or 2,000 tokens, the latter almost flat; at top_p 0.5 some rows are drawn many times."""
     spread = 0.1 if size == 2000 else 2.0
     logits = spread * torch.randn(size, generator=torch.Generator().manual_seed(1))
     expected = nucleus_by_hand(logits, temperature, top_p)
@@ -52,30 +52,64 @@ def test_the_chi_square_test_notices_a_wrong_temperature() -> None:
     assert chisquare(counts, 200_000 * expected).pvalue < 1e-6
 
 
-def test_inversion_runs_in_order_of_token_ids() -> None:
-    """P = (.1, .4, .3, .2), top_p 0.8: the nucleus is tokens 1, 2, 3 with .4, .3, .2 of .9."""
-    logits = torch.tensor([[0.1, 0.4, 0.3, 0.2]]).log().expand(6, -1)
-    uniforms = torch.tensor([0.0, 0.44, 0.45, 0.77, 0.78, 0.999999999])
-    assert sample_tokens(logits, uniforms, 1.0, 0.8).tolist() == [1, 1, 2, 2, 3, 3]
+def numbers(*lines: list[float]) -> torch.Tensor:
+    """Random numbers of a few rows, the rest of each line 0."""
+    uniforms = torch.zeros(len(lines), DRAWS, dtype=torch.float64)
+    for row, line in zip(uniforms, lines, strict=True):
+        row[: len(line)] = torch.tensor(line, dtype=torch.float64)
+    return uniforms
 
 
-def test_the_largest_uniform_number_never_leaves_the_nucleus() -> None:
+def test_a_token_outside_the_nucleus_is_drawn_anew() -> None:
+    """P = (.1, .4, .3, .2), top_p 0.8: the nucleus is tokens 1, 2, 3, token 0 is drawn anew."""
+    logits = torch.tensor([[0.1, 0.4, 0.3, 0.2]]).log()
+    rows = [([0.11], 1), ([0.49], 1), ([0.51], 2), ([0.81], 3), ([0.05, 0.09, 0.6], 2)]
+    uniforms = numbers(*(line for line, _ in rows))
+    drawn = sample_tokens(logits.expand(len(rows), -1), uniforms, 1.0, 0.8)
+    assert drawn.tolist() == [token for _, token in rows]
+
+
+def test_after_the_last_draw_the_nucleus_is_sorted() -> None:
+    """All draws fall on token 0, whose share is .1; the last number is within (.4, .3, .2) / .9."""
+    logits = torch.tensor([[0.1, 0.4, 0.3, 0.2]]).log().expand(3, -1)
+    uniforms = torch.full((3, DRAWS), 0.05)
+    uniforms[:, -1] = torch.tensor([0.44, 0.45, 0.78])
+    assert sample_tokens(logits, uniforms, 1.0, 0.8).tolist() == [1, 2, 3]
+
+
+def test_equal_probabilities_are_in_the_nucleus_together() -> None:
+    logits = torch.tensor([[0.4, 0.2, 0.2, 0.2]]).log().expand(400, -1)
+    uniforms = torch.from_numpy(random_stream(0, "ties", 400))
+    assert set(sample_tokens(logits, uniforms, 1.0, 0.5).tolist()) == {0, 1, 2, 3}
+
+
+def test_the_largest_uniform_number_never_leaves_the_vocabulary_or_the_nucleus() -> None:
     logits = torch.tensor([[5.0, 4.0, -30.0, -40.0]])
-    below_one = torch.tensor([np.nextafter(1.0, 0.0)])
+    below_one = torch.full((1, DRAWS), np.nextafter(1.0, 0.0), dtype=torch.float64)
     assert sample_tokens(logits, below_one, 1.0, 0.9).item() == 1
     assert sample_tokens(logits, below_one, 1.0, 1.0).item() <= 3
 
 
+@pytest.mark.parametrize("width", [1, 255, 256, 257, 1000])
+def test_blocks_invert_as_the_whole_row_does(width: int) -> None:
+    weights = torch.rand(50, width, generator=torch.Generator().manual_seed(width))
+    uniforms = torch.rand(50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    cumulated = weights.double().cumsum(-1)
+    expected = (cumulated <= (uniforms * cumulated[:, -1])[:, None]).sum(-1)
+    assert invert(weights, uniforms).tolist() == expected.tolist()
+
+
 def test_temperature_zero_takes_the_most_probable_token() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, 1.0, 0.0]])
-    assert sample_tokens(logits, torch.tensor([0.9, 0.9]), 0.0, 0.9).tolist() == [1, 0]
+    assert sample_tokens(logits, numbers([0.9], [0.9]), 0.0, 0.9).tolist() == [1, 0]
 
 
-def test_rows_within_and_beyond_the_first_candidates_can_share_a_batch() -> None:
+def test_peaked_and_flat_rows_can_share_a_batch() -> None:
     peaked = torch.zeros(5000)
     peaked[4321] = 30.0
     flat = torch.zeros(5000)
-    tokens = sample_tokens(torch.stack([peaked, flat]), torch.tensor([0.5, 0.5]), 1.0, 1.0 - 1e-6)
+    uniforms = numbers([0.5], [0.5])
+    tokens = sample_tokens(torch.stack([peaked, flat]), uniforms, 1.0, 1.0 - 1e-6)
     assert tokens[0] == 4321
     assert 2400 <= tokens[1] <= 2600
 

@@ -1,25 +1,42 @@
-"""The embedded engine: transformers on this machine's CPU or GPU, demonstrations computed once."""
+"""The embedded engine: transformers on this machine's CPU or GPU, demonstrations computed once.
+
+Rows are continued together, each in a slot. A finished row leaves at once, and the next request
+takes its place; its tokens are read in the pass that continues the others.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from almost_kedro.errors import UserError
-from almost_kedro.generation.engine import Completion, FinishReason, Request, Sampling
+from almost_kedro.generation.endings import Endings
+from almost_kedro.generation.engine import Completion, Request, Sampling
+from almost_kedro.generation.memory import available_memory
+from almost_kedro.generation.packed_linear import pack_linear_layers
 from almost_kedro.generation.sampling import random_stream, sample_tokens
-from almost_kedro.generation.shared_prefix import ATTENTION, SharedPrefix
+from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
+from almost_kedro.generation.shared_prefix import ATTENTION, KeysAndValues, Slots, round_up
 from almost_kedro.generation.tokens import Encoder, count_common
 
 logger = logging.getLogger(__name__)
 # Requests tokenised together.
 PART = 4096
+# Rows continued together at most, and tokens of new rows read in one pass (a row that has more is
+# read alone): beyond these, nothing is gained.
+MAX_ROWS = {"cpu": 256, "cuda": 1024}
+MAX_FRESH = {"cpu": 512, "cuda": 8192}
+# Rows continued together by a model that shares nothing.
+UNSHARED_ROWS = 32
+# Share of the available memory that slots may take.
+MEMORY_SHARE = 0.5
 # Tokens of the trial by which an architecture is found to share its prefix exactly, and how far its
 # logits may be apart, as a share of their spread (measured in bfloat16: 0.03).
 TRIAL_TOKENS, TRIAL_PREFIX = 40, 24
@@ -37,16 +54,6 @@ def choose_dtype(name: str) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-@dataclass
-class Row:
-    """One request on its way through a batch."""
-
-    index: int
-    tokens: list[int]
-    uniforms: torch.Tensor
-    generated: list[int]
-
-
 class EmbeddedEngine:
     """Generates with transformers; see `generation.engine.Engine` for the contract."""
 
@@ -55,7 +62,7 @@ class EmbeddedEngine:
         folder: Path,
         *,
         dtype: str = "auto",
-        batch_size: int = 64,
+        rows: int | None = None,
         bos: bool | None = None,
         trust_remote_code: bool = False,
     ):
@@ -64,12 +71,12 @@ class EmbeddedEngine:
         Args:
             folder: Model folder with safetensors weights and a tokenizer.
             dtype: `auto`, `bfloat16` or `float32`.
-            batch_size: Rows generated together.
+            rows: Rows continued together; None finds it from the memory that is there.
             bos: Start every text with the bos token; None does what the tokenizer does.
             trust_remote_code: Run Python code found in the folder.
         """
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.batch_size = batch_size
+        self.rows = rows
         self.encoder = Encoder(folder, bos, trust_remote_code)
         self.tokenizer, self.encode = self.encoder.tokenizer, self.encoder.encode
         self.model = AutoModelForCausalLM.from_pretrained(
@@ -79,8 +86,12 @@ class EmbeddedEngine:
             trust_remote_code=trust_remote_code,
         ).to(self.device)
         self.model.eval()
+        pack_linear_layers(self.model)
         config = self.model.config.get_text_config()
         self.context: int | None = getattr(config, "max_position_embeddings", None)
+        self.vocabulary: int = config.vocab_size
+        # Bytes of a token's keys and values, of all layers.
+        self.token_bytes = 0
         self.shares_prefix = self._try_sharing()
         self.end_ids = self._end_ids()
 
@@ -93,24 +104,22 @@ class EmbeddedEngine:
         """
         own = self.model.config._attn_implementation
         config = self.model.config.get_text_config()
-        ids = torch.arange(TRIAL_TOKENS) * 7919 % config.vocab_size
-        expected = self.model(ids[None].to(self.device)).logits[0, -1].float()
+        ids = (torch.arange(TRIAL_TOKENS) * 7919 % config.vocab_size).tolist()
+        expected = self.model(torch.tensor([ids], device=self.device)).logits[0, -1].float()
         try:
-            shared = SharedPrefix(self._prefill_prefix(ids[:TRIAL_PREFIX].tolist()), TRIAL_PREFIX)
-            self.shares_prefix = True
-            self.model.set_attn_implementation(ATTENTION)
-            cache = DynamicCache()
-            positions = torch.arange(TRIAL_PREFIX, TRIAL_TOKENS, device=self.device)[None]
-            shared.step(positions[:, :-1], positions[:, :-1])
-            self._forward(ids[None, TRIAL_PREFIX:-1].to(self.device), shared, cache)
-            shared.step(positions[:, -1:], positions)
-            found = self._forward(ids[None, -1:].to(self.device), shared, cache)[0].float()
+            layers = self._prefill_prefix(ids[:TRIAL_PREFIX])
+            self.token_bytes = sum(each.nbytes for pair in layers for each in pair) // TRIAL_PREFIX
+            slots = Slots(layers, TRIAL_PREFIX, 2, round_up(TRIAL_TOKENS))
+            row = Row(0, ids[:-1], np.empty(0))
+            self._forward([row], [[row]], slots)
+            row.generated.append(ids[-1])
+            found = self._forward([row], [], slots)[0].float()
         except Exception as exc:
             reason = f"{type(exc).__name__}: {exc}"
         else:
             error = float((found - expected).std() / expected.std())
             window = getattr(config, "sliding_window", None)
-            if error < TRIAL_TOLERANCE[self.model.dtype] and not (window and not shared.windowed):
+            if error < TRIAL_TOLERANCE[self.model.dtype] and not (window and not slots.windowed):
                 return True
             reason = f"logits {error:.2g} of their spread apart, window {window}"
         logger.warning("demonstrations are not shared with this model (%s)", reason)
@@ -138,31 +147,15 @@ class EmbeddedEngine:
             indices = list(group)
             for start in range(0, len(indices), PART):
                 rows = self._rows(indices[start : start + PART], requests, sampling)
-                yield from self._generate_part(prefix_ids, rows, sampling, on_tokens)
-
-    def _generate_part(
-        self,
-        prefix_ids: list[int],
-        rows: list[Row],
-        sampling: Sampling,
-        on_tokens: Callable[[int], None],
-    ) -> Iterator[tuple[int, Completion]]:
-        """Continue rows that have a prefix in common, those of like length together."""
-        # Tokens at the seam may differ between the prefix alone and the whole text, so the shared
-        # part is what all whole texts really have in common with it.
-        length = min(count_common(prefix_ids, row.tokens[:-1]) for row in rows)
-        if not self.shares_prefix:
-            length = 0
-        layers = self._prefill_prefix(prefix_ids[:length])
-        rows = sorted(rows, key=lambda row: len(row.tokens))
-        for start in range(0, len(rows), self.batch_size):
-            shared = SharedPrefix(layers, length)
-            batch = rows[start : start + self.batch_size]
-            yield from self._generate_batch(batch, shared, sampling, on_tokens)
+                if self.shares_prefix:
+                    yield from self._generate_part(prefix_ids, rows, sampling, on_tokens)
+                else:
+                    yield from self._generate_unshared(rows, sampling, on_tokens)
 
     def _rows(
         self, indices: list[int], requests: Sequence[Request], sampling: Sampling
     ) -> list[Row]:
+        """Tokenise requests; the longest first, those that are alike next to each other."""
         tokens = self.encode([requests[i].prefix + requests[i].text for i in indices])
         longest = max(map(len, tokens)) + sampling.max_new_tokens
         if self.context is not None and longest > self.context:
@@ -171,120 +164,146 @@ class EmbeddedEngine:
                 f"context of {self.context}; use fewer shots, shorter demonstrations or prompts, "
                 "or a lower max_new_tokens"
             )
-        return [
+        rows = [
             Row(
                 index,
                 ids,
-                torch.from_numpy(
-                    random_stream(sampling.seed, requests[index].hash(), sampling.max_new_tokens)
-                ),
-                [],
+                random_stream(sampling.seed, requests[index].hash(), sampling.max_new_tokens),
             )
             for index, ids in zip(indices, tokens, strict=True)
         ]
+        return sorted(rows, key=lambda row: (-len(row.tokens), row.tokens))
 
-    def _prefill_prefix(self, ids: list[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _prefill_prefix(self, ids: list[int]) -> list[KeysAndValues]:
         """Compute the prefix's keys and values, each `(kv_heads, prefix, head_size)`, a layer."""
         if not ids:
             return []
         self.model.set_attn_implementation("sdpa")
         cache = DynamicCache()
         self.model(torch.tensor([ids], device=self.device), past_key_values=cache, logits_to_keep=1)
-        return [
-            (layer.keys[0].contiguous(), layer.values[0].contiguous()) for layer in cache.layers
-        ]
+        return [(layer.keys[0], layer.values[0]) for layer in cache.layers]
 
-    def _generate_batch(
+    def _generate_part(
         self,
+        prefix_ids: list[int],
         rows: list[Row],
-        shared: SharedPrefix,
         sampling: Sampling,
         on_tokens: Callable[[int], None],
     ) -> Iterator[tuple[int, Completion]]:
-        """Continue rows that are in one batch; a finished row leaves it at once."""
-        if self.shares_prefix:
-            self.model.set_attn_implementation(ATTENTION)
-        inputs, key_positions = self._pad([row.tokens[shared.length :] for row in rows], shared)
-        query_positions = key_positions
-        cache = DynamicCache()
-        while rows:
-            shared.step(query_positions, key_positions)
-            logits = self._forward(inputs, shared, cache)
-            step = len(rows[0].generated)
-            uniforms = torch.stack([row.uniforms[step] for row in rows]).to(self.device)
-            tokens = sample_tokens(logits, uniforms, sampling.temperature, sampling.top_p)
-            on_tokens(len(rows))
-            kept = []
-            for i, token in enumerate(tokens.tolist()):
-                rows[i].generated.append(token)
-                completion = self._finish(rows[i].generated, sampling)
+        """Continue rows that have a prefix in common."""
+        # Tokens at the seam may differ between the prefix alone and the whole text, so the shared
+        # part is what all whole texts really have in common with it.
+        length = min(count_common(prefix_ids, row.tokens[:-1]) for row in rows)
+        room = round_up(len(rows[0].tokens) - length + sampling.max_new_tokens)
+        capacity = min(len(rows), self._choose_rows(length, room))
+        slots = Slots(self._prefill_prefix(prefix_ids[:length]), length, capacity, room)
+        endings = Endings(self.tokenizer, self.end_ids, sampling)
+        waiting, active = deque(rows), list[Row]()
+        while waiting or active:
+            most = MAX_FRESH[self.device.type]
+            new = admit(waiting, capacity - len(active), length, most)
+            active += [row for alike in new for row in alike]
+            logits = self._forward(active, new, slots)
+            tokens = self._sample(logits, active, sampling)
+            on_tokens(len(active))
+            done = []
+            for number, (row, token) in enumerate(zip(active, tokens, strict=True)):
+                row.generated.append(token)
+                completion = endings.complete(row.generated)
                 if completion:
-                    yield rows[i].index, completion
-                else:
-                    kept.append(i)
-            if len(kept) < len(rows):
-                rows = [rows[i] for i in kept]
-                select = torch.tensor(kept, dtype=torch.long, device=self.device)
-                tokens, key_positions = tokens[select], key_positions[select]
-                if rows:
-                    cache.batch_select_indices(select)
-            inputs = tokens[:, None]
-            query_positions = key_positions[:, -1:] + 1
-            key_positions = torch.cat([key_positions, query_positions], dim=1)
+                    yield row.index, completion
+                    done.append(number)
+            active = leave(active, done, slots)
 
-    def _pad(
-        self, suffixes: list[list[int]], shared: SharedPrefix
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pad on the left; returns ids and absolute positions `(batch, length)`, -1 for padding."""
-        width = max(map(len, suffixes))
-        inputs = torch.zeros(len(suffixes), width, dtype=torch.long)
-        positions = torch.full((len(suffixes), width), -1)
-        for i, ids in enumerate(suffixes):
-            inputs[i, width - len(ids) :] = torch.tensor(ids)
-            positions[i, width - len(ids) :] = torch.arange(len(ids)) + shared.length
-        return inputs.to(self.device), positions.to(self.device)
+    def _choose_rows(self, length: int, room: int) -> int:
+        """Find how many rows fit into the memory, `length` tokens of a prefix being shared."""
+        if self.rows is not None:
+            return self.rows
+        # Keys and values; logits, probabilities and a copy of them, in float32; scores, twice.
+        config = self.model.config.get_text_config()
+        heads: int = config.num_attention_heads
+        numbers = 12 * self.vocabulary + 4 * heads * (length + room)
+        row_bytes = room * self.token_bytes + numbers
+        fitting = int(available_memory(self.device) * MEMORY_SHARE) // row_bytes
+        return max(1, min(fitting, MAX_ROWS[self.device.type]))
 
-    def _forward(
-        self, inputs: torch.Tensor, shared: SharedPrefix, cache: DynamicCache
-    ) -> torch.Tensor:
-        """Return the next token's logits `(batch, vocabulary)`."""
-        if self.shares_prefix:
-            # A mask of four dimensions is passed on as it is; our attention goes by positions.
-            extra = {"attention_mask": inputs.new_zeros(1, 1, 1, 1), "shared": shared}
-        else:
-            extra = {"attention_mask": (shared.key_positions >= 0).long()}
-        output = self.model(
-            inputs,
-            position_ids=shared.query_positions.clamp(min=0),
-            past_key_values=cache,
-            logits_to_keep=1,
-            **extra,
+    def _sample(self, logits: torch.Tensor, rows: list[Row], sampling: Sampling) -> list[int]:
+        """Draw each row's next token."""
+        uniforms = np.array([row.uniforms[len(row.generated)] for row in rows])
+        drawn = sample_tokens(
+            logits,
+            torch.from_numpy(uniforms).to(logits.device),
+            sampling.temperature,
+            sampling.top_p,
         )
-        logits: torch.Tensor = output.logits[:, -1]
+        tokens: list[int] = drawn.tolist()
+        return tokens
+
+    def _forward(self, rows: list[Row], new: list[list[Row]], slots: Slots) -> torch.Tensor:
+        """Read every row's last token, and before it what new rows bring.
+
+        Args:
+            rows: All rows by slot; the new ones are the last, in their order.
+            new: New rows; those in one list have the same tokens.
+            slots: Get the tokens' keys and values.
+
+        Returns:
+            `(rows, vocabulary)` logits of the next tokens.
+        """
+        ids, slots.step = plan_step(rows, new, slots.length, self.device)
+        self.model.set_attn_implementation(ATTENTION)
+        output = self.model(
+            ids[None],
+            position_ids=slots.step.positions[None],
+            # A mask of four dimensions is passed on as it is; our attention goes by the step.
+            attention_mask=slots.step.positions.new_zeros(1, 1, 1, 1),
+            use_cache=False,
+            logits_to_keep=len(rows),
+            slots=slots,
+        )
+        logits: torch.Tensor = output.logits[0, -len(rows) :]
         return logits
 
-    def _finish(self, generated: list[int], sampling: Sampling) -> Completion | None:
-        """Return the completion if its last token ended it."""
-        reason: FinishReason
-        if generated[-1] in self.end_ids:
-            reason, tokens = "eos", generated[:-1]
-        elif sampling.stop and self._stopped(generated, sampling.stop):
-            reason, tokens = "stop", generated
-        elif len(generated) == sampling.max_new_tokens:
-            reason, tokens = "length", generated
-        else:
-            return None
-        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-        if reason == "stop":
-            text = text[: min(i for i in map(text.find, sampling.stop) if i >= 0)]
-        return Completion(text, reason, len(generated))
+    def _generate_unshared(
+        self, rows: list[Row], sampling: Sampling, on_tokens: Callable[[int], None]
+    ) -> Iterator[tuple[int, Completion]]:
+        """Continue rows with the model's own attention, in batches of like length."""
+        endings = Endings(self.tokenizer, self.end_ids, sampling)
+        size = self.rows or UNSHARED_ROWS
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            inputs, mask = self._pad([row.tokens for row in batch])
+            cache = DynamicCache()
+            while batch:
+                output = self.model(
+                    inputs,
+                    attention_mask=mask,
+                    position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -inputs.shape[1] :],
+                    past_key_values=cache,
+                    logits_to_keep=1,
+                )
+                tokens = self._sample(output.logits[:, -1], batch, sampling)
+                on_tokens(len(batch))
+                kept = []
+                for number, (row, token) in enumerate(zip(batch, tokens, strict=True)):
+                    row.generated.append(token)
+                    completion = endings.complete(row.generated)
+                    if completion:
+                        yield row.index, completion
+                    else:
+                        kept.append(number)
+                if batch and len(kept) < len(batch):
+                    batch = [batch[i] for i in kept]
+                    select = torch.tensor(kept, dtype=torch.long, device=self.device)
+                    mask = mask[select]
+                    if batch:
+                        cache.batch_select_indices(select)
+                inputs = torch.tensor([[row.last] for row in batch], device=self.device)
+                mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
 
-    def _stopped(self, generated: list[int], stop: tuple[str, ...]) -> bool:
-        """Tell whether a stop string is complete; only the tokens that can hold it are decoded."""
-        window = max(len(s.encode()) for s in stop) + 1
-        tail = self.tokenizer.decode(generated[-window:], skip_special_tokens=True)
-        if not any(s in tail for s in stop):
-            return False
-        # The tail may begin within a character; the whole text decides.
-        text = self.tokenizer.decode(generated, skip_special_tokens=True)
-        return any(s in text for s in stop)
+    def _pad(self, texts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pad on the left; returns ids and mask `(batch, length)`."""
+        width = max(map(len, texts))
+        ids = [[0] * (width - len(text)) + text for text in texts]
+        mask = [[0] * (width - len(text)) + [1] * len(text) for text in texts]
+        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)

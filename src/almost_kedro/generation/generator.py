@@ -36,7 +36,6 @@ def open_engine(model: ModelFolder, options: GenerationOptions, keys: Mapping[st
             return EmbeddedEngine(
                 model.folder,
                 dtype=options.dtype,
-                batch_size=options.batch_size,
                 bos=model.bos,
                 trust_remote_code=model.trust_remote_code,
             )

@@ -1,7 +1,13 @@
-"""Attention over a prefix that all rows of a batch share: computed once, stored once."""
+"""Attention over a prefix that all rows share, computed and stored once, and each row's own tokens.
+
+A forward pass reads one sequence of tokens, those of all rows one after another, so that nothing is
+padded: first what new rows bring, all but their last tokens (`fresh`), then the last token of every
+row. One product scores the prefix for all of them; what a row has of its own stands in its slot.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,56 +15,143 @@ from torch import nn
 from transformers import AttentionInterface
 
 ATTENTION = "shared_prefix"
-# Scores of one product stay below so many numbers (float32: 256 MB).
-MAX_SCORES = 64_000_000
-# Arguments by which some models change their scores; the product here does not know them.
+# Arguments by which some models change their scores; the products here do not know them.
 SCORE_CHANGING = ("s_aux", "softcap", "position_bias", "chunk_size", "head_mask")
+# Own tokens are attended to in multiples of so many: fewer different shapes, faster kernels.
+TILE = 16
+# Scores of one product at most.
+MAX_SCORES = {"cpu": 3 * 2**19, "cuda": 2**27}
+KeysAndValues = tuple[torch.Tensor, torch.Tensor]
+Masks = tuple[torch.Tensor | None, torch.Tensor, torch.Tensor | None]
+
+
+def round_up(length: int) -> int:
+    """Return the next multiple of `TILE`."""
+    return -(-length // TILE) * TILE
 
 
 @dataclass
-class SharedPrefix:
-    """What the attention needs to know beyond each row's own keys.
+class Step:
+    """Which tokens a forward pass reads; n rows, m fresh tokens, m + n in all.
 
     Attributes:
-        layers: Keys and values of the prefix a layer, each `(kv_heads, prefix, head_size)`.
-        length: Tokens in the prefix.
-        query_positions: `(batch, queries)` absolute positions of this step's tokens.
-        key_positions: `(batch, keys)` absolute positions of the rows' own tokens; -1 is padding.
-        windowed: Whether any layer has asked for a sliding window.
+        positions: `(m + n,)` absolute positions.
+        lengths: `(n,)` own tokens of each row, the one that is read now included.
+        longest: The largest of them, as a multiple of `TILE`.
+        tokens: `(w,)` which tokens are written, `slots` and `places`: `(w,)` where to. Rows that
+            begin alike share their fresh tokens, which are then written to several slots.
+        fresh: `(new, longest fresh)` numbers of fresh tokens by new row, -1 for padding; or None.
     """
 
-    layers: list[tuple[torch.Tensor, torch.Tensor]]
-    length: int
-    query_positions: torch.Tensor = field(default_factory=lambda: torch.empty(0))
-    key_positions: torch.Tensor = field(default_factory=lambda: torch.empty(0))
-    windowed: bool = False
-    _masks: dict[int | None, tuple[torch.Tensor | None, torch.Tensor]] = field(default_factory=dict)
+    positions: torch.Tensor
+    lengths: torch.Tensor
+    longest: int
+    tokens: torch.Tensor
+    slots: torch.Tensor
+    places: torch.Tensor
+    fresh: torch.Tensor | None
+    _masks: dict[int | None, Masks] = field(default_factory=dict)
 
-    def step(self, query_positions: torch.Tensor, key_positions: torch.Tensor) -> None:
-        """Move on to the next tokens."""
-        self.query_positions, self.key_positions = query_positions, key_positions
-        self._masks.clear()
-
-    def masks(self, window: int | None) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """Tell which keys each query sees; the same for all layers with one window.
+    def masks(self, window: int | None, prefix: int, dtype: torch.dtype) -> Masks:
+        """Tell what each token sees, 0 or -inf; the same for all layers with one window.
 
         Returns:
-            Prefix mask `(1, batch, 1, queries, prefix)`, None where all is seen, and own mask
-            `(1, batch, 1, queries, keys)`; True means seen.
+            For all tokens' prefix `(1, m + n, 1, prefix)`, for the rows' own tokens
+            `(n, 1, 1, longest)`, and for fresh ones `(1, 1, longest fresh, 1, longest fresh)`;
+            None where all is seen or nothing is there.
         """
         if window not in self._masks:
-            query = self.query_positions[:, :, None]
-            key = self.key_positions[:, None, :]
-            own = (key >= 0) & (key <= query)
-            prefix = None
+            device = self.positions.device
+            index = torch.arange(self.longest, device=device)
+            last = self.lengths[:, None] - 1
+            own = index > last
+            earlier = fresh = None
+            if self.fresh is not None:
+                place = index[: self.fresh.shape[1]]
+                fresh = place > place[:, None]
             if window is not None:
-                own = own & (key > query - window)
-                prefix = torch.arange(self.length, device=query.device) > query - window
-                prefix = prefix[None, :, None]
-            # A query that is padding would see nothing and become NaN; what it sees never counts.
-            own = own | (query < 0)
-            self._masks[window] = (prefix, own[None, :, None])
+                own = own | (index <= last - window)
+                if fresh is not None:
+                    fresh = fresh | (place <= place[:, None] - window)
+                if int(self.positions.max()) >= window:
+                    seen_from = self.positions[:, None] - window
+                    earlier = torch.arange(prefix, device=device) <= seen_from
+            self._masks[window] = (
+                None if earlier is None else hide(earlier, dtype)[None, :, None],
+                hide(own, dtype)[:, None, None],
+                None if fresh is None else hide(fresh, dtype)[None, None, :, None],
+            )
         return self._masks[window]
+
+
+def hide(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return what is added to scores: -inf where hidden."""
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(
+        hidden, -torch.inf
+    )
+
+
+class Slots:
+    """Keys and values: of the prefix, once, and of each row's own tokens, in a slot."""
+
+    def __init__(self, prefix: Sequence[KeysAndValues], length: int, capacity: int, room: int):
+        """Make empty slots.
+
+        Args:
+            prefix: Keys and values a layer, each `(kv_heads, length, head_size)`.
+            length: Tokens in the prefix.
+            capacity: Slots.
+            room: Tokens that a slot holds, a multiple of `TILE`.
+        """
+        self.prefix, self.length = prefix, length
+        self.capacity, self.room = capacity, room
+        self.layers: dict[int, Layer] = {}
+        self.step: Step
+        # Whether any layer has asked for a sliding window.
+        self.windowed = False
+
+    def layer(self, number: int, key: torch.Tensor) -> Layer:
+        """Return a layer's keys and values; `key` shows their shape."""
+        if number not in self.layers:
+            prefix = self.prefix[number] if self.length else None
+            self.layers[number] = Layer(prefix, self.capacity, self.room, key)
+        return self.layers[number]
+
+    def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy rows from slots to other slots."""
+        if targets:
+            for layer in self.layers.values():
+                layer.keys[targets] = layer.keys[sources]
+                layer.values[targets] = layer.values[sources]
+
+
+class Layer:
+    """One layer's keys and values.
+
+    Attributes:
+        prefix: Keys and values of the prefix with zeros behind, `(kv_heads, length + room,
+            head_size)`: a product with them leaves room for the own tokens' scores.
+        keys: `(capacity, kv_heads, room, head_size)`.
+        values: As `keys`.
+    """
+
+    def __init__(self, prefix: KeysAndValues | None, capacity: int, room: int, like: torch.Tensor):
+        """Make room; `like` is `(1, kv_heads, tokens, head_size)`."""
+        _, heads, _, size = like.shape
+        self.prefix = None
+        if prefix is not None:
+            self.prefix = tuple(nn.functional.pad(each, (0, 0, 0, room)) for each in prefix)
+        self.keys = like.new_zeros(capacity, heads, room, size)
+        self.values = like.new_zeros(capacity, heads, room, size)
+
+    def write(self, step: Step, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Put tokens' keys and values, `(tokens, kv_heads, head_size)`, into their slots."""
+        for slots, new in ((self.keys, key), (self.values, value)):
+            slots.transpose(1, 2)[step.slots, step.places] = new[step.tokens]
+
+    def own(self, slots: torch.Tensor, step: Step) -> torch.Tensor:
+        """Return the rows' keys or values as `(rows x kv_heads, longest, head_size)`."""
+        return slots[: len(step.lengths)].flatten(0, 1)[:, : step.longest]
 
 
 def shared_prefix_attention(
@@ -69,26 +162,26 @@ def shared_prefix_attention(
     attention_mask: torch.Tensor | None,
     *,
     scaling: float,
-    shared: SharedPrefix,
+    slots: Slots,
     **extra: object,
 ) -> tuple[torch.Tensor, None]:
     """Attend to the shared prefix and to each row's own tokens under one softmax.
 
-    `attention_mask` is not used: positions say all.
+    `attention_mask` is not used: the step says who sees what.
 
     Args:
-        module: The attention layer; its `layer_idx` names the prefix's keys and values.
-        query: `(batch, heads, queries, head_size)`.
-        key: `(batch, kv_heads, keys, head_size)`, the rows' own.
+        module: The attention layer; its `layer_idx` names its keys and values.
+        query: `(1, heads, tokens, head_size)`, in the order of the step.
+        key: `(1, kv_heads, tokens, head_size)`.
         value: As `key`.
         attention_mask: Ignored.
         scaling: Factor on the scores.
-        shared: The prefix and the positions.
+        slots: The prefix, the rows and the step.
         extra: `sliding_window`, how far back a query sees, itself included; anything else that
             would change the scores is refused.
 
     Returns:
-        `(batch, queries, heads, head_size)` and None.
+        `(1, tokens, heads, head_size)` and None.
 
     Raises:
         NotImplementedError: If the layer wants more than scores and a window.
@@ -96,91 +189,89 @@ def shared_prefix_attention(
     unknown = [name for name in SCORE_CHANGING if extra.get(name) is not None]
     if unknown:
         raise NotImplementedError(f"attention with {', '.join(unknown)}")
-    sliding_window = extra.get("sliding_window")
-    assert sliding_window is None or isinstance(sliding_window, int)
-    shared.windowed |= sliding_window is not None
-    batch, heads, queries, size = query.shape
-    prefix = shared.layers[int(module.layer_idx)] if shared.length else None  # type: ignore[arg-type]
-    masks = shared.masks(sliding_window)
-    if queries > 1:
-        return _attend_many(query, key, value, prefix, masks, scaling).transpose(1, 2), None
-    out = _attend_one(query, key, value, prefix, masks, scaling)
-    # (kv_heads, batch, group, 1, size) -> (batch, 1, heads, size)
-    return out.permute(1, 3, 0, 2, 4).reshape(batch, queries, heads, size), None
+    window = extra.get("sliding_window")
+    assert window is None or isinstance(window, int)
+    slots.windowed |= window is not None
+    step, n = slots.step, len(slots.step.lengths)
+    layer = slots.layer(int(module.layer_idx), key)  # type: ignore[arg-type]
+    heads, tokens, size = query.shape[1:]
+    kv_heads, length = key.shape[1], slots.length
+    group = heads // kv_heads
+    fresh = tokens - n
+    earlier, own_mask, fresh_mask = step.masks(window, length, query.dtype)
+    key, value = key[0].transpose(0, 1), value[0].transpose(0, 1)
+    layer.write(step, key, value)
+    query = (query[0] * scaling).transpose(0, 1).view(tokens, kv_heads, group, size)
+
+    # Own tokens' scores and then weights: (kv_heads, tokens, group, own tokens).
+    own = query.new_full((kv_heads, tokens, group, step.longest), -torch.inf)
+    own_keys = layer.own(layer.keys, step).contiguous().transpose(1, 2)
+    last = torch.bmm(query[fresh:].reshape(n * kv_heads, group, size), own_keys)
+    own[:, fresh:] = (last.view(n, kv_heads, group, -1) + own_mask).transpose(0, 1)
+    if step.fresh is not None:
+        assert fresh_mask is not None
+        new, most = step.fresh.shape
+        there = step.fresh >= 0
+        fresh_query = query[step.fresh].transpose(1, 2).reshape(new * kv_heads, most * group, size)
+        fresh_key = key[step.fresh].transpose(1, 2).reshape(new * kv_heads, most, size)
+        scores = torch.bmm(fresh_query, fresh_key.transpose(1, 2))
+        scores = scores.view(new, kv_heads, most, group, most) + fresh_mask
+        own[:, :fresh, :, :most] = scores.transpose(1, 2)[there].transpose(0, 1)
+
+    out = _attend_prefix(query, layer, length, own, earlier)
+    weights = own[:, fresh:].transpose(0, 1).reshape(n * kv_heads, group, -1)
+    last = torch.bmm(weights, layer.own(layer.values, step))
+    out[:, fresh:] += last.view(n, kv_heads, group, size).transpose(0, 1)
+    if step.fresh is not None:
+        weights = own.new_zeros(new, most, kv_heads, group, most)
+        weights[there] = own[:, :fresh, :, :most].transpose(0, 1)
+        weights = weights.transpose(1, 2).reshape(new * kv_heads, most * group, most)
+        fresh_value = value[step.fresh].transpose(1, 2).reshape(new * kv_heads, most, size)
+        read = torch.bmm(weights, fresh_value).view(new, kv_heads, most, group, size)
+        out[:, :fresh] += read.transpose(1, 2)[there].transpose(0, 1)
+    return out.transpose(0, 1).reshape(1, tokens, heads, size), None
 
 
-def _attend_many(
+def _attend_prefix(
     query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    prefix: tuple[torch.Tensor, torch.Tensor] | None,
-    masks: tuple[torch.Tensor | None, torch.Tensor],
-    scaling: float,
+    layer: Layer,
+    length: int,
+    own: torch.Tensor,
+    earlier: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Attend for the first step, where each row brings all its tokens: `(batch, heads, ...)`.
+    """Turn scores into weights, and read the prefix by them.
 
-    Here the fused kernel is faster, and worth a copy of the prefix for this layer and a few rows.
+    Args:
+        query: `(tokens, kv_heads, group, head_size)`.
+        layer: The prefix's keys and values.
+        length: Tokens in the prefix.
+        own: Scores of own tokens `(kv_heads, tokens, group, longest)`; becomes their weights.
+        earlier: What of the prefix each token sees, `(1, tokens, 1, length)`; None for all.
+
+    Returns:
+        `(kv_heads, tokens, group, head_size)`.
     """
-    batch = query.shape[0]
-    length = prefix[0].shape[1] if prefix else 0
-    rows = max(1, MAX_SCORES // (query.shape[1] * query.shape[2] * (length + key.shape[2])))
-    parts = []
-    for i in range(0, batch, rows):
-        keys, values, mask = key[i : i + rows], value[i : i + rows], masks[1][0, i : i + rows]
-        if prefix:
-            keys = torch.cat([prefix[0].expand(len(keys), -1, -1, -1), keys], dim=2)
-            values = torch.cat([prefix[1].expand(len(values), -1, -1, -1), values], dim=2)
-            if masks[0] is None:
-                seen = mask.new_ones(*mask.shape[:-1], length)
-            else:
-                seen = masks[0][0, i : i + rows]
-            mask = torch.cat([seen, mask], dim=-1)
-        parts.append(
-            nn.functional.scaled_dot_product_attention(
-                query[i : i + rows], keys, values, mask, scale=scaling, enable_gqa=True
-            )
-        )
-    return torch.cat(parts)
-
-
-def _attend_one(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    prefix: tuple[torch.Tensor, torch.Tensor] | None,
-    masks: tuple[torch.Tensor | None, torch.Tensor],
-    scaling: float,
-) -> torch.Tensor:
-    """Attend for one token a row; returns `(kv_heads, batch, group, 1, head_size)`.
-
-    The prefix enters as one matrix product for the whole batch.
-    """
-    batch, heads, queries, size = query.shape
-    kv_heads = key.shape[1]
-    shape = (kv_heads, batch, heads // kv_heads, queries)
-    lowest = torch.finfo(torch.float32).min
-    query = (query * scaling).view(batch, kv_heads, -1, queries, size).transpose(0, 1)
-    key, value = key.transpose(0, 1), value.transpose(0, 1)
-
-    own = torch.matmul(query, key[:, :, None].transpose(-1, -2)).float()
-    own = own.masked_fill(~masks[1], lowest)
-    highest = own.amax(dim=-1, keepdim=True)
-    if prefix is None:
-        own = (own - highest).exp_()
-        total = own.sum(dim=-1, keepdim=True)
-        return (torch.matmul(own.to(value.dtype), value[:, :, None]) / total).to(value.dtype)
-
-    flat = query.reshape(kv_heads, -1, size)
-    shared = torch.bmm(flat, prefix[0].transpose(1, 2)).float().view(*shape, -1)
-    if masks[0] is not None:
-        shared = shared.masked_fill(~masks[0], lowest)
-    highest = torch.maximum(highest, shared.amax(dim=-1, keepdim=True))
-    own = (own - highest).exp_()
-    shared = shared.sub_(highest).exp_()
-    total = own.sum(dim=-1, keepdim=True) + shared.sum(dim=-1, keepdim=True)
-    out = torch.bmm(shared.to(value.dtype).view(kv_heads, -1, shared.shape[-1]), prefix[1])
-    out = out.view(*shape, size) + torch.matmul(own.to(value.dtype), value[:, :, None])
-    return (out / total).to(value.dtype)
+    tokens, kv_heads, group, size = query.shape
+    if layer.prefix is None:
+        own.copy_(torch.softmax(own, dim=-1))
+        return query.new_zeros(kv_heads, tokens, group, size)
+    keys, values = (each[:, : length + own.shape[-1]] for each in layer.prefix)
+    # So many tokens that their scores stay in a processor's cache.
+    some = max(1, MAX_SCORES[query.device.type] // (kv_heads * group * keys.shape[1]))
+    out = query.new_empty(kv_heads, tokens, group, size)
+    for start in range(0, tokens, some):
+        part = slice(start, start + some)
+        flat = query[part].transpose(0, 1).reshape(kv_heads, -1, size)
+        # Behind the prefix are zeros: room for the own tokens' scores.
+        flat_scores = torch.bmm(flat, keys.transpose(1, 2))
+        scores = flat_scores.view(kv_heads, -1, group, keys.shape[1])
+        scores[..., length:] = own[:, part]
+        if earlier is not None:
+            scores[..., :length] += earlier[:, part]
+        weights = torch.softmax(flat_scores, dim=-1)
+        out[:, part] = torch.bmm(weights, values).view(kv_heads, -1, group, size)
+        own[:, part] = weights.view_as(scores)[..., length:]
+    return out
 
 
 AttentionInterface.register(ATTENTION, shared_prefix_attention)

@@ -22,10 +22,6 @@ from almost_kedro.work_folders import METRICS
 
 logger = logging.getLogger(__name__)
 REMEDY = "lower batch_size, or set gradient_checkpointing: true"
-# On CPUs glibc gives large tensors back to the system at once, and every step takes new pages.
-KEEP_MEMORY = (
-    "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000:glibc.malloc.arena_max=1"
-)
 
 
 def build_command(job: TrainingJob, job_file: Path, node_rank: int = 0) -> list[str]:
@@ -75,9 +71,6 @@ def launch(
     """
     command = build_command(job, job_file, node_rank)
     logger.info("%s", shlex.join(command), extra=PLAIN)
-    if job.launch.config == "cpu":
-        tunables = os.environ.get("GLIBC_TUNABLES", KEEP_MEMORY)
-        env = {"GLIBC_TUNABLES": tunables, **(env or {})}
     log = job.out / ("train.log" if node_rank == 0 else f"train_node{node_rank}.log")
     run_command(f"training {job.name!r}", command, log, env, REMEDY)
     if node_rank == 0:

@@ -1,0 +1,48 @@
+"""Linear layers whose bfloat16 weights are kept in the order in which a CPU multiplies them.
+
+torch brings them into that order for every product anew. For few rows at a time that takes a fifth
+of the time.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class PackedLinear(nn.Module):
+    """`nn.Linear` for inference with bfloat16 on a CPU, by the operations torch compiles to."""
+
+    def __init__(self, linear: nn.Linear):
+        """Take over a layer's weights.
+
+        Args:
+            linear: Weight `(out, in)` in bfloat16, with or without bias.
+        """
+        super().__init__()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+        self.bias = linear.bias
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return `inputs @ weight.T + bias`, `(..., out)`."""
+        outputs: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            inputs, self.packed, self.bias, "none", [], ""
+        )
+        return outputs
+
+
+def pack_linear_layers(model: nn.Module) -> None:
+    """Replace a model's linear layers, if it computes with bfloat16 on a CPU that can.
+
+    Subclasses stay as they are: they do more than multiply. What shares its weights with another
+    module, as an output head does with the embeddings, takes them up a second time.
+    """
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is not nn.Linear:
+                continue
+            if child.weight.dtype == torch.bfloat16 and child.weight.device.type == "cpu":
+                setattr(parent, name, PackedLinear(child))

@@ -1,0 +1,135 @@
+"""Rows on their way: which are read in the next pass, and where their keys and values go."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from almost_kedro.generation.shared_prefix import Slots, Step, round_up
+
+
+@dataclass
+class Row:
+    """One request on its way: its number, its tokens, its random numbers, what was generated."""
+
+    index: int
+    tokens: list[int]
+    uniforms: np.ndarray
+    generated: list[int] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        """Tokens read, and the one to be read next."""
+        return len(self.tokens) + len(self.generated)
+
+    @property
+    def last(self) -> int:
+        """The token to be read next."""
+        return self.generated[-1] if self.generated else self.tokens[-1]
+
+
+def admit(waiting: deque[Row], places: int, length: int, most: int) -> list[list[Row]]:
+    """Take the next rows, as many as there are places; those that are alike are read once.
+
+    Args:
+        waiting: Rows; those with the same tokens are next to each other.
+        places: Free slots.
+        length: Tokens of the shared prefix.
+        most: Further tokens to be read at most, but for a single row that has more.
+
+    Returns:
+        New rows; those in one list have the same tokens.
+    """
+    new: list[list[Row]] = []
+    tokens = 0
+    while waiting and places > 0:
+        row = waiting[0]
+        if new and row.tokens == new[-1][0].tokens:
+            new[-1].append(row)
+        else:
+            tokens += len(row.tokens) - length
+            if new and tokens > most:
+                break
+            new.append([row])
+        waiting.popleft()
+        places -= 1
+    return new
+
+
+def leave(rows: list[Row], done: list[int], slots: Slots) -> list[Row]:
+    """Take finished rows out; the last ones move into their slots.
+
+    Args:
+        rows: All rows by slot.
+        done: Numbers of the finished ones, ascending.
+        slots: Where the rows' keys and values are moved.
+
+    Returns:
+        The others by slot.
+    """
+    left = len(rows) - len(done)
+    holes = [number for number in done if number < left]
+    finished = set(done)
+    moved = [number for number in range(left, len(rows)) if number not in finished]
+    slots.move(moved, holes)
+    for source, target in zip(moved, holes, strict=True):
+        rows[target] = rows[source]
+    return rows[:left]
+
+
+def plan_step(
+    rows: list[Row], new: list[list[Row]], length: int, device: torch.device
+) -> tuple[torch.Tensor, Step]:
+    """Plan the pass that reads every row's last token, and before it what new rows bring.
+
+    Args:
+        rows: All rows by slot; the new ones are the last, in their order.
+        new: New rows; those in one list have the same tokens.
+        length: Tokens of the shared prefix, which are not read.
+        device: Where the numbers are wanted.
+
+    Returns:
+        Token ids `(tokens,)` and the step.
+    """
+    ids: list[int] = []
+    places, spread = [], []
+    slot = len(rows) - sum(map(len, new))
+    for alike in new:
+        own = alike[0].tokens[length:-1]
+        numbers = np.arange(len(own))
+        places.append(numbers)
+        for _ in alike:
+            spread.append((numbers + len(ids), np.full(len(own), slot), numbers))
+            slot += 1
+        ids += own
+    fresh = None
+    if ids:
+        fresh = np.full((len(new), max(map(len, places))), -1)
+        start = 0
+        for line, numbers in zip(fresh, places, strict=True):
+            line[: len(numbers)] = numbers + start
+            start += len(numbers)
+    lengths = np.array([row.length for row in rows]) - length
+    last = np.arange(len(rows))
+    tokens, slots, own_places = (
+        np.concatenate(parts)
+        for parts in zip(*spread, (last + len(ids), last, lengths - 1), strict=True)
+    )
+    positions = np.concatenate([*places, lengths - 1]) + length
+
+    def put(numbers: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(numbers).to(device)
+
+    step = Step(
+        positions=put(positions),
+        lengths=put(lengths),
+        longest=round_up(int(lengths.max())),
+        tokens=put(tokens),
+        slots=put(slots),
+        places=put(own_places),
+        fresh=None if fresh is None else put(fresh),
+    )
+    return torch.tensor(ids + [row.last for row in rows], device=device), step

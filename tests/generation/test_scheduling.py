@@ -1,0 +1,69 @@
+from collections import deque
+
+import numpy as np
+import torch
+
+from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
+from almost_kedro.generation.shared_prefix import Slots
+
+CPU = torch.device("cpu")
+# A prefix of two tokens, then what a row has of its own.
+PREFIX = [1, 2]
+
+
+def make_row(index: int, *own: int) -> Row:
+    return Row(index, [*PREFIX, *own], np.zeros((4, 8)))
+
+
+def numbers(rows: list[list[Row]]) -> list[list[int]]:
+    return [[row.index for row in alike] for alike in rows]
+
+
+def test_rows_are_admitted_in_order_those_that_are_alike_together() -> None:
+    waiting = deque([make_row(0, 5, 6), make_row(1, 5, 6), make_row(2, 5, 7), make_row(3, 8)])
+    assert numbers(admit(waiting, places=3, length=2, most=100)) == [[0, 1], [2]]
+    assert numbers(admit(waiting, places=3, length=2, most=100)) == [[3]]
+
+
+def test_no_more_tokens_are_read_at_once_than_allowed_but_for_a_single_row() -> None:
+    waiting = deque([make_row(0, *range(50)), make_row(1, 5, 6), make_row(2, 7, 8), make_row(3, 9)])
+    assert numbers(admit(waiting, places=9, length=2, most=4)) == [[0]]
+    assert numbers(admit(waiting, places=9, length=2, most=4)) == [[1], [2]]
+
+
+def test_a_pass_reads_fresh_tokens_first_and_then_every_rows_last() -> None:
+    old = make_row(0, 5, 6)
+    old.generated = [40, 41]
+    new = [[make_row(1, 7, 8, 9), make_row(2, 7, 8, 9)], [make_row(3, 10)]]
+    rows = [old, *new[0], *new[1]]
+    ids, step = plan_step(rows, new, 2, CPU)
+    assert ids.tolist() == [7, 8, 41, 9, 9, 10]
+    assert step.positions.tolist() == [2, 3, 5, 4, 4, 2]
+    assert step.lengths.tolist() == [4, 3, 3, 1]
+    # Both rows that are alike get the fresh tokens 0 and 1, in slots 1 and 2.
+    written = zip(step.tokens.tolist(), step.slots.tolist(), step.places.tolist(), strict=True)
+    assert list(written) == [
+        (0, 1, 0), (1, 1, 1), (0, 2, 0), (1, 2, 1), (2, 0, 3), (3, 1, 2), (4, 2, 2), (5, 3, 0)
+    ]  # fmt: skip
+    assert step.fresh is not None
+    assert step.fresh.tolist() == [[0, 1], [-1, -1]]
+
+
+def test_a_pass_without_new_rows_has_no_fresh_tokens() -> None:
+    ids, step = plan_step([make_row(0, 5), make_row(1, 6)], [], 2, CPU)
+    assert ids.tolist() == [5, 6]
+    assert step.fresh is None
+
+
+def test_the_last_rows_move_into_the_slots_of_finished_ones() -> None:
+    slots = Slots([], 0, capacity=5, room=16)
+    layer = slots.layer(0, torch.zeros(1, 1, 1, 2))
+    layer.keys[:, 0, 0, 0] = torch.arange(5.0)
+    rows = leave([make_row(i, i) for i in range(5)], [1, 3], slots)
+    assert [row.index for row in rows] == [0, 4, 2]
+    assert layer.keys[:3, 0, 0, 0].tolist() == [0, 4, 2]
+
+
+def test_when_all_are_finished_nothing_is_left() -> None:
+    slots = Slots([], 0, capacity=2, room=16)
+    assert leave([make_row(0, 0), make_row(1, 1)], [0, 1], slots) == []
