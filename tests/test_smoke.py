@@ -21,7 +21,7 @@ from mlflow.entities import Run
 from almost_kedro.errors import UserError
 
 METRICS = "08_reporting/responses_metrics.json/*/responses_metrics.json"
-OFF_TOPIC = "tiny-large-Faithful-1shot-off-topic"
+OFF_TOPIC = "tiny-small-Faithful-1shot-off-topic"
 SAME_BYTES = ("prompts", "prompt_requests", "responses", "comparisons", "assistants")
 
 
@@ -105,7 +105,7 @@ def test_off_topic_answers_are_the_sources_at_other_prompts_of_their_split(root:
     }
     for row in moved:
         source = responses[row["source_id"]]
-        assert source["assistant"] == "tiny-large-Faithful-1shot"
+        assert source["assistant"] == "tiny-small-Faithful-1shot"
         assert (row["text"], row["verdict"]) == (source["text"], "ok")
         assert row["prompt_id"] != source["prompt_id"]
         assert splits[row["prompt_id"]] == splits[source["prompt_id"]]

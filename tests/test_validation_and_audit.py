@@ -28,7 +28,7 @@ ASSISTANTS = [
     {"model": "tiny-small", **FAITHFUL},
     {"model": "tiny-small", "demonstrations": "HHH", "shots": 1},
     # Not in the rubric, but in a contrast.
-    {"model": "tiny-large", **FAITHFUL, "off_topic": True},
+    {"model": "tiny-small", **FAITHFUL, "off_topic": True},
 ]
 RUBRIC = ["tiny-large-Faithful-1shot", "tiny-small-Faithful-1shot", "tiny-small-HHH-1shot"]
 SHARES = {"reward_model": 0.36, "held_out": 0.28, "held_out_reward_model": 0.28}

@@ -43,7 +43,7 @@ def test_the_dataset_card_says_who_answers_another_prompt() -> None:
     one = {"model": "tiny", "demonstrations": "A", "shots": 3, "off_topic": True}
     run["options"]["response_generation"]["assistants"].append(one)
     _, body = split(write_dataset_card(run, make_metrics(), []))
-    assert "- tiny, demonstrations A, shots: 3, answering another prompt\n" in body
+    assert "- tiny, demonstrations A, shots: 3, off topic: its answers to other prompts\n" in body
 
 
 def test_the_example_is_fenced_so_that_it_stays_text() -> None:

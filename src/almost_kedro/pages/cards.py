@@ -131,7 +131,9 @@ def name_license(entry: Mapping[str, Any]) -> str:
 def name_assistant(assistant: Mapping[str, Any]) -> str:
     """Return an assistant in words."""
     words = "{model}, demonstrations {demonstrations}, shots: {shots}".format(**assistant)
-    return f"{words}, answering another prompt" if assistant.get("off_topic") else words
+    if assistant.get("off_topic"):
+        words += ", off topic: its answers to other prompts"
+    return words
 
 
 def list_licenses(options: Mapping[str, Any]) -> dict[str, str]:
