@@ -63,6 +63,7 @@ def make_explorer(n: int) -> Explorer:
             shots=shots,
             max_new_tokens=110,
             prefix="",
+            off_topic=False,
         )
         for shots in range(N_ASSISTANTS, 0, -1)
     ]
@@ -91,6 +92,7 @@ def make_explorer(n: int) -> Explorer:
                 finish_reason="stop",
                 n_tokens=100,
                 verdict="ok",
+                source_id="",
             )
             for name in by_name
         ]

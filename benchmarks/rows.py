@@ -48,6 +48,7 @@ def make_responses(n: int) -> list[Any]:
             finish_reason="eos",
             n_tokens=draw.randint(50, 180),
             verdict=draw.choice(RULES) if draw.random() < 0.3 else "ok",
+            source_id="",
         )
         for number in range(n)
     ]

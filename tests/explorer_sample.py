@@ -27,6 +27,7 @@ def make_assistant(name: str, demonstrations: str, shots: int) -> Assistant:
         shots=shots,
         max_new_tokens=9,
         prefix="",
+        off_topic=False,
     )
 
 
@@ -64,6 +65,7 @@ def make_answer(id_: str, prompt: int, assistant: str, text: str, verdict: str =
         finish_reason="stop",
         n_tokens=len(text.split()),
         verdict=verdict,
+        source_id="",
     )
 
 

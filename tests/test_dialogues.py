@@ -61,6 +61,7 @@ def player(
             shots=1,
             max_new_tokens=64,
             prefix=build_prefix(demonstrations, "HHH", 1, "corrected"),
+            off_topic=False,
         ),
         user_prefix=build_prefix(users, "User", 1, "corrected"),
         model=ModelFolder(name="smollm2-135m", folder=smollm2, fingerprint="default"),

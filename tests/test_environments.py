@@ -10,6 +10,8 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.pipeline import Pipeline
 
+from almost_kedro.feedback.contrasts import check_contrasts
+from almost_kedro.feedback.planning import check_rubric, plan_assistants
 from almost_kedro.options import Options, check_options
 
 ENVIRONMENTS = ["base", "paper", "study", "contrasts", "smoke"]
@@ -88,11 +90,42 @@ def test_the_paper_environment_is_the_published_set_up(project: Path) -> None:
         ("llama-2-7b", "HHH", 3, None),
         ("llama-2-7b", "HHH", 1, None),
     ]
+    assert not any(a.off_topic for a in options.response_generation.assistants)
     assert options.response_generation.max_new_tokens == 384
+    assert options.comparisons.rubric == [
+        "llama-2-13b-Faithful-3shot",
+        "llama-2-7b-Faithful-3shot",
+        "llama-2-7b-HHH-3shot",
+        "llama-2-7b-HHH-1shot",
+    ]
     assert (options.comparisons.pairs, options.comparisons.length_control) == (
         "nearest",
         "heuristic",
     )
+
+
+@pytest.mark.parametrize("env", ["base", "study", "contrasts"])
+def test_the_default_rubric_is_of_candour_and_topic(env: str, project: Path) -> None:
+    options = check_options(load(project, env).config_loader["parameters"])
+    assert options.comparisons.rubric == [
+        "smollm2-135m-Candid-3shot",
+        "smollm2-135m-Reckless-3shot",
+        "smollm2-135m-Candid-3shot-off-topic",
+    ]
+    assert options.comparisons.length_control == "matched"
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_rubric_and_contrasts_name_assistants(env: str, project: Path) -> None:
+    options = check_options(load(project, env).config_loader["parameters"])
+    demonstrations = {
+        path.name.removesuffix("_prompt.txt"): path.read_text()
+        for path in (project / "assets").glob("*_prompt.txt")
+    }
+    assistants = plan_assistants(demonstrations, options.response_generation, options.rules)
+    check_rubric(assistants, options.comparisons)
+    if options.contrasts:
+        check_contrasts(options.contrasts, assistants)
 
 
 def test_one_parameter_can_be_changed_without_losing_its_siblings(project: Path) -> None:

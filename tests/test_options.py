@@ -208,6 +208,17 @@ def test_an_assistant_may_show_no_demonstrations() -> None:
     assert options.response_generation.assistants[0].shots == 0
 
 
+def test_an_off_topic_assistant_has_no_token_limit_of_its_own() -> None:
+    one = {"model": "base", "demonstrations": "HHH", "shots": 3, "off_topic": True}
+    options = check_options(change("response_generation.assistants.1", one))
+    assert [each.off_topic for each in options.response_generation.assistants] == [False, True]
+    message = explain(change("response_generation.assistants.1", {**one, "max_new_tokens": 9}))
+    assert message.startswith(
+        "option response_generation.assistants.1: an off_topic assistant generates nothing; "
+        "leave max_new_tokens out; found "
+    )
+
+
 def test_the_as_is_filter_is_off_unless_it_is_asked_for() -> None:
     assert check_options(PARAMETERS).as_is_filter.enabled is False
     assert check_options(change("as_is_filter", {"pairs": "pairs.jsonl"})).as_is_filter.pairs

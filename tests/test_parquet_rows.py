@@ -37,6 +37,7 @@ def make_response(number: int, text: str = "Because.", **changes: Any) -> dict[s
         finish_reason="eos",
         n_tokens=number,
         verdict="ok",
+        source_id="",
     )
     return {**row, **changes}
 
@@ -207,7 +208,7 @@ def memory(name):
 def make(number):
     return {"response_id": f"{number:016x}", "prompt_id": prompts[number % 1000],
             "assistant": "a", "text": f"{number:09}" * 60, "finish_reason": "eos",
-            "n_tokens": number % 200, "verdict": "ok"}
+            "n_tokens": number % 200, "verdict": "ok", "source_id": ""}
 
 prompts = [f"{number:016x}" for number in range(1000)]
 dataset = ParquetRowsDataset(filepath=sys.argv[1], row="almost_kedro.rows.Response")

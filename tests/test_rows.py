@@ -48,6 +48,7 @@ ROWS: list[tuple[type[RowsValidator], str, dict[str, Any]]] = [
             "finish_reason": "length",
             "n_tokens": 0,
             "verdict": "rule_12_empty",
+            "source_id": "",
         },
     ),
     (
@@ -63,7 +64,7 @@ ROWS: list[tuple[type[RowsValidator], str, dict[str, Any]]] = [
             "rejected_id": "r2",
             "chosen_assistant": "m-HHH-3shot",
             "rejected_assistant": "m-HHH-1shot",
-            "factors": ["size", "shots", "demonstrations"],
+            "factors": ["size", "shots", "demonstrations", "topic"],
         },
     ),
     (
@@ -88,6 +89,7 @@ ROWS: list[tuple[type[RowsValidator], str, dict[str, Any]]] = [
             "shots": 0,
             "max_new_tokens": 64,
             "prefix": "Be kind.",
+            "off_topic": False,
         },
     ),
 ]

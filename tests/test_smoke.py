@@ -20,6 +20,8 @@ from mlflow.entities import Run
 
 from almost_kedro.errors import UserError
 
+METRICS = "08_reporting/responses_metrics.json/*/responses_metrics.json"
+OFF_TOPIC = "tiny-small-Faithful-1shot-off-topic"
 SAME_BYTES = ("prompts", "prompt_requests", "responses", "comparisons", "assistants")
 
 
@@ -57,7 +59,7 @@ def root(
 
 def test_every_pair_of_usable_answers_is_a_comparison_or_in_the_ledger(root: Path) -> None:
     usable = [row for row in read_latest(root, "responses") if row["verdict"] == "ok"]
-    rank = {"tiny-large-Faithful-1shot": 0, "tiny-small-Faithful-1shot": 1}
+    rank = {"tiny-large-Faithful-1shot": 0, "tiny-small-Faithful-1shot": 1, OFF_TOPIC: 3}
     pairs = sum(
         rank.get(a["assistant"], 2) < rank.get(b["assistant"], 2)
         for a in usable
@@ -83,13 +85,38 @@ def test_every_request_and_response_that_was_dropped_is_in_its_ledger(root: Path
         assert dropped == {key: rule for key, rule in entered.items() if rule != "ok"}
 
 
-def test_all_three_factors_are_exercised(root: Path) -> None:
+def test_all_factors_are_exercised(root: Path) -> None:
     comparisons = read_latest(root, "comparisons")
     ledger = read_latest(root, "ledger_comparisons")
-    assert {"size", "shots", "demonstrations"} <= {f for row in comparisons for f in row["factors"]}
+    factors = {factor for row in comparisons for factor in row["factors"]}
+    assert factors == {"size", "shots", "demonstrations", "topic"}
     assert any("tiny-large-Faithful-1shot over" in row["detail"] for row in ledger) or any(
         row["factors"] == ["size"] for row in comparisons
     )
+
+
+def test_off_topic_answers_are_the_sources_at_other_prompts_of_their_split(root: Path) -> None:
+    responses = {row["response_id"]: row for row in read_latest(root, "responses")}
+    splits = {row["prompt_id"]: row["split"] for row in read_latest(root, "prompt_splits")}
+    moved = [row for row in responses.values() if row["assistant"] == OFF_TOPIC]
+    assert moved
+    assert {row["response_id"] for row in moved} == {
+        key for key, row in responses.items() if row["source_id"]
+    }
+    for row in moved:
+        source = responses[row["source_id"]]
+        assert source["assistant"] == "tiny-small-Faithful-1shot"
+        assert (row["text"], row["verdict"]) == (source["text"], "ok")
+        assert row["prompt_id"] != source["prompt_id"]
+        assert splits[row["prompt_id"]] == splits[source["prompt_id"]]
+    metrics = json.loads(sorted(root.glob(METRICS))[-1].read_text())
+    assert metrics["n_responses"] == len(responses)
+    assert metrics["n_off_topic"] == len(moved)
+    asked = sum(
+        cost["requests_generated"] + cost["requests_from_cache"]
+        for cost in metrics["worker"].values()
+    )
+    assert asked == len(responses) - len(moved)
 
 
 def test_chosen_answers_are_longer_in_half_of_each_edge(root: Path) -> None:

@@ -126,19 +126,34 @@ def test_a_comparison_has_both_answers_its_prompt_and_their_makers(
     rows: dict[str, list[Row]], ancestries: dict[str, Ancestry]
 ) -> None:
     prompts = {row["prompt_id"]: row for row in rows["prompts"]}
+    responses = {row["response_id"]: row for row in rows["responses"]}
     for row in rows["comparisons"]:
         ancestry = ancestries[row["comparison_id"]]
-        assert keys_of(ancestry, "responses") == {row["chosen_id"], row["rejected_id"]}
-        assert keys_of(ancestry, "assistants") == {
-            row["chosen_assistant"],
-            row["rejected_assistant"],
-        }
+        answers = {row["chosen_id"], row["rejected_id"]}
+        # What is off topic is another assistant's answer.
+        answers |= {responses[id_]["source_id"] for id_ in answers} - {""}
+        assert keys_of(ancestry, "responses") == answers
+        assert keys_of(ancestry, "assistants") == {responses[id_]["assistant"] for id_ in answers}
         assert row["prompt_id"] in keys_of(ancestry, "prompts")
         prompt = prompts[row["prompt_id"]]
         assert prompt["request_id"] in keys_of(ancestry, "prompt_requests")
         assert set(prompt["shot_ids"]) <= keys_of(ancestry, "seed_prompts") | keys_of(
             ancestry, "prompts"
         )
+
+
+def test_an_answer_off_topic_goes_back_to_what_it_really_answers(
+    rows: dict[str, list[Row]], ancestries: dict[str, Ancestry]
+) -> None:
+    moved = [row for row in rows["responses"] if row["source_id"]]
+    assert moved
+    responses = {row["response_id"]: row for row in rows["responses"]}
+    for row in moved:
+        ancestry = ancestries[row["response_id"]]
+        links = {link.reference.role: link.parent for link in ancestry.links[ancestry.start.key]}
+        assert links["source"] == ("responses", row["source_id"])
+        asked = {row["prompt_id"], responses[row["source_id"]]["prompt_id"]}
+        assert asked <= keys_of(ancestry, "prompts")
 
 
 def test_a_dropped_pair_goes_back_to_both_answers_and_the_prompt(
@@ -244,9 +259,9 @@ def test_forward_lists_every_dataset(
     shown = show(project, root, row["prompt_id"], capsys, forward=True)
     version = next(root.glob("*/comparisons.jsonl/*")).name
     answers = [r for r in rows["responses"] if r["prompt_id"] == row["prompt_id"]]
-    assert len(answers) == 4
+    assert len([answer for answer in answers if not answer["source_id"]]) == 4
     count = int(shown.split(f"\nresponses  {version}  ")[1].split("\n")[0])
-    assert count >= 4
+    assert count >= len(answers)
     for answer in answers:
         assert f"\n  {answer['response_id']}  " in shown
     assert f"\n  {row['comparison_id']}  " in shown

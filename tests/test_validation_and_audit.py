@@ -27,6 +27,8 @@ ASSISTANTS = [
     {"model": "tiny-large", **FAITHFUL},
     {"model": "tiny-small", **FAITHFUL},
     {"model": "tiny-small", "demonstrations": "HHH", "shots": 1},
+    # Not in the rubric, but in a contrast.
+    {"model": "tiny-small", **FAITHFUL, "off_topic": True},
 ]
 RUBRIC = ["tiny-large-Faithful-1shot", "tiny-small-Faithful-1shot", "tiny-small-HHH-1shot"]
 SHARES = {"reward_model": 0.36, "held_out": 0.28, "held_out_reward_model": 0.28}

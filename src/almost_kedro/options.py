@@ -192,6 +192,18 @@ class AssistantOptions(Block):
     max_new_tokens: Positive | None = Field(
         None, description="Own token limit; null: the common one"
     )
+    off_topic: bool = Field(
+        False,
+        description="Generate nothing: take the answers of the same assistant, which is in the "
+        "list, too, and exchange them between prompts",
+    )
+
+    @model_validator(mode="after")
+    def check_off_topic_limit(self) -> AssistantOptions:
+        """Refuse a token limit of what generates nothing."""
+        if self.off_topic and self.max_new_tokens:
+            raise ValueError("an off_topic assistant generates nothing; leave max_new_tokens out")
+        return self
 
 
 class ResponseGenerationOptions(Block):
@@ -259,8 +271,7 @@ class Options(Block):
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
     contrasts: dict[str, list[str]] = Field(
         default_factory=dict,
-        description="Assistants, best first, by a name of yours; the last may be off_topic, an "
-        "answer to another prompt (pipeline contrasts)",
+        description="Assistants, best first, by a name of yours (pipeline contrasts)",
     )
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from almost_kedro.generation.engine import FinishReason, digest
 
-Factor = Literal["size", "shots", "demonstrations"]
+Factor = Literal["size", "shots", "demonstrations", "topic"]
 STRICT = ConfigDict(extra="forbid", strict=True)
 # Rows checked at once: pydantic copies what it checks.
 CHUNK = 1000
@@ -53,7 +53,10 @@ class Prompt(TypedDict):
 
 @with_config(STRICT)
 class Response(TypedDict):
-    """One assistant's answer; `verdict` is "ok" or the rule that rejects it."""
+    """One assistant's answer; `verdict` is "ok" or the rule that rejects it.
+
+    `source_id` is the answer that an off-topic one really is; it is empty for all others.
+    """
 
     response_id: str
     prompt_id: str
@@ -62,6 +65,7 @@ class Response(TypedDict):
     finish_reason: FinishReason
     n_tokens: int
     verdict: str
+    source_id: str
 
 
 @with_config(STRICT)
@@ -99,7 +103,10 @@ class LedgerRow(TypedDict):
 
 @with_config(STRICT)
 class Assistant(TypedDict):
-    """One configuration that answers prompts: model x demonstrations x shots."""
+    """One configuration that answers prompts: model x demonstrations x shots.
+
+    An `off_topic` one generates nothing: it has the answers of the same configuration, exchanged.
+    """
 
     name: str
     model: str
@@ -107,6 +114,7 @@ class Assistant(TypedDict):
     shots: int
     max_new_tokens: int
     prefix: str
+    off_topic: bool
 
 
 def row_id(*parts: object) -> str:
@@ -223,7 +231,11 @@ class Responses(RowsValidator):
     """Validator of `responses`."""
 
     row, key = Response, "response_id"
-    parents: ClassVar = {"prompt_id": ("prompts",), "assistant": ("assistants",)}
+    parents: ClassVar = {
+        "prompt_id": ("prompts",),
+        "assistant": ("assistants",),
+        "source_id": ("responses",),
+    }
     texts = ("text",)
 
 

@@ -29,6 +29,7 @@ def make_response(assistant: str, length: int, verdict: str = "ok") -> Response:
         finish_reason="eos",
         n_tokens=1,
         verdict=verdict,
+        source_id="",
     )
 
 

@@ -46,6 +46,7 @@ def make_assistant(name: str, model: str, demonstrations: str, shots: int) -> As
         shots=shots,
         max_new_tokens=64,
         prefix="Be kind.",
+        off_topic=False,
     )
 
 
@@ -55,6 +56,8 @@ ASSISTANTS = [
     make_assistant("C", "small", "HHH", 3),
     make_assistant("D", "small", "HHH", 1),
 ]
+
+OFF_TOPIC: Assistant = {**ASSISTANTS[0], "name": "A-off", "off_topic": True}
 
 
 def make_prompt(name: str) -> Prompt:
@@ -70,6 +73,7 @@ def make_response(assistant: str, length: int, prompt: str = "p1") -> Response:
         finish_reason="eos",
         n_tokens=length,
         verdict="ok",
+        source_id="",
     )
 
 
@@ -96,7 +100,7 @@ def walk(responses: Iterable[Response], rules: Rules, **changes: Any) -> list[tu
     options = make_options(**changes)
     answers = list(responses)
     ranked = rank_answers(
-        answers, rank_rubric(options.rubric, ABCD), {row["response_id"] for row in answers}
+        answers, rank_rubric(options.rubric, ASSISTANTS), {row["response_id"] for row in answers}
     )
     return [
         (better["assistant"] + worse["assistant"], verdict.rule)
@@ -137,7 +141,7 @@ def list_columns(ledger: Iterable[LedgerRow]) -> Counter[tuple[str, str, str]]:
 def test_rubric_ranks_best_first_and_a_nested_list_ties(
     rubric: Rubric, ranks: dict[str, int]
 ) -> None:
-    assert rank_rubric(rubric, ABCD) == ranks
+    assert rank_rubric(rubric, ASSISTANTS) == ranks
 
 
 @pytest.mark.parametrize(
@@ -155,9 +159,24 @@ def test_rubric_ranks_best_first_and_a_nested_list_ties(
 )
 def test_rubric_that_cannot_rank_is_refused(rubric: Rubric, message: str) -> None:
     with pytest.raises(UserError) as error:
-        rank_rubric(rubric, ABCD)
+        rank_rubric(rubric, ASSISTANTS)
     assert str(error.value).startswith("option comparisons.rubric: ")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("rubric", [["A-off", "A"], [["A", "A-off"], "B"], [[], "A-off", "B"]])
+def test_an_off_topic_assistant_is_never_the_best(rubric: Rubric) -> None:
+    with pytest.raises(UserError) as error:
+        rank_rubric(rubric, [*ASSISTANTS, OFF_TOPIC])
+    assert str(error.value) == (
+        "option comparisons.rubric: 'A-off' is off topic and can't be the best; put an assistant "
+        "that answers the prompt before it"
+    )
+
+
+def test_an_off_topic_assistant_may_be_better_than_others() -> None:
+    ranks = rank_rubric(["A", "A-off", "D"], [*ASSISTANTS, OFF_TOPIC])
+    assert ranks == {"A": 0, "A-off": 1, "D": 2}
 
 
 # Rule 15
@@ -305,6 +324,20 @@ def test_factors_name_what_two_assistants_differ_in(
     better: int, worse: int, factors: list[str]
 ) -> None:
     assert find_factors(ASSISTANTS[better], ASSISTANTS[worse]) == factors
+
+
+@pytest.mark.parametrize(
+    ("other", "factors"),
+    [
+        (0, ["topic"]),
+        (2, ["size", "demonstrations", "topic"]),
+        (3, ["size", "shots", "demonstrations", "topic"]),
+    ],
+)
+def test_the_topic_is_a_factor_beside_all_others(other: int, factors: list[str]) -> None:
+    assert find_factors(ASSISTANTS[other], OFF_TOPIC) == factors
+    assert find_factors(OFF_TOPIC, ASSISTANTS[other]) == factors
+    assert find_factors(OFF_TOPIC, OFF_TOPIC) == []
 
 
 # The ledger

@@ -53,6 +53,7 @@ def test_assistant_has_its_name_prefix_and_options() -> None:
             "shots": 1,
             "max_new_tokens": 384,
             "prefix": "Be kind.\n\n-----\n\nHuman: A?\n\nAssistant: B.\n\n-----",
+            "off_topic": False,
         }
     ]
     rows: Any = assistants
@@ -81,6 +82,32 @@ def test_only_the_files_that_are_wanted_are_loaded() -> None:
 def test_assistant_that_is_described_twice_is_refused() -> None:
     with pytest.raises(UserError, match="assistants: m-HHH-1shot is described twice; keep one"):
         plan(describe(), describe(2), describe(max_new_tokens=9))
+
+
+def test_an_off_topic_assistant_is_its_source_by_another_name() -> None:
+    moved, source = plan(describe(off_topic=True), describe(max_new_tokens=9))
+    assert moved == {**source, "name": "m-HHH-1shot-off-topic", "off_topic": True}
+    assert source["max_new_tokens"] == 9
+
+
+@pytest.mark.parametrize("other", [describe(2), describe(name="Faithful"), describe(model="o/m")])
+def test_an_off_topic_assistant_needs_the_one_whose_answers_it_takes(
+    other: dict[str, Any],
+) -> None:
+    with pytest.raises(UserError) as error:
+        plan(other, describe(off_topic=True))
+    assert str(error.value) == (
+        "option response_generation.assistants: m-HHH-1shot-off-topic exchanges the answers of "
+        "m-HHH-1shot, which is not in the list; add it, or leave m-HHH-1shot-off-topic out"
+    )
+
+
+def test_an_off_topic_assistant_is_described_once_and_never_the_best() -> None:
+    with pytest.raises(UserError, match="m-HHH-1shot-off-topic is described twice; keep one"):
+        plan(describe(), describe(off_topic=True), describe(off_topic=True))
+    assistants = plan(describe(), describe(off_topic=True))
+    with pytest.raises(UserError, match="'m-HHH-1shot-off-topic' is off topic and can't be the be"):
+        check_rubric(assistants, ComparisonOptions(rubric=["m-HHH-1shot-off-topic", "m-HHH-1shot"]))
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,11 @@ def test_assistant_is_named_after_model_demonstrations_and_shots(model: str, nam
     assert name_assistant(AssistantOptions(model=model, demonstrations="HHH", shots=1)) == name
 
 
+def test_an_off_topic_assistant_is_named_after_its_source() -> None:
+    options = AssistantOptions(model="org/M", demonstrations="HHH", shots=1, off_topic=True)
+    assert name_assistant(options) == "m-HHH-1shot-off-topic"
+
+
 def make_prompts(n: int) -> list[Prompt]:
     return [
         Prompt(prompt_id=f"p{i}", text=f"Why {i}?", shot_ids=[], request_id=f"r{i}")
@@ -299,6 +304,7 @@ def make_response(prompt: str, assistant: str, text: str) -> Response:
         finish_reason="eos",
         n_tokens=3,
         verdict="ok",
+        source_id="",
     )
 
 
@@ -322,6 +328,7 @@ ASSISTANT = Assistant(
     shots=1,
     max_new_tokens=64,
     prefix="Be kind.",
+    off_topic=False,
 )
 
 

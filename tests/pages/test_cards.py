@@ -38,6 +38,14 @@ def test_the_dataset_card_has_a_head_for_the_hub() -> None:
     assert "- tiny: unknown" in body
 
 
+def test_the_dataset_card_says_who_answers_another_prompt() -> None:
+    run = make_run()
+    one = {"model": "tiny", "demonstrations": "A", "shots": 3, "off_topic": True}
+    run["options"]["response_generation"]["assistants"].append(one)
+    _, body = split(write_dataset_card(run, make_metrics(), []))
+    assert "- tiny, demonstrations A, shots: 3, off topic: its answers to other prompts\n" in body
+
+
 def test_the_example_is_fenced_so_that_it_stays_text() -> None:
     _, body = split(write_dataset_card(make_run(), make_metrics(), [make_comparison(HOSTILE)]))
     shown = "<script>alert(1)</script>\\x1b[31m\\u202e[red](javascript:x) | ```\n# Head"

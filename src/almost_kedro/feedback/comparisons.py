@@ -34,12 +34,16 @@ NOT_RANKED = "rule_14_not_in_rubric"
 NOT_CANDIDATES = (UNUSABLE.rule, NOTHING_TO_COMPARE, NOT_RANKED)
 
 
-def rank_rubric(rubric: Sequence[str | Sequence[str]], known: Sequence[str]) -> dict[str, int]:
+def rank_rubric(
+    rubric: Sequence[str | Sequence[str]], assistants: Sequence[Assistant]
+) -> dict[str, int]:
     """Rule 14: give each assistant of the rubric its rank, 0 for the best; a nested list is a tie.
 
     Raises:
-        UserError: If an assistant is unknown or named twice, or if there is one level only.
+        UserError: If an assistant is unknown or named twice, if there is one level only, or if one
+            of the best is off topic.
     """
+    known = {assistant["name"]: assistant for assistant in assistants}
     ranks: dict[str, int] = {}
     for rank, level in enumerate(rubric):
         for name in [level] if isinstance(level, str) else level:
@@ -57,6 +61,12 @@ def rank_rubric(rubric: Sequence[str | Sequence[str]], known: Sequence[str]) -> 
             f"option comparisons.rubric: found {levels} level, and nothing can be compared; "
             "name at least two, best first"
         )
+    for name, rank in ranks.items():
+        if rank == min(ranks.values()) and known[name]["off_topic"]:
+            raise UserError(
+                f"option comparisons.rubric: {name!r} is off topic and can't be the best; put an "
+                "assistant that answers the prompt before it"
+            )
     return ranks
 
 
@@ -111,6 +121,8 @@ def find_factors(chosen: Assistant, rejected: Assistant) -> list[Factor]:
         factors.append("shots")
     if chosen["demonstrations"] != rejected["demonstrations"]:
         factors.append("demonstrations")
+    if chosen["off_topic"] != rejected["off_topic"]:
+        factors.append("topic")
     return factors
 
 
@@ -153,7 +165,7 @@ def judge_pairs(
         no pair (by prompt_id).
     """
     by_name = {assistant["name"]: assistant for assistant in assistants}
-    ranks = rank_rubric(options.rubric, list(by_name))
+    ranks = rank_rubric(options.rubric, assistants)
     answers = defaultdict(list)
     for row in responses:
         answers[row["prompt_id"]].append(row)
@@ -230,7 +242,7 @@ def make_comparisons(
             ledger += enter(key, rules, UNUSABLE, verdict, parent_ids=list_parents(others[key]))
         elif key not in verdicts and key in prompt_ids:
             ledger += enter(key, rules, Verdict(), verdict)
-    ranks = rank_rubric(options.rubric, [assistant["name"] for assistant in assistants])
+    ranks = rank_rubric(options.rubric, assistants)
     for row in responses:
         if row["assistant"] not in ranks and row["verdict"] == KEPT:
             unranked = Verdict(NOT_RANKED, f"{row['assistant']} is not in comparisons.rubric")

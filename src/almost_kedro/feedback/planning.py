@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.comparisons import rank_rubric
 from almost_kedro.feedback.ledger import Rules
+from almost_kedro.feedback.off_topic import OFF_TOPIC
 from almost_kedro.feedback.prompts import SeedFile, build_prompt_request
 from almost_kedro.feedback.responses import build_prefix, build_question, name_assistant
 from almost_kedro.options import (
+    AssistantOptions,
     ComparisonOptions,
     PromptGenerationOptions,
     ResponseGenerationOptions,
@@ -33,7 +35,8 @@ def plan_assistants(
         rules: The rule set in force.
 
     Raises:
-        UserError: A missing file, too few demonstrations, or an assistant described twice.
+        UserError: A missing file, too few demonstrations, an assistant described twice, or an
+            off-topic one without the assistant whose answers it takes.
     """
     assistants: list[Assistant] = []
     for assistant in options.assistants:
@@ -42,6 +45,7 @@ def plan_assistants(
             raise UserError(
                 f"option response_generation.assistants: {name} is described twice; keep one"
             )
+        source = find_source(assistant, options.assistants)
         wanted = assistant.demonstrations
         if wanted not in demonstrations:
             there = ", ".join(sorted(demonstrations)) or "none"
@@ -49,19 +53,39 @@ def plan_assistants(
                 f"option response_generation.assistants: demonstrations {wanted!r} need the file "
                 f"{wanted}_prompt.txt in assets_root; there are {there}"
             )
-        source = demonstrations[wanted]
-        text = source if isinstance(source, str) else source()
+        file = demonstrations[wanted]
+        text = file if isinstance(file, str) else file()
         assistants.append(
             Assistant(
                 name=name,
                 model=assistant.model,
                 demonstrations=wanted,
                 shots=assistant.shots,
-                max_new_tokens=assistant.max_new_tokens or options.max_new_tokens,
+                max_new_tokens=source.max_new_tokens or options.max_new_tokens,
                 prefix=build_prefix(text, wanted, assistant.shots, rules),
+                off_topic=assistant.off_topic,
             )
         )
     return assistants
+
+
+def find_source(
+    assistant: AssistantOptions, listed: Sequence[AssistantOptions]
+) -> AssistantOptions:
+    """Return who generates an assistant's answers: itself, or the same one on topic.
+
+    Raises:
+        UserError: If an off-topic assistant stands alone.
+    """
+    wanted = (assistant.model, assistant.demonstrations, assistant.shots)
+    for other in listed:
+        if not other.off_topic and (other.model, other.demonstrations, other.shots) == wanted:
+            return other
+    name = name_assistant(assistant)
+    raise UserError(
+        f"option response_generation.assistants: {name} exchanges the answers of "
+        f"{name.removesuffix(OFF_TOPIC)}, which is not in the list; add it, or leave {name} out"
+    )
 
 
 def check_seeds(seeds: SeedFile, options: PromptGenerationOptions) -> None:
@@ -79,7 +103,7 @@ def check_seeds(seeds: SeedFile, options: PromptGenerationOptions) -> None:
 
 def check_rubric(assistants: list[Assistant], options: ComparisonOptions) -> None:
     """Refuse a rubric that does not fit the assistants (see `rank_rubric`)."""
-    rank_rubric(options.rubric, [assistant["name"] for assistant in assistants])
+    rank_rubric(options.rubric, assistants)
 
 
 def check_request_context(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, enter, other_rules
+from almost_kedro.feedback.off_topic import OFF_TOPIC
 from almost_kedro.generation.engine import Completion, Sampling
 from almost_kedro.options import AssistantOptions, ResponseGenerationOptions
 from almost_kedro.rows import Assistant, LedgerRow, Prompt, Response, row_id
@@ -149,7 +150,8 @@ def check_answer(answer: str, finish_reason: str, rules: Rules) -> Verdict:
 def name_assistant(options: AssistantOptions) -> str:
     """Rule 13: {model, lower case}-{demonstrations}-{n}shot, from the base name of the model."""
     model = options.model.rsplit("/", 1)[-1].lower()
-    return f"{model}-{options.demonstrations}-{options.shots}shot"
+    name = f"{model}-{options.demonstrations}-{options.shots}shot"
+    return name + OFF_TOPIC if options.off_topic else name
 
 
 def align_responses(
@@ -215,6 +217,7 @@ def build_responses(
             finish_reason=completion.finish_reason,
             n_tokens=completion.n_tokens,
             verdict=verdict.rule,
+            source_id="",
         )
         rows.append(row)
         ledger += entry

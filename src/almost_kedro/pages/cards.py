@@ -130,7 +130,10 @@ def name_license(entry: Mapping[str, Any]) -> str:
 
 def name_assistant(assistant: Mapping[str, Any]) -> str:
     """Return an assistant in words."""
-    return "{model}, demonstrations {demonstrations}, shots: {shots}".format(**assistant)
+    words = "{model}, demonstrations {demonstrations}, shots: {shots}".format(**assistant)
+    if assistant.get("off_topic"):
+        words += ", off topic: its answers to other prompts"
+    return words
 
 
 def list_licenses(options: Mapping[str, Any]) -> dict[str, str]:

@@ -159,7 +159,7 @@ def check_evaluation_inputs(
 
 def find_best_assistant(assistants: list[Assistant], options: ComparisonOptions) -> Assistant:
     """Return the assistant that the rubric ranks first; of a tie, the first named."""
-    ranks = rank_rubric(options.rubric, [assistant["name"] for assistant in assistants])
+    ranks = rank_rubric(options.rubric, assistants)
     return min(
         (assistant for assistant in assistants if assistant["name"] in ranks),
         key=lambda assistant: ranks[assistant["name"]],

@@ -50,7 +50,6 @@ def check_contrasts(
 def compare_contrasts(
     contrasts_plan: Contrasts,
     prompts: list[Prompt],
-    prompt_splits: list[PromptSplit],
     responses: list[Response],
     ledger_responses: list[LedgerRow],
     assistants: list[Assistant],
@@ -63,7 +62,6 @@ def compare_contrasts(
         rows = contrast_rules.compare_contrast(
             rubric,
             prompts,
-            prompt_splits,
             responses,
             ledger_responses,
             assistants,

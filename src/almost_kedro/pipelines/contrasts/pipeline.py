@@ -27,7 +27,6 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "contrasts_plan": "contrasts_plan",
                     "prompts": "prompts",
-                    "prompt_splits": "prompt_splits",
                     "responses": "responses",
                     "ledger_responses": "ledger_responses",
                     "assistants": "assistants",

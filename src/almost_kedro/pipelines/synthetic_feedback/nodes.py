@@ -16,6 +16,7 @@ from almost_kedro.feedback import charts, splits
 from almost_kedro.feedback.comparisons import make_comparisons, summarise_comparisons
 from almost_kedro.feedback.decontamination import list_benchmark_texts
 from almost_kedro.feedback.ledger import summarise_ledger
+from almost_kedro.feedback.off_topic import answer_off_topic
 from almost_kedro.feedback.planning import (
     check_answer_context,
     check_request_context,
@@ -74,7 +75,8 @@ def check_feedback_inputs(
     """Find everything that would stop the pipeline, before anything is generated.
 
     Returns:
-        The plan: models with their fingerprints, assistants with their prefix's tokens.
+        The plan: models with their fingerprints, assistants that generate with their prefix's
+        tokens.
 
     Raises:
         UserError: The first thing that is wrong.
@@ -89,7 +91,8 @@ def check_feedback_inputs(
     folders[name] = resolve_model(name, models.root, model_store)
     count = token_counter(folders)
     check_request_context(seeds, prompt_generation, context_length(folders[name].folder), count)
-    for assistant in assistants:
+    answering = [assistant for assistant in assistants if not assistant["off_topic"]]
+    for assistant in answering:
         limit = context_length(folders[assistant["model"]].folder)
         check_answer_context(assistant, prompt_generation.max_new_tokens, limit, count)
     if evaluation.drop_contaminated:
@@ -102,7 +105,7 @@ def check_feedback_inputs(
         "n_seeds": len(seeds.prompts),
         "assistants": {
             assistant["name"]: {"prefix_tokens": count(assistant["model"], assistant["prefix"])}
-            for assistant in assistants
+            for assistant in answering
         },
     }
 
@@ -226,7 +229,8 @@ def write_responses(
 ) -> tuple[list[Assistant], list[Response], dict[str, list[str]], list[LedgerRow], dict[str, Any]]:
     """Let every assistant answer every prompt that comparisons are for.
 
-    One worker job a model, with all its assistants.
+    One worker job a model, with all its assistants. Those that are off topic take the answers of
+    others.
 
     Returns:
         Assistants, responses, the same as lists aligned with the prompts, ledger and metrics.
@@ -238,7 +242,8 @@ def write_responses(
     # Prompts may be a user's own: this is the first node that meets them.
     count = token_counter(folders)
     longest = max((prompt["text"] for prompt in prompts), key=len, default="")
-    for assistant in assistants:
+    answering = [assistant for assistant in assistants if not assistant["off_topic"]]
+    for assistant in answering:
         limit = context_length(folders[assistant["model"]].folder)
         tokens = count(assistant["model"], longest) or 0
         check_answer_context(assistant, tokens, limit, count)
@@ -255,7 +260,7 @@ def write_responses(
                 ),
                 texts=questions,
             )
-            for assistant in assistants
+            for assistant in answering
             if assistant["model"] == name
         ]
         folder, costs[name] = run_worker(
@@ -269,12 +274,20 @@ def write_responses(
         answers |= {group.name: folder / f"answers_{i}.jsonl" for i, group in enumerate(groups)}
     responses: list[Response] = []
     ledger: list[LedgerRow] = []
-    for assistant in assistants:
+    for assistant in answering:
         completions = read_answers(answers[assistant["name"]])
         rows, entries = build_responses(prompts, assistant, completions, rules)
         responses += rows
         ledger += entries
-    metrics = {"n_responses": len(responses), **summarise_ledger(ledger), "worker": costs}
+    moved, moved_entries = answer_off_topic(assistants, responses, ledger, prompt_splits)
+    responses += moved
+    ledger += moved_entries
+    metrics = {
+        "n_responses": len(responses),
+        "n_off_topic": len(moved),
+        **summarise_ledger(ledger),
+        "worker": costs,
+    }
     return assistants, responses, align_responses(prompts, responses), ledger, metrics
 
 
