@@ -24,6 +24,7 @@ from almost_kedro.plan.memory import (
     activation_bytes,
     generation_bytes,
 )
+from almost_kedro.plan.work import Ask
 from almost_kedro.programs import PLAIN, run_program
 from almost_kedro.training.launch import KEEP_MEMORY
 from almost_kedro.work_folders import METRICS
@@ -33,7 +34,13 @@ PROGRAM = "almost_kedro.plan.calibrate"
 # Rows that are written together where the engine chooses.
 AUTOMATIC_ROWS = 64
 # Code that decides how fast a machine is.
-SOURCES = ("generation", "training", "plan/calibrate.py")
+SOURCES = (
+    "generation",
+    "training",
+    "plan/calibrate.py",
+    "plan/probes.py",
+    "plan/training_steps.py",
+)
 
 
 def choose_rows(batch_size: int | None) -> int:
@@ -132,13 +139,9 @@ def read_calibration(
     number = BFLOAT16 if written["dtype"] == "bfloat16" else FLOAT32
     few, short, prefix = (written["writing"][name] for name in ("few", "short", "prefix"))
     step, row, context = solve_steps(few, short, prefix)
-    counted = generation_bytes(
-        shape,
-        prefix["rows"],
-        prefix["longest"] - prefix["prefix"] + prefix["steps"],
-        prefix["prefix"],
-        number,
-    )
+    shared = prefix["prefix"]
+    ask = Ask(prefix["rows"], shared, prefix["longest"] - shared, 0, prefix["steps"])
+    counted = generation_bytes(shape, prefix["rows"], ask, number)
     # Weights as they are loaded, then all that training adds.
     base = trained["training_start_mb"] - shape.parameters * FLOAT32 / MB
     held = trained["training_peak_mb"] - base
@@ -157,8 +160,8 @@ def read_calibration(
         step_seconds=step,
         token_seconds=row,
         context_seconds=context,
-        short_tokens=short["tokens"] / short["seconds"],
-        prefix_tokens=prefix["tokens"] / prefix["seconds"],
+        short_tokens=short["step_rows"] / short["step_seconds"],
+        prefix_tokens=prefix["step_rows"] / prefix["step_seconds"],
         reward_tokens=trained["reward_tokens"],
         policy_tokens=trained["policy_tokens"],
         update_seconds=trained["update_seconds"],
@@ -181,8 +184,8 @@ def solve_steps(
     Returns:
         Seconds a step, a row, and a row and token before it; none is negative.
     """
-    times = [each["seconds"] / each["steps"] for each in (few, short, prefix)]
-    rows = [each["tokens"] / each["steps"] for each in (few, short, prefix)]
+    times = [each["step_seconds"] for each in (few, short, prefix)]
+    rows = [each["step_rows"] for each in (few, short, prefix)]
     spread = max(rows[1] - rows[0], 1e-9)
     row = max(0.0, min((times[1] - times[0]) / spread, times[1] / rows[1]))
     step = max(0.0, times[1] - row * rows[1])

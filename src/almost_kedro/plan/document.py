@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from almost_kedro.generation.engine import digest
@@ -117,18 +117,25 @@ def list_planned(plan: Plan) -> dict[tuple[str, str], Planned]:
     }
 
 
-def list_plan_metrics(plan: Plan, pipelines: Sequence[str]) -> dict[str, Any]:
-    """Return the plan's figures for some pipelines as nested metrics: step, program, figure.
+def nest_planned(plan: Plan, made: Collection[str]) -> dict[str, Any]:
+    """Return a plan's figures as nested metrics: step, program, figure.
 
     Args:
         plan: The plan.
-        pipelines: Theirs.
+        made: Datasets that the run makes; the other steps are left out.
     """
-    metrics: dict[str, Any] = {}
-    for each in plan["steps"]:
-        if each["pipeline"] in pipelines:
-            place = metrics.setdefault(each["step"], {})
-            if each["program"]:
-                place = place.setdefault(each["program"], {})
-            place |= {name: each[name] for name in ("requests", "tokens", "seconds", "memory_mb")}
-    return metrics
+    figures = {
+        (step, program): planned._asdict()
+        for (step, program), planned in list_planned(plan).items()
+        if not {step, f"{step}_metrics"}.isdisjoint(made)
+    }
+    return nest(figures)
+
+
+def nest(figures: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, Any]:
+    """Nest figures by step and program; a program without a name is its step."""
+    nested: dict[str, Any] = {}
+    for (step, program), values in figures.items():
+        place = nested.setdefault(step, {})
+        (place.setdefault(program, {}) if program else place).update(values)
+    return nested

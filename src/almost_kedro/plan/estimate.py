@@ -70,9 +70,7 @@ def estimate(
     seconds += machine.read(shape, work.forward_tokens + work.prefix_tokens + work.prompt_tokens)
     seconds += sum(write(ask, shape, machine, refills=refills) for ask in work.asks)
     if work.kind == "generate":
-        peak = max(
-            machine.generation_mb(shape, ask.prompt + ask.limit, ask.prefix) for ask in work.asks
-        )
+        peak = max(machine.generation_mb(shape, ask) for ask in work.asks)
         return Estimate(work, seconds, peak)
     return Estimate(work, seconds, machine.reading_mb(shape))
 
@@ -122,7 +120,7 @@ def write(
         return 0.0
     rows = asked
     if not together:
-        rows = min(asked, machine.rows(shape, ask.prompt + ask.limit, ask.prefix))
+        rows = min(asked, machine.rows(shape, ask))
     tokens = asked * ask.new
     # A finished text leaves its place empty, or to the next one.
     steps = max(ask.limit, tokens / rows) if refills else ask.limit * ceil(round(asked / rows, 6))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmarks import ChoiceItem, OpenItem, PairItem
 from almost_kedro.evaluation.hhh import build_hhh_answers, build_hhh_requests
 from almost_kedro.evaluation.truthfulqa import build_mc1_requests
@@ -13,7 +14,7 @@ from almost_kedro.feedback.planning import plan_assistants
 from almost_kedro.feedback.prompts import build_prompt_request, read_seed_file
 from almost_kedro.feedback.responses import build_prefix, build_question
 from almost_kedro.generation.likelihood_job import Likelihood
-from almost_kedro.options import Options
+from almost_kedro.options import AssistantOptions, Options
 from almost_kedro.rows import Assistant
 
 # Tokens of a text under a model's tokenizer, by the model's name.
@@ -52,8 +53,7 @@ class Lengths:
         user_prefix: Demonstrations of the simulated user.
         question: An open question, as it is asked.
         rewarded: An answer of static HHH with its dialogue, as a reward model reads it.
-        passes: Forward passes of HHH and MC1, a policy.
-        asked: What they read in all, without the prefix.
+        asked: What HHH and MC1 have a policy read in all, without the prefix.
         logprobs: Log-probabilities that they are asked for.
     """
 
@@ -65,7 +65,6 @@ class Lengths:
     user_prefix: int
     question: float
     rewarded: float
-    passes: float
     asked: float
     logprobs: float
 
@@ -93,38 +92,23 @@ def measure_lengths(
     """
     file = read_seed_file(seeds)
     writer, reader = options.prompt_generation.model, options.sft.model
-    rules, play = options.rules, options.self_play
     # As many seeds as there are shots stand for any draw of them.
     size = min(options.prompt_generation.shots, len(file.prompts))
     start, shots = build_prompt_request(file.instruction, file.prompts[:size])
     seed = fmean(count(writer, text) for text in file.prompts)
     shown = fmean(count(writer, text) for text in file.prompts[:size])
     asked = list_assistants(options, demonstrations)
-    likelihoods = ask_likelihoods(options, benchmarks, preset)
-    contexts, logprobs = [], 0.0
-    for rows, scale in likelihoods:
-        different = dict.fromkeys(row["context"] for row in rows)
-        contexts.append((different, scale))
-        logprobs += len(rows) * scale
-    if options.evaluation.mc1_form == "likelihood":
-        # No two choices share a pass, and each is read up to its last token.
-        rows, scale = likelihoods[1]
-        contexts[1] = (dict.fromkeys(row["context"] + row["continuation"] for row in rows), scale)
+    logprobs = read = 0.0
+    for rows, scale in ask_likelihoods(options, benchmarks, preset):
+        logprobs += scale * len(rows)
+        read += scale * sum(count(reader, text) - 1 for text in list_passes(rows))
     return Lengths(
         instruction=count(writer, start),
         request=count(writer, shots) + size * (seed - shown),
         seed=seed,
-        frame=count(reader, build_question("", rules)),
+        frame=count(reader, build_question("", options.rules)),
         prefixes={each["name"]: count(each["model"], each["prefix"]) for each in asked},
-        user_prefix=count(
-            reader,
-            build_prefix(
-                demonstrations[play.user_demonstrations],
-                play.user_demonstrations,
-                play.user_shots,
-                rules,
-            ),
-        ),
+        user_prefix=count(reader, show_user(options, demonstrations)),
         question=_mean(
             count(reader, build_question(item["question"], "corrected"))
             for item in benchmarks.questions
@@ -133,19 +117,21 @@ def measure_lengths(
             count(options.reward_model.model, row["dialogue"] + " " + row["answer"]) + 1
             for row in build_hhh_answers(benchmarks.pairs)
         ),
-        passes=sum(len(texts) * scale for texts, scale in contexts),
-        asked=sum(scale * sum(count(reader, text) for text in texts) for texts, scale in contexts),
+        asked=read,
         logprobs=logprobs,
     )
 
 
 def list_assistants(options: Options, demonstrations: Mapping[str, str]) -> list[Assistant]:
     """Return the assistants that generate something."""
-    generation = options.response_generation
-    asked = [each for each in generation.assistants if not getattr(each, "off_topic", False)]
-    return plan_assistants(
-        demonstrations, generation.model_copy(update={"assistants": asked}), options.rules
-    )
+    asked = options.response_generation.model_copy(update={"assistants": find_writers(options)})
+    return plan_assistants(demonstrations, asked, options.rules)
+
+
+def find_writers(options: Options) -> list[AssistantOptions]:
+    """Return the options of the assistants that generate something."""
+    assistants = options.response_generation.assistants
+    return [each for each in assistants if not getattr(each, "off_topic", False)]
 
 
 def ask_likelihoods(
@@ -159,6 +145,33 @@ def ask_likelihoods(
     ]
 
 
-def _mean(values: object) -> float:
-    found = list(values)  # type: ignore[call-overload]
+def list_passes(rows: Sequence[Likelihood]) -> list[str]:
+    """Return the texts that a forward pass each reads, but for their last token.
+
+    Texts that differ in it alone share a pass (`continuations`), as do the letters after a
+    question; here they differ in their last character.
+    """
+    texts = (row["context"] + row["continuation"] for row in rows)
+    return list({text[:-1]: text for text in texts}.values())
+
+
+def show_user(options: Options, demonstrations: Mapping[str, str]) -> str:
+    """Return what the simulated user is shown.
+
+    Raises:
+        UserError: Demonstrations that are missing or too few.
+    """
+    play = options.self_play
+    if play.user_demonstrations not in demonstrations:
+        raise UserError(
+            f"option self_play.user_demonstrations: {play.user_demonstrations!r} needs the file "
+            f"{play.user_demonstrations}_prompt.txt in assets_root; there are "
+            f"{', '.join(sorted(demonstrations))}"
+        )
+    text = demonstrations[play.user_demonstrations]
+    return build_prefix(text, play.user_demonstrations, play.user_shots, options.rules)
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
     return fmean(found) if found else 0.0

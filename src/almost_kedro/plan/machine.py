@@ -14,7 +14,7 @@ from almost_kedro.plan.memory import (
     reading_bytes,
     training_bytes,
 )
-from almost_kedro.plan.work import Training
+from almost_kedro.plan.work import Ask, Training
 
 Trained = Literal["reward", "sft", "rl"]
 MB = 2**20
@@ -33,7 +33,7 @@ class Machine(Protocol):
     def parallel(self, training: Training) -> int:
         """Return by how much ranks shorten what each does for itself."""
 
-    def rows(self, shape: ModelShape, text: float, prefix: float) -> float:
+    def rows(self, shape: ModelShape, ask: Ask) -> float:
         """Return how many texts are generated together."""
 
     def start(self) -> float:
@@ -51,7 +51,7 @@ class Machine(Protocol):
     def train(self, shape: ModelShape, tokens: float, kind: Trained, training: Training) -> float:
         """Return what forward and backward passes over so many tokens and all steps take."""
 
-    def generation_mb(self, shape: ModelShape, text: float, prefix: float) -> float:
+    def generation_mb(self, shape: ModelShape, ask: Ask) -> float:
         """Return the memory of generating."""
 
     def reading_mb(self, shape: ModelShape) -> float:
@@ -141,7 +141,7 @@ class ThisMachine:
         """Ranks on one machine share its processor."""
         return 1
 
-    def rows(self, shape: ModelShape, text: float, prefix: float) -> float:
+    def rows(self, shape: ModelShape, ask: Ask) -> float:
         """Return the batch."""
         return self.batch
 
@@ -171,10 +171,9 @@ class ThisMachine:
         once = again * tokens / (rate or found.read_tokens / BACKWARD)
         return (once + training.steps * found.update_seconds) * self.scale(shape)
 
-    def generation_mb(self, shape: ModelShape, text: float, prefix: float) -> float:
+    def generation_mb(self, shape: ModelShape, ask: Ask) -> float:
         """Return the memory of generating."""
-        rows = self.rows(shape, text, prefix)
-        needed = generation_bytes(shape, rows, text, prefix, self.number)
+        needed = generation_bytes(shape, min(self.batch, ask.requests), ask, self.number)
         return self.found.generation_base_mb + needed / MB
 
     def reading_mb(self, shape: ModelShape) -> float:
@@ -182,7 +181,7 @@ class ThisMachine:
         return self.found.generation_base_mb + reading_bytes(shape, self.number) / MB
 
     def training_mb(self, shape: ModelShape, training: Training, judge: ModelShape | None) -> float:
-        """Return the memory of training, of all ranks of this machine."""
+        """Return the memory of training, of one rank."""
         own, measured = activation_bytes(shape), activation_bytes(self.found.shape)
         activation = self.found.activation_bytes * own / measured
         if training.checkpointing:

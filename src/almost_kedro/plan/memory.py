@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from almost_kedro.options import ModelShape
-from almost_kedro.plan.work import Training
+from almost_kedro.plan.work import Ask, Training
 
 # Bytes of a number.
 FLOAT32, BFLOAT16 = 4, 2
@@ -26,19 +26,21 @@ def cache_bytes(shape: ModelShape, tokens: float, number: int) -> float:
 
 
 def generation_bytes(
-    shape: ModelShape, rows: float, text: float, prefix: float, number: int
+    shape: ModelShape, rows: float, ask: Ask, number: int, *, in_parts: bool = False
 ) -> float:
-    """Return what generating takes: weights, caches of rows and of their prefix, and logits.
+    """Return what generating takes: weights, caches of rows and of their prefix, logits, prompts.
 
     Args:
         shape: The model's.
         rows: Generated together.
-        text: Tokens of the longest, without the prefix.
-        prefix: Tokens that they share.
+        ask: What is generated.
         number: Bytes of a number.
+        in_parts: Whether prompts are read a few at a time, so that their activations are few.
     """
-    caches = cache_bytes(shape, rows * text + prefix, number)
-    return shape.parameters * number + caches + rows * shape.vocabulary * (number + 2 * FLOAT32)
+    caches = cache_bytes(shape, rows * (ask.prompt + ask.limit) + ask.prefix, number)
+    logits = rows * shape.vocabulary * (number + 2 * FLOAT32)
+    read = 0 if in_parts else max(rows * ask.prompt, ask.prefix) * shape.hidden_size * ACTIVATION
+    return shape.parameters * number + caches + logits + read
 
 
 def reading_bytes(shape: ModelShape, number: int) -> float:

@@ -17,13 +17,15 @@ def count_rmsp_sft(setting: Setting) -> list[Work]:
 def count_self_play(setting: Setting) -> tuple[list[Work], list[float]]:
     """Return self-play turn by turn, and how many answers each turn keeps."""
     options, assumed = setting.options.self_play, setting.assumptions
-    answer = assumed.answer_length * options.max_new_tokens
+    answer = assumed.best_length * options.max_new_tokens
     question = assumed.question_length * options.user_max_new_tokens
     step, turns = "self_play_costs", float(setting.splits["self_play"])
     dialogue = setting.prompt
     work: list[Work] = []
     kept, scored, scored_tokens = [], 0.0, 0.0
     for number in range(1, options.turns + 1):
+        if not turns:  # as `play_dialogues` ends
+            break
         asked = turns * options.candidates
         ask = Ask(
             asked,
@@ -69,7 +71,7 @@ def count_sft(setting: Setting, kept: list[float]) -> Work:
     """Return SFT on the answers that self-play keeps, each after its dialogue."""
     options, play, launch = setting.options.sft, setting.options.self_play, setting.options.launch
     ranks = launch.processes * launch.nodes
-    answer = setting.assumptions.answer_length * play.max_new_tokens
+    answer = setting.assumptions.best_length * play.max_new_tokens
     question = setting.assumptions.question_length * play.user_max_new_tokens
     turn = answer + setting.lengths.frame + question
     texts = [setting.prompt + number * turn + answer + 1 for number in range(len(kept))]

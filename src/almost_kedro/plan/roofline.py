@@ -21,7 +21,7 @@ from almost_kedro.plan.memory import (
     training_bytes,
 )
 from almost_kedro.plan.shape import body
-from almost_kedro.plan.work import Training
+from almost_kedro.plan.work import Ask, Training
 
 # Share of the computing power that is used: Llama 3 (Grattafiori et al. 2024, table 4) reports 38
 # to 43 % in training.
@@ -118,13 +118,14 @@ class GPUs:
         """Each rank has a GPU of its own."""
         return training.ranks
 
-    def rows(self, shape: ModelShape, text: float, prefix: float) -> float:
+    def rows(self, shape: ModelShape, ask: Ask) -> float:
         """Return how many texts fit into the caches; prefixes are shared."""
         if self.batch is not None:
             return self.batch
         room = self.memory_mb * MB * MEMORY_USED * self.writing
-        room -= shape.parameters * BFLOAT16 + cache_bytes(shape, prefix, BFLOAT16)
-        return min(ROWS, max(1, room // cache_bytes(shape, text, BFLOAT16)))
+        room -= shape.parameters * BFLOAT16 + cache_bytes(shape, ask.prefix, BFLOAT16)
+        text = cache_bytes(shape, ask.prompt + ask.limit, BFLOAT16)
+        return min(ROWS, max(1, room // text))
 
     def start(self) -> float:
         """Return what a program takes until it does anything."""
@@ -151,10 +152,10 @@ class GPUs:
         used = body(shape) if kind == "reward" else shape.parameters
         return operations * used * tokens / self._flops / training.ranks
 
-    def generation_mb(self, shape: ModelShape, text: float, prefix: float) -> float:
+    def generation_mb(self, shape: ModelShape, ask: Ask) -> float:
         """Return the memory of generating, on one GPU."""
-        rows = self.rows(shape, text, prefix)
-        needed = generation_bytes(shape, rows, text, prefix, BFLOAT16)
+        rows = min(self.rows(shape, ask), ask.requests)
+        needed = generation_bytes(shape, rows, ask, BFLOAT16, in_parts=self.batch is None)
         return BASE_MB + needed / MB / self.writing
 
     def reading_mb(self, shape: ModelShape) -> float:

@@ -55,7 +55,10 @@ class Setting:
 
     def kept_pairs(self, split: str) -> float:
         """Return the comparisons that come of a split's prompts."""
-        share = self.assumptions.pairs_kept[self.options.comparisons.length_control]
+        options, kept = self.options.comparisons, self.assumptions.pairs_kept
+        share = kept[options.length_control]
+        if options.length_control == "matched":
+            share = min(share * options.length_tolerance, kept["none"])
         return self.splits[split] * self.pairs * share
 
     def score(self, pipeline: str, step: str, program: str, rows: float, tokens: float) -> Work:
@@ -81,7 +84,7 @@ class Setting:
 
     def answer(self, requests: float, prompt: float, limit: int, prompted: bool = False) -> Ask:
         """Return answers of a policy, of the best assistant if `prompted`."""
-        share = self.assumptions.answer_length if prompted else self.assumptions.policy_length
+        share = self.assumptions.best_length if prompted else self.assumptions.policy_length
         prefix = self.lengths.prefixes[self.best["name"]] if prompted else 0
         return Ask(requests, prefix, prompt, share * limit, limit)
 
