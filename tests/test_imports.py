@@ -73,7 +73,17 @@ def test_registry_list_takes_less_than_three_seconds(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["feedback", "rows.py", "options.py", "trace/tables.py", "trace/ancestry.py"]
+    "package",
+    [
+        "feedback",
+        "rows.py",
+        "options.py",
+        "plan/counts.py",
+        "plan/estimate.py",
+        "plan/roofline.py",
+        "trace/tables.py",
+        "trace/ancestry.py",
+    ],
 )
 def test_pure_logic_knows_neither_kedro_nor_torch(package: str, project: Path) -> None:
     place = project / "src/almost_kedro" / package

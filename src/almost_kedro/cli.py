@@ -215,6 +215,37 @@ def compare_command(
         compare(open_place, names, page)
 
 
+@cli.command("plan")
+@click.option("--pipeline", default="__default__", help="One of the five; by default all of them.")
+@click.option(
+    "--gpu",
+    metavar="FIGURES",
+    help="Compute it for GPUs instead of measuring this machine: "
+    "tflops=312,bandwidth_gb_s=2039,memory_gb=80,count=4",
+)
+@click.option("--calibrate", is_flag=True, help="Measure this machine anew.")
+@env_option
+@params_option
+@click.pass_obj
+def plan_command(
+    metadata: ProjectMetadata,
+    /,
+    pipeline: str,
+    gpu: str | None,
+    calibrate: bool,
+    env: str | None,
+    params: dict[str, Any],
+) -> None:
+    """Show what a run will cost: requests, tokens, seconds and memory of each program.
+
+    Without --gpu, this machine is measured for about 20 seconds, once.
+    """
+    from almost_kedro.plan.command import plan_run
+
+    with one_clear_line():
+        plan_run(load_context(metadata.project_path, env, params), pipeline, gpu, calibrate)
+
+
 def load_context(
     project: Path, env: str | None, params: dict[str, Any] | None = None
 ) -> KedroContext:

@@ -25,10 +25,13 @@ from almost_kedro.datasets.whole_file import StreamedRowsDataset, TextFileDatase
 from almost_kedro.errors import UserError
 from almost_kedro.locks import RootLock
 from almost_kedro.options import check_options
+from almost_kedro.plan.document import Plan, fits, nest_planned
+from almost_kedro.plan.tracking import nest_actual
 from almost_kedro.programs import PLAIN
 
 logger = logging.getLogger(__name__)
 TRACKING_FOLDER = "mlflow_store"
+COST_PLAN = "cost_plan"
 SUMMARIES = {
     "comparisons_metrics",
     "reward_model_metrics",
@@ -79,6 +82,7 @@ class TrackingHook:
     def __init__(self) -> None:
         """Nothing is tracked yet."""
         self.tracker: tracking.Tracker | None = None
+        self.plan: Plan | None = None
         self.loaded: set[str] = set()
         self.saved: set[str] = set()
 
@@ -101,6 +105,9 @@ class TrackingHook:
         }
         self.tracker = tracking.Tracker.start(folder, options["mlflow_uri"], name, tags)
         self.tracker.log_options(dump(options))
+        self.plan = read_plan(catalog, options)
+        if self.plan:
+            self.tracker.log_metrics(nest_planned(self.plan, pipeline.all_outputs()), "plan.")
         tracking.set_active(self.tracker)
         # Ctrl-C reaches no error hook.
         atexit.register(self.end, "KILLED")
@@ -116,6 +123,8 @@ class TrackingHook:
         self.saved.add(dataset_name)
         if self.tracker and dataset_name.endswith("_metrics"):
             self.tracker.log_metrics(data, prefix=f"{dataset_name.removesuffix('_metrics')}.")
+        if self.tracker and self.plan:
+            self.tracker.log_metrics(nest_actual(self.plan, dataset_name, data), "actual.")
 
     @hook_impl
     def after_pipeline_run(self, catalog: DataCatalog) -> None:
@@ -221,6 +230,12 @@ def summarise(catalog: DataCatalog, made: set[str], same: str) -> list[str]:
         assert isinstance(dataset, TextFileDataset)
         lines.append(f"report: {dataset.load_path()}")
     return [*lines, "where datasets came from: make viz; curves and costs: make mlflow"]
+
+
+def read_plan(catalog: DataCatalog, options: dict[str, Any]) -> Plan | None:
+    """Return the newest plan if it was made for these options."""
+    plan: Plan | None = catalog.load(COST_PLAN)
+    return plan if fits(plan, check_options(options).model_dump(mode="json")) else None
 
 
 def repeat_options(run_params: dict[str, Any]) -> str:

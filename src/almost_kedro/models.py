@@ -168,7 +168,7 @@ def read_manifest(folder: Path, entry: ModelEntry) -> dict[str, Any] | None:
 
 def describe_origin(entry: ModelEntry) -> dict[str, Any]:
     """Return what decides the files of a model; what is only said about it does not."""
-    return entry.model_dump(mode="json", exclude={"aligned"})
+    return entry.model_dump(mode="json", exclude={"aligned", "shape"})
 
 
 def find_entry(name: str, models: Mapping[str, ModelEntry]) -> ModelEntry:

@@ -25,6 +25,16 @@ from almost_kedro.training_options import (
 Rules = Literal["original", "corrected"]
 
 
+class ModelShape(Block):
+    """How large a model is, for `kedro plan` where its config.json is not here."""
+
+    parameters: Annotated[float, Field(gt=0)] = Field(description="All of them: 6.74e9 for 7 B")
+    layers: Positive = Field(description="num_hidden_layers")
+    hidden_size: Positive = Field(description="hidden_size")
+    kv_size: Positive = Field(description="num_key_value_heads x head_dim")
+    vocabulary: Positive = Field(description="vocab_size")
+
+
 class MadeModel(Block):
     """Base: a model that others made."""
 
@@ -32,6 +42,9 @@ class MadeModel(Block):
         None,
         description="Whether its makers aligned it already (instruct, chat); null: unknown. It "
         "changes nothing but what the report says",
+    )
+    shape: ModelShape | None = Field(
+        None, description="Its size, for `kedro plan` before it is fetched; else its files say it"
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from almost_kedro.pages.report.numbers import MISSING, Table, show_count, show_name
+from almost_kedro.plan.document import Plan, Planned, fits, list_planned
 
 # Every program that computes says how much memory it took.
 MARK = "peak_memory_mb"
@@ -33,6 +34,11 @@ class Cost(NamedTuple):
     seconds: float
     memory_mb: float
     gpu_memory_mb: float | None
+
+    @property
+    def peak_mb(self) -> float:
+        """The memory that a plan is about: the GPU's, if there is one."""
+        return self.memory_mb if self.gpu_memory_mb is None else self.gpu_memory_mb
 
 
 def list_costs(metrics: Mapping[str, Mapping[str, Any]]) -> list[Cost]:
@@ -99,7 +105,7 @@ def tabulate_costs(costs: list[Cost]) -> Table:
     """
     rows = [
         (
-            f"{show_name(cost.step)} ({cost.program})" if cost.program else show_name(cost.step),
+            _name(cost.step, cost.program),
             show_count(cost.asked),
             show_count(cost.cached),
             show_count(cost.tokens),
@@ -128,6 +134,65 @@ def tabulate_costs(costs: list[Cost]) -> Table:
         "peak MB of the GPU",
     )
     return Table("What each program took", heads, (*rows, total))
+
+
+def _name(step: str, program: str) -> str:
+    return f"{show_name(step)} ({program})" if program else show_name(step)
+
+
+def find_plan(plan: Plan | None, options: Mapping[str, Any]) -> tuple[Plan | None, str]:
+    """Return the plan if it was made for a run's options, and a sentence about it.
+
+    Args:
+        plan: The newest, if `kedro plan` was ever run.
+        options: The run's, as plain values.
+    """
+    if plan is None:
+        return None, ""
+    if not fits(plan, options):
+        return None, "The newest plan (kedro plan) is for other options, so it is not shown."
+    return plan, f"Planned by kedro plan, for {plan['machine']}."
+
+
+def tabulate_plan(costs: Sequence[Cost], plan: Plan) -> Table:
+    """Put what was planned beside what programs took, and the sum of those that have both.
+
+    What came from a cache took less than planned; the table of costs says how much did.
+
+    Args:
+        costs: From `list_costs`.
+        plan: The plan.
+    """
+    planned = list_planned(plan)
+    actual = {(cost.step, cost.program): cost for cost in costs}
+    rows = [
+        (_name(*key), *_pair(planned.get(key), actual.get(key)))
+        for key in dict.fromkeys([*actual, *planned])
+    ]
+    both = [(planned[key], cost) for key, cost in actual.items() if key in planned]
+    total = (
+        "all that have both",
+        MISSING,
+        MISSING,
+        show_count(sum(each.tokens for each, _ in both)),
+        show_count(sum(cost.tokens or 0 for _, cost in both)),
+        show_count(sum(each.seconds or 0 for each, _ in both)),
+        show_count(sum(cost.seconds for _, cost in both)),
+        show_count(max((each.memory_mb or 0 for each, _ in both), default=0)),
+        show_count(max((cost.peak_mb for _, cost in both), default=0)),
+    )
+    heads = [
+        f"{name}, {which}"
+        for name in ("requests or rows", "tokens", "seconds", "peak MB")
+        for which in ("planned", "actual")
+    ]
+    return Table("Planned against actual", ("step", *heads), (*rows, total))
+
+
+def _pair(planned: Planned | None, cost: Cost | None) -> list[str]:
+    expected = planned or (None,) * 4
+    took = (cost.asked, cost.tokens, cost.seconds, cost.peak_mb) if cost else (None,) * 4
+    return [show_count(value) for pair in zip(expected, took, strict=True) for value in pair]
 
 
 def describe_cache(costs: list[Cost]) -> str:

@@ -17,6 +17,7 @@ from almost_kedro.pages.report.figures import Figure, prepare_figure
 from almost_kedro.pages.report.numbers import drop_prefix
 from almost_kedro.pages.report.provenance import RunRecord
 from almost_kedro.pages.report.verdict import reach_verdict
+from almost_kedro.plan.document import Plan
 from almost_kedro.rows import LedgerRow, Prompt
 from almost_kedro.training_rows import PolicyAnswer
 
@@ -39,6 +40,7 @@ class Findings:
         votes: The judge's votes on these.
         test_answers: Answers to the test prompts.
         rule_audit: `rule_audit_metrics`; None if the rules were never audited.
+        plan: The newest plan; None if there is none.
     """
 
     run: RunRecord
@@ -51,6 +53,7 @@ class Findings:
     votes: Sequence[JudgeVote]
     test_answers: Sequence[PolicyAnswer]
     rule_audit: Mapping[str, Any] | None
+    plan: Plan | None = None
 
 
 def make_report(found: Findings) -> str:
@@ -129,6 +132,7 @@ def describe_origin(found: Findings) -> dict[str, Any]:
     """Return what the page shows of how it came about, by the template's names."""
     run, spent = found.run, costs.list_costs(found.metrics)
     votes = found.votes
+    plan, about_plan = costs.find_plan(found.plan, run["options"])
     return {
         "run": run,
         "explorer": provenance.link_explorer(run["session_id"]),
@@ -139,6 +143,8 @@ def describe_origin(found: Findings) -> dict[str, Any]:
         "tests": samples.sample_prompts(found.prompts, found.test_answers),
         "costs": costs.tabulate_costs(spent),
         "cached": costs.describe_cache(spent),
+        "about_plan": about_plan,
+        "planned": costs.tabulate_plan(spent, plan) if plan else None,
         "options": provenance.tabulate_options(run["options"]),
         "versions": provenance.tabulate_versions(run["versions"], run["session_id"]),
         "packages": provenance.tabulate_packages(run["packages"]),

@@ -58,7 +58,10 @@ LEDGERS = (
 )
 ROWS = ("prompts", "open_questions", "open_answers", "judge_votes", "sft_answers", "rl_answers")
 AUDIT = "rule_audit_metrics"
-REPORT_INPUTS = {name: name for name in (*METRICS, *PLOTS, *LEDGERS, *ROWS, AUDIT, RUN_RECORD)}
+PLAN = "cost_plan"
+REPORT_INPUTS = {
+    name: name for name in (*METRICS, *PLOTS, *LEDGERS, *ROWS, AUDIT, PLAN, RUN_RECORD)
+}
 
 CARD_INPUTS = {
     name: name
@@ -101,6 +104,7 @@ def write_report(run_record: RunRecord, **found: Any) -> str:
             votes=found["judge_votes"],
             test_answers=[*found["sft_answers"], *found["rl_answers"]],
             rule_audit=found[AUDIT],
+            plan=found[PLAN],
         )
     )
 

@@ -1,0 +1,88 @@
+"""How much memory a program needs, in bytes: weights, caches, optimiser, activations."""
+
+from __future__ import annotations
+
+from almost_kedro.options import ModelShape
+from almost_kedro.plan.work import Ask, Training
+
+# Bytes of a number.
+FLOAT32, BFLOAT16 = 4, 2
+# Weights, gradients and AdamW's two moments, all float32.
+TRAINED = 4 * FLOAT32
+# Logits at a position on their way: as computed, their log-softmax and its gradient in float32.
+LOGIT = BFLOAT16 + 2 * FLOAT32
+# Bytes of activations a token, layer and unit of width that training keeps, without attention's
+# own: Korthikanti et al. 2022, "Reducing activation recomputation in large transformer models".
+ACTIVATION = 34
+# The same where they are computed again: what goes into each layer.
+CHECKPOINT = 2
+# Tokens that scoring and log-probabilities compute at once (`batch_tokens`).
+BATCH_TOKENS = 4096
+
+
+def cache_bytes(shape: ModelShape, tokens: float, number: int) -> float:
+    """Return keys and values of so many tokens."""
+    return 2 * shape.layers * shape.kv_size * number * tokens
+
+
+def generation_bytes(
+    shape: ModelShape, rows: float, ask: Ask, number: int, *, in_parts: bool = False
+) -> float:
+    """Return what generating takes: weights, caches of rows and of their prefix, logits, prompts.
+
+    Args:
+        shape: The model's.
+        rows: Generated together.
+        ask: What is generated.
+        number: Bytes of a number.
+        in_parts: Whether prompts are read a few at a time, so that their activations are few.
+    """
+    caches = cache_bytes(shape, rows * (ask.prompt + ask.limit) + ask.prefix, number)
+    logits = rows * shape.vocabulary * (number + 2 * FLOAT32)
+    read = 0 if in_parts else max(rows * ask.prompt, ask.prefix) * shape.hidden_size * ACTIVATION
+    return shape.parameters * number + caches + logits + read
+
+
+def reading_bytes(shape: ModelShape, number: int) -> float:
+    """Return what scoring takes: weights, and a layer's activations of a batch."""
+    return shape.parameters * number + BATCH_TOKENS * shape.hidden_size * ACTIVATION
+
+
+def activation_bytes(shape: ModelShape, checkpointing: bool = False) -> float:
+    """Return the activations of one token that wait for the way back."""
+    per_layer = CHECKPOINT if checkpointing else ACTIVATION
+    # While one layer is computed again, all of its own are there, too.
+    return shape.hidden_size * (shape.layers * per_layer + ACTIVATION * checkpointing)
+
+
+def training_bytes(
+    shape: ModelShape,
+    training: Training,
+    activation: float,
+    *,
+    shards: int = 1,
+    copies: bool = False,
+    judge: ModelShape | None = None,
+    whole_logits: bool = True,
+) -> float:
+    """Return what training takes on one rank.
+
+    Args:
+        shape: The model's.
+        training: What it trains on.
+        activation: Bytes of activations a token.
+        shards: Over how many ranks weights, gradients and moments are spread.
+        copies: Whether there is a bfloat16 copy of the weights.
+        judge: The reward models of reinforcement learning, both whole on every rank, in bfloat16.
+        whole_logits: Whether the logits of labelled positions are there at once.
+    """
+    weights = shape.parameters * TRAINED / shards
+    if training.reference:
+        weights += shape.parameters * FLOAT32 / shards
+    if judge:
+        weights += 2 * judge.parameters * BFLOAT16
+    if copies:
+        weights += shape.parameters * BFLOAT16
+    held = training.batch * training.longest * activation
+    logits = training.batch * training.labelled * shape.vocabulary * LOGIT
+    return weights + held + (logits if whole_logits else 0)

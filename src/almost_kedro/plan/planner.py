@@ -1,0 +1,216 @@
+"""Plans the runs of an environment: its texts, models and options become work, and that a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kedro.io import DataCatalog
+
+from almost_kedro.errors import UserError
+from almost_kedro.evaluation_options import HELD_OUT
+from almost_kedro.feedback.responses import build_question
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.models import count_tokens, locate_model, resolve_model
+from almost_kedro.options import Options, TinyModel
+from almost_kedro.plan.assumptions import CHARACTERS, Assumptions
+from almost_kedro.plan.benchmarks import find_benchmarks
+from almost_kedro.plan.calibration import calibrate, choose_rows
+from almost_kedro.plan.calibration_job import CalibrationJob
+from almost_kedro.plan.counts import count_work
+from almost_kedro.plan.document import Plan, describe_step, digest_options
+from almost_kedro.plan.estimate import estimate_all
+from almost_kedro.plan.lengths import Lengths, find_writers, list_assistants, measure_lengths
+from almost_kedro.plan.machine import Machine, ThisMachine
+from almost_kedro.plan.roofline import GPUs
+from almost_kedro.plan.shape import read_shape
+from almost_kedro.plan.work import Work, count_processes
+
+CACHE_NOTE = (
+    "what the request cache and the work folders hold from earlier runs is not counted: the run "
+    "takes it from there"
+)
+
+
+class Planner:
+    """Plans the runs of an environment."""
+
+    def __init__(self, options: Options, catalog: DataCatalog):
+        """Read the texts that a run starts from, and find its models."""
+        self.options, self.catalog = options, catalog
+        self.store: Path = catalog.load("model_store")
+        self.folders = {name: self._find(name) for name in list_models(options)}
+        self.shapes = {
+            name: read_shape(folder.folder if folder else None, options.models.root[name])
+            for name, folder in self.folders.items()
+        }
+        loaders = catalog.load("demonstrations")
+        self.demonstrations = {name: load() for name, load in loaders.items()}
+        self.benchmarks, preset, self.notes = find_benchmarks(
+            options.evaluation, catalog.load("benchmark_assets")
+        )
+        self.assistants = list_assistants(options, self.demonstrations)
+        self.lengths: Lengths = measure_lengths(
+            options,
+            catalog.load("seed_prompts"),
+            self.demonstrations,
+            self.benchmarks,
+            preset,
+            self.count_text,
+        )
+
+    def _find(self, name: str) -> ModelFolder | None:
+        try:
+            return locate_model(name, self.options.models.root, self.store)
+        except UserError:
+            if isinstance(self.options.models.root[name], TinyModel):
+                return resolve_model(name, self.options.models.root, self.store)
+            return None
+
+    def count_text(self, model: str, text: str) -> int:
+        """Count a text's tokens; by its characters if the model's tokenizer is not here."""
+        folder = self.folders[model]
+        found = count_tokens(folder.folder if folder else None, text)
+        return round(len(text) / CHARACTERS) if found is None else found
+
+    def count(self, assumptions: Assumptions) -> list[Work]:
+        """Count the work of all programs."""
+        return count_work(
+            self.options,
+            self.assistants,
+            self.lengths,
+            assumptions,
+            len(self.benchmarks.questions),
+            len(self.benchmarks.pairs) * self.benchmarks.pairs_scale,
+        )
+
+    def measure(self, work: list[Work], anew: bool) -> tuple[Machine, str]:
+        """Calibrate with the smallest model that generates.
+
+        Raises:
+            UserError: Another engine than the one that is measured, or no model here.
+        """
+        options = self.options
+        if options.generation.engine != "embedded":
+            raise UserError(
+                f"generation.engine is {options.generation.engine}, and only the embedded engine "
+                "is measured here; give the GPUs' figures: --gpu tflops=...,bandwidth_gb_s=...,"
+                "memory_gb=...,count=..."
+            )
+        writers = {each["model"] for each in self.assistants} | {options.prompt_generation.model}
+        here = [name for name in self.shapes if name in writers and self.shapes[name]]
+        here = [name for name in here if self.folders[name]]
+        if not here:
+            # Says which, and how to fetch it.
+            resolve_model(sorted(writers)[0], options.models.root, self.store)
+        smallest = min(here, key=lambda name: self.shapes[name].parameters)  # type: ignore[union-attr]
+        shape, folder = self.shapes[smallest], self.folders[smallest]
+        assert shape
+        assert folder
+        found = calibrate(
+            self._make_jobs(folder),
+            shape,
+            self.catalog.load("calibration_work"),
+            anew,
+        )
+        machine = ThisMachine(found, choose_rows(options.generation.batch_size))
+        return machine, (
+            f"this machine ({found.device}, {found.memory_mb / 1024:,.1f} GB), measured with "
+            f"{smallest}: writes {found.short_tokens:,.0f} tokens/s after short prompts and "
+            f"{found.prefix_tokens:,.0f} after demonstrations, reads {found.read_tokens:,.0f}, "
+            f"is trained on {found.reward_tokens:,.0f} (reward model) and "
+            f"{found.policy_tokens:,.0f} (policy)"
+        )
+
+    def _make_jobs(self, model: ModelFolder) -> tuple[CalibrationJob, CalibrationJob]:
+        options = self.options
+        seeds = self.catalog.load("seed_prompts").splitlines()[1:]
+        longest = max(self.assistants, key=lambda each: self.lengths.prefixes[each["name"]])
+        setting = self.lengths.frame + self.lengths.seed
+        answer = Assumptions().answer_length * options.response_generation.max_new_tokens
+        common: dict[str, Any] = {
+            "model": model,
+            "dtype": options.generation.dtype,
+            "batch_size": options.generation.batch_size,
+            "rows": choose_rows(options.generation.batch_size),
+            "prefix": longest["prefix"],
+            "texts": [build_question(line, options.rules) for line in seeds if line.strip()],
+            "reward_model": options.reward_model,
+            "launch": options.launch,
+            "text_tokens": max(8, round(setting + answer)),
+            "out": self.catalog.load("calibration_work"),
+        }
+        first, second = (CalibrationJob(kind=kind, **common) for kind in ("generation", "training"))
+        return first, second
+
+    def take(self, figures: Any) -> tuple[Machine, str]:
+        """Return given GPUs."""
+        generation, launch = self.options.generation, self.options.launch
+        ranks = launch.processes * launch.nodes
+        writing = generation.tensor_parallel if generation.engine == "vllm" else 1
+        if max(ranks, writing) > figures.count:
+            raise UserError(
+                f"--gpu: count is {figures.count}, but the options ask for {max(ranks, writing)} "
+                "(launch.processes x launch.nodes, generation.tensor_parallel)"
+            )
+        if launch.config == "cpu":
+            self.notes.append(
+                "launch.config is cpu, so training would leave the GPUs alone; it is planned as "
+                "with launch.config: fsdp"
+            )
+        batch = choose_rows(generation.batch_size) if generation.engine == "embedded" else None
+        machine = GPUs(figures, writing, batch, sharded=ranks > 1)
+        return machine, (
+            f"{figures.count} GPUs of {figures.tflops:g} TFLOP/s, {figures.bandwidth_gb_s:g} GB/s "
+            f"and {figures.memory_gb:g} GB each, not measured"
+        )
+
+    def make(self, work: list[Work], machine: Machine, name: str) -> Plan:
+        """Estimate the work and write the plan."""
+        options = self.options
+        estimates = estimate_all(
+            work,
+            self.shapes,
+            machine,
+            options.reward_model.model,
+            refills=options.generation.engine != "embedded",
+        )
+        used = {each.model for each in work}
+        unknown = [
+            f"model {model!r}: its size is unknown, so seconds and memory are missing; fetch it "
+            f"(kedro models get {model}), or give its `shape` in models.yml"
+            for model, shape in self.shapes.items()
+            if shape is None and model in used
+        ]
+        as_is = options.as_is_filter
+        if as_is.enabled and as_is.max_pairs is None:
+            self.notes.append("as_is_filter: not counted, since max_pairs does not say how many")
+        plain = options.model_dump(mode="json")
+        return Plan(
+            options=digest_options(plain),
+            machine=name,
+            machine_mb=round(machine.memory_mb),
+            processes=count_processes(work),
+            start_seconds=round(machine.start() * count_processes(work), 1),
+            steps=[describe_step(each) for each in estimates],
+            assumptions=dump(Assumptions().for_rules(options.rules)),
+            notes=[*unknown, *self.notes, CACHE_NOTE],
+        )
+
+
+def dump(assumptions: Assumptions) -> dict[str, Any]:
+    """Return assumptions as plain values."""
+    values: Mapping[str, Any] = asdict(assumptions)
+    return dict(values)
+
+
+def list_models(options: Options) -> list[str]:
+    """Return the names of all models that a run uses."""
+    names = [options.prompt_generation.model]
+    names += [each.model for each in find_writers(options)]
+    names += [options.reward_model.model, options.sft.model]
+    if options.evaluation.judge != HELD_OUT:
+        names.append(options.evaluation.judge)
+    return list(dict.fromkeys(names))

@@ -1,0 +1,64 @@
+"""How the calibration times things, and what it times them with."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from almost_kedro.generation.worker import peak_memory
+
+# Seconds that one measurement may take.
+SECONDS = 0.7
+# Where the size of a container's memory stands.
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+def fit_rows(row_seconds: float, most: int) -> int:
+    """Return how many rows there is time for."""
+    return max(1, min(most, int(SECONDS / max(row_seconds, 1e-6))))
+
+
+def draw_rows(model: Any, n: int, length: int) -> list[list[int]]:
+    """Draw rows of token ids; what they say changes no speed."""
+    generator = torch.Generator().manual_seed(0)
+    size = model.config.get_text_config().vocab_size
+    rows: list[list[int]] = torch.randint(1, size, (n, length), generator=generator).tolist()
+    return rows
+
+
+def draw(model: Any, n: int, length: int, device: torch.device) -> torch.Tensor:
+    """Draw rows as a tensor, (n, length)."""
+    return torch.tensor(draw_rows(model, n, length), device=device)
+
+
+def time_best(act: Callable[[], Any], device: torch.device) -> float:
+    """Return how long something takes: the best of two, as others may compute, too."""
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        act()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def peak_mb(device: torch.device) -> float:
+    """Return the memory used at most so far, of the GPU if there is one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return peak_memory() / 2**20
+
+
+def find_memory(device: torch.device) -> float:
+    """Return the memory of the GPU, or of the machine, or what a container may take of it."""
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory / 2**20)
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = CGROUP.read_text().strip() if CGROUP.is_file() else "max"
+    return min(whole, int(limit) if limit.isdigit() else whole) / 2**20

@@ -1,0 +1,124 @@
+"""What `kedro plan` prints: a table of all programs, their sum, assumptions and warnings."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from almost_kedro.plan.assumptions import describe_assumptions
+from almost_kedro.plan.document import Plan, PlannedStep
+from almost_kedro.visible_text import make_line
+
+HEADS = (
+    "step",
+    "model",
+    "requests",
+    "prompt tokens",
+    "shared",
+    "new",
+    "read",
+    "trained on",
+    "seconds",
+    "peak MB",
+)
+# Columns of words; all others are figures.
+WORDS = 2
+MISSING = "-"
+
+
+def draw_plan(plan: Plan) -> RenderableType:
+    """Draw a plan."""
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for number, head in enumerate(HEADS):
+        justify = "left" if number < WORDS else "right"
+        grid.add_column(Text(head, style="bold"), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for step in plan["steps"]:
+        grid.add_row(*(Text(make_line(cell)) for cell in write_step(step)))
+    grid.add_row(*(Text(cell) for cell in write_start(plan)))
+    grid.add_row(*(Text(cell) for cell in write_sum(plan)), style="bold")
+    lines = [Text(f"for {make_line(plan['machine'])}"), Text("")]
+    warnings = [Text(make_line(line), style="bold") for line in list_warnings(plan)]
+    notes = [Text(make_line(line)) for line in plan["notes"]]
+    assumed = [Text("assumed:", style="bold")]
+    assumed += [Text(f"  {line}") for line in describe_assumptions(plan["assumptions"])]
+    return Group(*lines, grid, Text(""), *warnings, *notes, *assumed)
+
+
+def write_step(step: PlannedStep) -> list[str]:
+    """Write a program's row."""
+    name = step["step"].replace("_", " ")
+    return [
+        f"{name} ({step['program']})" if step["program"] else name,
+        step["model"],
+        show(step["requests"]),
+        *(
+            show(step[kind] or None)
+            for kind in (
+                "prompt_tokens",
+                "prefix_tokens",
+                "new_tokens",
+                "forward_tokens",
+                "training_tokens",
+            )
+        ),
+        show(step["seconds"]),
+        show(step["memory_mb"]),
+    ]
+
+
+def write_start(plan: Plan) -> list[str]:
+    """Write what starting all programs takes."""
+    cells = [f"starting {plan['processes']} processes", *[""] * (len(HEADS) - 3)]
+    return [*cells, show(plan["start_seconds"]), ""]
+
+
+def write_sum(plan: Plan) -> list[str]:
+    """Write the sum of all rows; of memory, the most that any needs."""
+    steps = plan["steps"]
+    sums = [
+        show(sum(step[kind] or 0 for step in steps))
+        for kind in (
+            "requests",
+            "prompt_tokens",
+            "prefix_tokens",
+            "new_tokens",
+            "forward_tokens",
+            "training_tokens",
+        )
+    ]
+    seconds = sum(step["seconds"] or 0 for step in steps) + plan["start_seconds"]
+    least = "at least " if any(step["seconds"] is None for step in steps) else ""
+    most = max((step["memory_mb"] or 0 for step in steps), default=0)
+    return ["all", "", *sums, f"{least}{show(seconds)} ({write_time(seconds)})", show(most)]
+
+
+def list_warnings(plan: Plan) -> list[str]:
+    """Say which programs need more memory than there is."""
+    return [
+        f"warning: {' '.join(filter(None, (step['step'], step['program'])))} needs about "
+        f"{step['memory_mb']:,.0f} MB, and there are {plan['machine_mb']:,.0f}: {find_remedy(step)}"
+        for step in plan["steps"]
+        if (step["memory_mb"] or 0) > plan["machine_mb"]
+    ]
+
+
+def find_remedy(step: PlannedStep) -> str:
+    """Say what lowers a program's memory."""
+    if step["kind"] == "generate":
+        return "lower generation.batch_size, or spread the model (generation.tensor_parallel)"
+    if step["kind"] in ("reward", "sft", "rl"):
+        return "lower its batch_size, set gradient_checkpointing, or launch on more ranks"
+    return "take a smaller model"
+
+
+def write_time(seconds: float) -> str:
+    """Write seconds as hours and minutes."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min"
+
+
+def show(value: float | None) -> str:
+    """Write a whole number with thousands apart; a dash if there is none."""
+    return MISSING if value is None else f"{value:,.0f}"

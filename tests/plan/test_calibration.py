@@ -1,0 +1,187 @@
+"""The calibration as a real program on a tiny model, and what is derived from it by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.options import ModelShape, TinyModel
+from almost_kedro.plan import calibration
+from almost_kedro.plan.calibration import (
+    calibrate,
+    choose_rows,
+    identify,
+    read_calibration,
+    solve_steps,
+)
+from almost_kedro.plan.calibration_job import CalibrationJob
+from almost_kedro.plan.estimate import write
+from almost_kedro.plan.machine import MB, Calibration, ThisMachine
+from almost_kedro.plan.shape import body, count_parameters, read_shape
+from almost_kedro.plan.work import Ask, Training
+from almost_kedro.training_options import LaunchOptions, RewardModelOptions
+
+SHAPE = ModelShape(parameters=1e8, layers=10, hidden_size=100, kv_size=50, vocabulary=1000)
+FOUND = Calibration(
+    model="m",
+    shape=SHAPE,
+    device="cpu",
+    dtype="bfloat16",
+    memory_mb=8000,
+    start_seconds=3.0,
+    load_seconds=2.0,
+    read_tokens=1000.0,
+    step_seconds=0.01,
+    token_seconds=0.001,
+    context_seconds=1e-6,
+    short_tokens=500.0,
+    prefix_tokens=400.0,
+    reward_tokens=200.0,
+    policy_tokens=100.0,
+    update_seconds=0.5,
+    generation_base_mb=600.0,
+    training_base_mb=700.0,
+    activation_bytes=50_000.0,
+)
+HERE = ThisMachine(FOUND, batch=64)
+TWICE = SHAPE.model_copy(update={"parameters": 2e8})
+
+
+def make_jobs(folder: Path, out: Path) -> tuple[CalibrationJob, CalibrationJob]:
+    common = {
+        "model": ModelFolder(name="tiny", folder=folder, fingerprint="f"),
+        "dtype": "float32",
+        "batch_size": 16,
+        "rows": 16,
+        "prefix": "\n\nHuman: a\n\nAssistant: b\n\n-----" * 20,
+        "texts": ["\n\nHuman: Why?\n\nAssistant:", "\n\nHuman: How so?\n\nAssistant:"],
+        "reward_model": RewardModelOptions(model="tiny", learning_rate=1e-3, batch_size=2),
+        "launch": LaunchOptions(dtype="float32"),
+        "text_tokens": 64,
+        "out": out,
+    }
+    kinds = ("generation", "training")
+    first, second = (CalibrationJob(kind=kind, **common) for kind in kinds)  # type: ignore[arg-type]
+    return first, second
+
+
+def test_a_machine_is_measured_once_and_again_when_asked(
+    tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tiny_models["tiny-small"]
+    shape = read_shape(folder, TinyModel(source="tiny", layers=1, hidden_size=32))
+    assert shape
+    jobs = make_jobs(folder, tmp_path)
+    found = calibrate(jobs, shape, tmp_path, anew=False)
+    for rate in (found.short_tokens, found.prefix_tokens, found.read_tokens):
+        assert rate > 100
+    for rate in (found.reward_tokens, found.policy_tokens, found.start_seconds):
+        assert rate > 0
+    assert found.step_seconds + found.token_seconds > 0
+    assert found.memory_mb > 1000
+    assert 50 < found.generation_base_mb < 3000
+    files = sorted(tmp_path.glob("*/metrics.json"))
+    assert [json.loads(file.read_text())["device"] for file in files] == ["cpu", "cpu"]
+    assert all(json.loads(file.read_text())["seconds"] < 30 for file in files)
+    made = [file.stat().st_mtime_ns for file in files]
+    assert calibrate(jobs, shape, tmp_path, anew=False) == found
+    assert [file.stat().st_mtime_ns for file in files] == made
+    other = jobs[0].model_copy(update={"rows": 8})
+    assert identify(other) != identify(jobs[0])
+
+
+def test_changed_code_is_measured_anew(
+    tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _ = make_jobs(tiny_models["tiny-small"], tmp_path)
+    before = identify(job)
+    assert identify(job.model_copy(update={"out": tmp_path / "elsewhere"})) == before
+    monkeypatch.setattr(calibration, "hash_sources", lambda: "other")
+    assert identify(job) != before
+
+
+def test_a_step_is_split_into_a_constant_rows_and_what_is_before_them() -> None:
+    # 10 ms, 1 ms a row, 1 microsecond a row and token before it.
+    def take(rows: float, context: float) -> dict[str, float]:
+        seconds = 0.01 + rows * (0.001 + context * 1e-6)
+        return {"step_rows": rows, "step_seconds": seconds, "context": context}
+
+    found = solve_steps(take(8, 30), take(64, 30), take(64, 530))
+    assert found == pytest.approx((0.01, 0.001, 1e-6))
+    # Noise makes nothing negative.
+    low = solve_steps({**take(8, 30), "step_seconds": 1.0}, take(64, 30), take(64, 30))
+    assert min(low) >= 0
+
+
+def test_what_the_program_measured_becomes_rates() -> None:
+    times = {"step_rows": 8, "step_seconds": 0.1, "context": 10, "rows": 8, "steps": 4}
+    times |= {"longest": 20, "prefix": 10}
+    written = {
+        "writing": {
+            "few": times,
+            "short": {**times, "step_rows": 64, "step_seconds": 0.2},
+            "prefix": {**times, "step_rows": 64, "step_seconds": 0.25, "context": 110},
+        },
+        "writing_peak_mb": 1000.0,
+        "dtype": "float32",
+        **dict.fromkeys(("memory_mb", "start_seconds", "load_seconds", "read_tokens"), 7.0),
+        "device": "cpu",
+    }
+    trained = {
+        "training_start_mb": 500 + 4e8 / MB,
+        "training_peak_mb": 500 + (16e8 + 4 * 25 * 90_000) / MB,
+        "copies": False,
+        "training_rows": 4,
+        "text_tokens": 25,
+        **dict.fromkeys(("reward_tokens", "policy_tokens", "update_seconds"), 9.0),
+    }
+    found = read_calibration("m", SHAPE, written, trained)
+    assert found.short_tokens == 320
+    assert found.prefix_tokens == 256
+    assert found.training_base_mb == pytest.approx(500)
+    assert found.activation_bytes == pytest.approx(90_000)
+    # Weights, keys and values of 8 x (20 - 10 + 4) + 10 tokens of 4 kB, logits of 8 rows, and
+    # activations of 8 prompts of 10 tokens.
+    counted = 4e8 + (8 * 14 + 10) * 4000 + 8 * 1000 * 12 + 80 * 100 * 34
+    assert found.generation_base_mb == pytest.approx(1000 - counted / MB)
+
+
+def test_a_model_twice_as_large_takes_twice_as_long() -> None:
+    ask = Ask(requests=100, prefix=0, prompt=90, new=20, limit=40)
+    # Two batches of 40 steps, with 25 rows on average, each after 100 tokens.
+    assert write(ask, SHAPE, HERE) == pytest.approx(80 * (0.01 + 25 * (0.001 + 100e-6)))
+    assert write(ask, TWICE, HERE) == pytest.approx(2 * write(ask, SHAPE, HERE))
+    assert HERE.read(TWICE, 500) == pytest.approx(1.0)
+    training = Training(steps=4, batch=8, longest=100)
+    assert HERE.train(SHAPE, 1000, "reward", training) == pytest.approx(5 + 2)
+    assert HERE.train(TWICE, 1000, "sft", training) == pytest.approx(2 * (10 + 2))
+
+
+def test_activations_computed_again_take_time_and_save_memory() -> None:
+    kept = Training(steps=1, batch=8, longest=100)
+    again = Training(steps=1, batch=8, longest=100, checkpointing=True)
+    assert HERE.train(SHAPE, 300, "sft", again) == pytest.approx(4 / 3 * 3 + 0.5)
+    # Weights, gradients and moments, and a bfloat16 copy: 18 bytes a parameter.
+    assert HERE.training_mb(SHAPE, kept, None) == pytest.approx(
+        700 + (18e8 + 8 * 100 * 50_000) / MB
+    )
+    assert HERE.training_mb(SHAPE, again, None) < HERE.training_mb(SHAPE, kept, None)
+
+
+def test_a_size_is_read_from_the_files(tiny_models: dict[str, Path]) -> None:
+    folder = tiny_models["tiny-small"]
+    entry = TinyModel(source="tiny", layers=1, hidden_size=32)
+    shape = read_shape(folder, entry)
+    assert shape
+    assert (shape.layers, shape.hidden_size, shape.kv_size, shape.vocabulary) == (1, 32, 16, 259)
+    # Embeddings, head, attention (4 x 32 x 32, half of it for keys and values), MLP, norms.
+    expected = 2 * 259 * 32 + 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64 + 3 * 32
+    assert shape.parameters == expected == count_parameters(folder / "model.safetensors")
+    assert body(shape) == expected - 259 * 32
+    assert read_shape(None, entry) is None
+
+
+def test_the_engine_s_own_choice_has_one_place() -> None:
+    assert choose_rows(None) == calibration.AUTOMATIC_ROWS
+    assert choose_rows(7) == 7
