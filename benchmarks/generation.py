@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 from almost_kedro.hooks import read_commit
 from almost_kedro.json_lines import write_whole
-from almost_kedro.programs import QUIET
+from almost_kedro.programs import KEEP_MEMORY, QUIET
 
 PROJECT = Path(__file__).parents[1]
 MODEL = PROJECT / "data/01_raw/models/smollm2-135m"
@@ -155,7 +155,9 @@ def run_child(cell: Cell, model: Path, python: Path) -> dict[str, Any] | None:
     """Measure in a process of its own; None, and its last lines on stderr, if it fails."""
     job = {**cell._asdict(), "model": str(model), "started": time.time()}
     command = [str(python), str(Path(__file__).with_name("generation_engines.py"))]
-    env = {**os.environ, **QUIET, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(PROJECT / "src")}
+    # As our programs are started; the others get it, too.
+    env = {"GLIBC_TUNABLES": KEEP_MEMORY, **os.environ, **QUIET}
+    env |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(PROJECT / "src")}
     done = subprocess.run(
         [*command, json.dumps(job)],
         stdout=subprocess.PIPE,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from contract import PREFIX, REQUESTS, TEXTS, complete
@@ -26,9 +27,13 @@ from transformers import (
 from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.engine import Request, Sampling
+from almost_kedro.generation.scheduling import Row
+from almost_kedro.generation.shared_prefix import Slots, round_up
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=40)
 DRAWN = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=40, seed=5)
+# How far logits may be from float32's, as a share of their spread (docs/generation.md).
+BFLOAT16_TOLERANCE = 0.05
 
 
 def generate_plainly(folder: Path, engine: EmbeddedEngine, request: Request, n: int) -> str:
@@ -267,3 +272,32 @@ def test_the_default_model_pads_with_another_token_than_it_ends_with(smollm2: Pa
     assert tokenizer.pad_token == "<|endoftext|>"
     assert tokenizer.eos_token == "<|im_end|>"
     assert len(list(smollm2.glob("*.safetensors"))) == 1
+
+
+@pytest.mark.real
+def test_bfloat16_logits_are_as_near_as_the_number_format_allows(smollm2: Path) -> None:
+    """As a share of their spread: ours and plain transformers', both against float32."""
+    engine = EmbeddedEngine(smollm2, dtype="bfloat16")
+    prefix = engine.encode([PREFIX * 25])[0]
+    suffixes = engine.encode(TEXTS)
+    rows = [Row(i, prefix + suffix, np.empty(0)) for i, suffix in enumerate(suffixes)]
+    with torch.inference_mode():
+        layers = engine._prefill_prefix(prefix)
+        slots = Slots(layers, len(prefix), len(rows), round_up(max(map(len, suffixes))))
+        ours = engine._forward(rows, [[row] for row in rows], slots).float()
+        exact, plain = (
+            torch.stack(
+                [
+                    model(torch.tensor([row.tokens]), logits_to_keep=1).logits[0, -1].float()
+                    for row in rows
+                ]
+            )
+            for model in (
+                AutoModelForCausalLM.from_pretrained(smollm2, dtype=dtype).eval()
+                for dtype in (torch.float32, torch.bfloat16)
+            )
+        )
+    errors = [((found - exact).std() / exact.std()).item() for found in (ours, plain)]
+    print(f"{len(prefix)} tokens of prefix: ours {errors[0]:.4f}, plain {errors[1]:.4f}")
+    assert errors[0] < BFLOAT16_TOLERANCE
+    assert errors[0] < 1.5 * errors[1]
