@@ -238,7 +238,7 @@ def plan_command(
 ) -> None:
     """Show what a run will cost: requests, tokens, seconds and memory of each program.
 
-    Without --gpu, this machine is measured for about 20 seconds, once.
+    Without --gpu, this machine is measured for about half a minute, once.
     """
     from almost_kedro.plan.command import plan_run
 

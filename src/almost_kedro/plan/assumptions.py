@@ -66,7 +66,7 @@ class Assumptions:
 # What each is, and where its value is from.
 SOURCES = {
     "prompts_kept": "of requests for a prompt give one (prompts_metrics: 207 of 256)",
-    "prompt_length": "tokens of a written prompt for each of a seed prompt's (prompts: 13.8 of 15.7)",
+    "prompt_length": "tokens of a prompt for each of a seed prompt's (prompts: 13.8 of 15.7)",
     "answer_length": "of its limit is an answer (responses: 70.9 of 110); 1 without stop strings",
     "best_length": "of its limit is the best assistant's (responses: 85.2 of 110); 1 likewise",
     "policy_length": "of its limit is a policy's answer, taken to be like others; 1 likewise",

@@ -18,9 +18,9 @@ SECONDS = 0.7
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
-def fit_rows(row_seconds: float, most: int) -> int:
+def fit_rows(row_seconds: float, most: int, seconds: float = SECONDS) -> int:
     """Return how many rows there is time for."""
-    return max(1, min(most, int(SECONDS / max(row_seconds, 1e-6))))
+    return max(1, min(most, int(seconds / max(row_seconds, 1e-6))))
 
 
 def draw_rows(model: Any, n: int, length: int) -> list[list[int]]:
@@ -36,10 +36,10 @@ def draw(model: Any, n: int, length: int, device: torch.device) -> torch.Tensor:
     return torch.tensor(draw_rows(model, n, length), device=device)
 
 
-def time_best(act: Callable[[], Any], device: torch.device) -> float:
-    """Return how long something takes: the best of two, as others may compute, too."""
+def time_best(act: Callable[[], Any], device: torch.device, repeats: int = 2) -> float:
+    """Return how long something takes: the best of some times, as others may compute, too."""
     seconds = []
-    for _ in range(2):
+    for _ in range(repeats):
         start = time.perf_counter()
         act()
         if device.type == "cuda":

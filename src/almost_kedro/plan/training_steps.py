@@ -18,6 +18,8 @@ from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import score_labels
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 
+# Seconds that a batch may take at the pace of two rows.
+LONGEST = 5.0
 # What is said of a training that has no room.
 NOTHING = {
     "reward_tokens": 0.0,
@@ -74,7 +76,7 @@ def measure_reward_model(
     n, tokens = train(step, model, job, device)
     optimiser = torch.optim.AdamW(model.parameters())
     optimiser.step()
-    update = time_best(optimiser.step, device)
+    update = time_best(optimiser.step, device, repeats=1)
     # With the moments beside it, as in every step but the first.
     step(draw(model, n, job.text_tokens, device))
     return {
@@ -119,7 +121,9 @@ def train(
     """Return with how many rows a step was measured, and how many tokens it trains on a second."""
     ids = draw(model, 2, job.text_tokens, device)
     step(ids)
-    seconds = time_best(lambda: step(ids), device)
-    n = 2 * max(1, fit_rows(seconds / 2, 2 * job.reward_model.batch_size) // 2)
+    seconds = time_best(lambda: step(ids), device, repeats=1)
+    # As many as a real batch has, if they don't take too long: two rows alone look slow.
+    n = 2 * max(1, fit_rows(seconds / 2, 2 * job.reward_model.batch_size, LONGEST) // 2)
     ids = draw(model, n, job.text_tokens, device)
+    # The first of two takes new memory from the system.
     return n, n * job.text_tokens / time_best(lambda: step(ids), device)
