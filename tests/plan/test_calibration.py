@@ -10,7 +10,6 @@ from almost_kedro.options import ModelShape, TinyModel
 from almost_kedro.plan import calibration
 from almost_kedro.plan.calibration import (
     calibrate,
-    choose_rows,
     identify,
     read_calibration,
     solve_steps,
@@ -44,7 +43,7 @@ FOUND = Calibration(
     training_base_mb=700.0,
     activation_bytes=50_000.0,
 )
-HERE = ThisMachine(FOUND, batch=64)
+HERE = ThisMachine(FOUND)
 TWICE = SHAPE.model_copy(update={"parameters": 2e8})
 
 
@@ -180,8 +179,3 @@ def test_a_size_is_read_from_the_files(tiny_models: dict[str, Path]) -> None:
     assert shape.parameters == expected == count_parameters(folder / "model.safetensors")
     assert body(shape) == expected - 259 * 32
     assert read_shape(None, entry) is None
-
-
-def test_the_engine_s_own_choice_has_one_place() -> None:
-    assert choose_rows(None) == calibration.AUTOMATIC_ROWS
-    assert choose_rows(7) == 7

@@ -130,7 +130,7 @@ def test_the_sum_says_what_it_lacks() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "says"),
-    [("generate", "generation.batch_size"), ("rl", "gradient_checkpointing"), ("score", "smaller")],
+    [("generate", "tensor_parallel"), ("rl", "gradient_checkpointing"), ("score", "smaller")],
 )
 def test_too_little_memory_is_a_line_with_a_remedy(kind: str, says: str) -> None:
     plan = make_plan({}, make_step("rl_policy", "rl", kind=kind, memory_mb=9000))

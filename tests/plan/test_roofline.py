@@ -14,7 +14,7 @@ from almost_kedro.plan.work import Ask, Training, Work
 SHAPE = ModelShape(parameters=1e9, layers=10, hidden_size=1000, kv_size=500, vocabulary=100_000)
 # 40 % of 100 TFLOP/s are 4e13 operations a second; 60 % of 1000 GB/s are 6e11 bytes a second.
 FIGURES = GPUFigures(tflops=100, bandwidth_gb_s=1000, memory_gb=80, count=4)
-ONE = GPUs(FIGURES, writing=1, batch=64, sharded=False)
+ONE = GPUs(FIGURES, writing=1, sharded=False)
 TRAINING = Training(steps=10, batch=4, longest=500, ranks=4)
 
 
@@ -54,7 +54,7 @@ def test_few_rows_wait_for_the_weights_many_for_the_processor() -> None:
 
 
 def test_two_gpus_that_share_a_model_halve_its_time() -> None:
-    two = GPUs(FIGURES, writing=2, batch=64, sharded=False)
+    two = GPUs(FIGURES, writing=2, sharded=False)
     assert two.write_step(SHAPE, 8, 0) == pytest.approx(ONE.write_step(SHAPE, 8, 0) / 2)
     assert two.alone().write_step(SHAPE, 8, 0) == ONE.write_step(SHAPE, 8, 0)
 
@@ -72,7 +72,7 @@ def test_weights_gradients_and_moments_are_sharded() -> None:
     assert activation_bytes(SHAPE) == 340_000
     held = 4 * 500 * 340_000
     assert training_bytes(SHAPE, TRAINING, 340_000, shards=4) == 4e9 + held
-    sharded = GPUs(FIGURES, writing=1, batch=64, sharded=True)
+    sharded = GPUs(FIGURES, writing=1, sharded=True)
     assert sharded.training_mb(SHAPE, TRAINING, None) == pytest.approx(BASE_MB + (4e9 + held) / MB)
     # Both reward models are whole on each rank, in two bytes a parameter.
     more = sharded.training_mb(SHAPE, TRAINING, SHAPE) - sharded.training_mb(SHAPE, TRAINING, None)
@@ -85,10 +85,10 @@ def test_checkpointed_activations_are_a_layer_s_and_what_goes_into_each() -> Non
 
 def test_vllm_writes_as_many_rows_as_there_is_room_for() -> None:
     small = GPUFigures(tflops=100, bandwidth_gb_s=1000, memory_gb=4)
-    free = GPUs(small, writing=1, batch=None, sharded=False)
+    free = GPUs(small, writing=1, sharded=False)
     # 0.9 x 4 GB less 2e9 bytes of weights, for texts of 1000 tokens of 20 kB.
     assert free.rows(SHAPE, Ask(500, 0, 600, 100, 400)) == (0.9 * 4 * 2**30 - 2e9) // 2e7 == 93
-    assert GPUs(FIGURES, 1, None, False).rows(SHAPE, Ask(500, 0, 600, 100, 400)) == 256
+    assert GPUs(FIGURES, 1, False).rows(SHAPE, Ask(500, 0, 600, 100, 400)) == 256
 
 
 def test_a_batch_goes_on_until_its_longest_text_ends() -> None:

@@ -28,7 +28,7 @@ from almost_kedro.training.reward import check_architecture
 from almost_kedro.training.score import RewardScorer
 
 # Decoding steps of one measurement at least and at most, and what few rows are.
-LEAST_STEPS, MOST_STEPS, FEW_ROWS = 5, 32, 8
+LEAST_STEPS, MOST_STEPS, FEW_ROWS, MANY_ROWS = 5, 32, 8, 64
 
 
 def run_job(job: CalibrationJob) -> None:
@@ -47,21 +47,18 @@ def measure_generation(job: CalibrationJob, device: torch.device) -> dict[str, A
     """Measure reading, and writing: few rows, many rows, many rows after demonstrations."""
     assert job.model.folder
     start = time.perf_counter()
-    # Without a size, the engine chooses one.
-    size: dict[str, Any] = {"batch_size": job.batch_size} if job.batch_size else {}
     engine = EmbeddedEngine(
         job.model.folder,
         dtype=job.dtype,
         bos=job.model.bos,
         trust_remote_code=job.model.trust_remote_code,
-        **size,
     )
     load_seconds = time.perf_counter() - start
     # The first one warms up, and tells how much there is time for.
     first = write(engine, job, FEW_ROWS, "", LEAST_STEPS)["step_seconds"]
     few = write(engine, job, FEW_ROWS, "", choose_steps(first))
-    short = write(engine, job, job.rows, "", choose_steps(first * 3))
-    prefix = write(engine, job, job.rows, job.prefix, choose_steps(short["step_seconds"] * 1.5))
+    short = write(engine, job, MANY_ROWS, "", choose_steps(first * 3))
+    prefix = write(engine, job, MANY_ROWS, job.prefix, choose_steps(short["step_seconds"] * 1.5))
     peak = peak_mb(device)
     del engine
     gc.collect()

@@ -26,13 +26,10 @@ from almost_kedro.plan.memory import (
 )
 from almost_kedro.plan.work import Ask
 from almost_kedro.programs import PLAIN, run_program
-from almost_kedro.training.launch import KEEP_MEMORY
 from almost_kedro.work_folders import METRICS
 
 logger = logging.getLogger(__name__)
 PROGRAM = "almost_kedro.plan.calibrate"
-# Rows that are written together where the engine chooses.
-AUTOMATIC_ROWS = 64
 # Code that decides how fast a machine is.
 SOURCES = (
     "generation",
@@ -41,11 +38,6 @@ SOURCES = (
     "plan/probes.py",
     "plan/training_steps.py",
 )
-
-
-def choose_rows(batch_size: int | None) -> int:
-    """Return the rows that the embedded engine writes together; None is its own choice."""
-    return batch_size or AUTOMATIC_ROWS
 
 
 def calibrate(
@@ -79,11 +71,8 @@ def _run(job: CalibrationJob) -> None:
     job.out.mkdir(parents=True, exist_ok=True)
     job_file = job.out / "job.json"
     job_file.write_text(job.model_dump_json(), encoding="utf-8")
-    # As training programs are launched.
-    tunables = os.environ.get("GLIBC_TUNABLES", KEEP_MEMORY)
-    env = {"GLIBC_TUNABLES": tunables} if job.kind == "training" else {}
     start = time.perf_counter()
-    run_program(PROGRAM, job_file, job.out / "program.log", env)
+    run_program(PROGRAM, job_file, job.out / "program.log")
     seconds = time.perf_counter() - start
     file = job.out / METRICS
     metrics = json.loads(file.read_text(encoding="utf-8"))

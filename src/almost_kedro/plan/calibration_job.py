@@ -16,8 +16,6 @@ class CalibrationJob(Part):
         kind: Generating and reading, or training: each in a process of its own, as in a run.
         model: The model.
         dtype: Numbers that it generates with.
-        batch_size: Rows that are generated together; None leaves it to the engine.
-        rows: Rows to measure with.
         prefix: Demonstrations.
         texts: What follows them.
         reward_model: How reward models are trained.
@@ -29,8 +27,6 @@ class CalibrationJob(Part):
     kind: Literal["generation", "training"]
     model: ModelFolder
     dtype: Literal["auto", "bfloat16", "float32"]
-    batch_size: int | None
-    rows: int
     prefix: str
     texts: list[str]
     reward_model: RewardModelOptions

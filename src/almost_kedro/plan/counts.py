@@ -33,7 +33,7 @@ def count_work(
 
     Args:
         options: All options.
-        assistants: Those that generate something.
+        assistants: All of them.
         lengths: Of the texts that the run starts from.
         assumptions: What can't be known before.
         n_questions: Open questions.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 
 from almost_kedro.options import ModelShape
 from almost_kedro.plan.machine import Machine
@@ -31,8 +30,6 @@ def estimate_all(
     shapes: Mapping[str, ModelShape | None],
     machine: Machine,
     judge: str,
-    *,
-    refills: bool,
 ) -> list[Estimate]:
     """Estimate all programs.
 
@@ -41,12 +38,8 @@ def estimate_all(
         shapes: Sizes of models, by name.
         machine: Where.
         judge: Name of the model that reward models start from.
-        refills: Whether the engine puts a new text in a finished one's place, as vLLM does.
     """
-    return [
-        estimate(each, shapes.get(each.model), machine, shapes.get(judge), refills=refills)
-        for each in work
-    ]
+    return [estimate(each, shapes.get(each.model), machine, shapes.get(judge)) for each in work]
 
 
 def estimate(
@@ -54,8 +47,6 @@ def estimate(
     shape: ModelShape | None,
     machine: Machine,
     judge: ModelShape | None,
-    *,
-    refills: bool,
 ) -> Estimate:
     """Estimate a program; see `estimate_all`."""
     if shape is None or (work.kind == "rl" and judge is None):
@@ -68,7 +59,7 @@ def estimate(
         machine = machine.alone()
     seconds = machine.load(shape)
     seconds += machine.read(shape, work.forward_tokens + work.prefix_tokens + work.prompt_tokens)
-    seconds += sum(write(ask, shape, machine, refills=refills) for ask in work.asks)
+    seconds += sum(write(ask, shape, machine) for ask in work.asks)
     if work.kind == "generate":
         peak = max(machine.generation_mb(shape, ask) for ask in work.asks)
         return Estimate(work, seconds, peak)
@@ -101,18 +92,16 @@ def write(
     shape: ModelShape,
     machine: Machine,
     *,
-    refills: bool = False,
     together: bool = False,
 ) -> float:
     """Return what writing takes: steps, each with as many rows as are still being written.
 
-    A batch goes on until its longest text ends, nearly always at the limit.
+    A new text takes a finished one's place; at the end the longest one is alone.
 
     Args:
         ask: What is written.
         shape: Size of the model.
         machine: Where.
-        refills: Whether a new text takes a finished one's place.
         together: Whether all texts of a call are one batch, whatever fits.
     """
     asked = ask.requests / ask.calls
@@ -122,7 +111,6 @@ def write(
     if not together:
         rows = min(asked, machine.rows(shape, ask))
     tokens = asked * ask.new
-    # A finished text leaves its place empty, or to the next one.
-    steps = max(ask.limit, tokens / rows) if refills else ask.limit * ceil(round(asked / rows, 6))
+    steps = max(ask.limit, tokens / rows)
     context = ask.prefix + ask.prompt + ask.new / 2
     return ask.calls * steps * machine.write_step(shape, tokens / steps, context)

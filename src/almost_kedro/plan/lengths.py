@@ -14,7 +14,7 @@ from almost_kedro.feedback.planning import plan_assistants
 from almost_kedro.feedback.prompts import build_prompt_request, read_seed_file
 from almost_kedro.feedback.responses import build_prefix, build_question
 from almost_kedro.generation.likelihood_job import Likelihood
-from almost_kedro.options import AssistantOptions, Options
+from almost_kedro.options import Options
 from almost_kedro.rows import Assistant
 
 # Tokens of a text under a model's tokenizer, by the model's name.
@@ -123,15 +123,8 @@ def measure_lengths(
 
 
 def list_assistants(options: Options, demonstrations: Mapping[str, str]) -> list[Assistant]:
-    """Return the assistants that generate something."""
-    asked = options.response_generation.model_copy(update={"assistants": find_writers(options)})
-    return plan_assistants(demonstrations, asked, options.rules)
-
-
-def find_writers(options: Options) -> list[AssistantOptions]:
-    """Return the options of the assistants that generate something."""
-    assistants = options.response_generation.assistants
-    return [each for each in assistants if not getattr(each, "off_topic", False)]
+    """Return all assistants; those that are off topic generate nothing."""
+    return plan_assistants(demonstrations, options.response_generation, options.rules)
 
 
 def ask_likelihoods(

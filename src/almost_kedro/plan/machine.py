@@ -9,6 +9,7 @@ from almost_kedro.options import ModelShape
 from almost_kedro.plan.memory import (
     BFLOAT16,
     FLOAT32,
+    ROWS,
     activation_bytes,
     generation_bytes,
     reading_bytes,
@@ -117,7 +118,6 @@ class ThisMachine:
     """The machine at hand: other models take as many times longer as they have parameters."""
 
     found: Calibration
-    batch: int
 
     @property
     def memory_mb(self) -> float:
@@ -142,8 +142,8 @@ class ThisMachine:
         return 1
 
     def rows(self, shape: ModelShape, ask: Ask) -> float:
-        """Return the batch."""
-        return self.batch
+        """Return the rows that the engine continues together, memory allowing."""
+        return ROWS
 
     def start(self) -> float:
         """Return what a program takes until it does anything."""
@@ -173,7 +173,7 @@ class ThisMachine:
 
     def generation_mb(self, shape: ModelShape, ask: Ask) -> float:
         """Return the memory of generating."""
-        needed = generation_bytes(shape, min(self.batch, ask.requests), ask, self.number)
+        needed = generation_bytes(shape, min(ROWS, ask.requests), ask, self.number)
         return self.found.generation_base_mb + needed / MB
 
     def reading_mb(self, shape: ModelShape) -> float:

@@ -18,6 +18,8 @@ ACTIVATION = 34
 CHECKPOINT = 2
 # Tokens that scoring and log-probabilities compute at once (`batch_tokens`).
 BATCH_TOKENS = 4096
+# Rows that the embedded engine (on a CPU) and vLLM continue together at most.
+ROWS = 256
 
 
 def cache_bytes(shape: ModelShape, tokens: float, number: int) -> float:
@@ -25,21 +27,20 @@ def cache_bytes(shape: ModelShape, tokens: float, number: int) -> float:
     return 2 * shape.layers * shape.kv_size * number * tokens
 
 
-def generation_bytes(
-    shape: ModelShape, rows: float, ask: Ask, number: int, *, in_parts: bool = False
-) -> float:
-    """Return what generating takes: weights, caches of rows and of their prefix, logits, prompts.
+def generation_bytes(shape: ModelShape, rows: float, ask: Ask, number: int) -> float:
+    """Return what generating takes: weights, caches of rows and of their prefix, logits.
+
+    Prompts are read a few at a time, the prefix at once.
 
     Args:
         shape: The model's.
         rows: Generated together.
         ask: What is generated.
         number: Bytes of a number.
-        in_parts: Whether prompts are read a few at a time, so that their activations are few.
     """
     caches = cache_bytes(shape, rows * (ask.prompt + ask.limit) + ask.prefix, number)
     logits = rows * shape.vocabulary * (number + 2 * FLOAT32)
-    read = 0 if in_parts else max(rows * ask.prompt, ask.prefix) * shape.hidden_size * ACTIVATION
+    read = ask.prefix * shape.hidden_size * ACTIVATION
     return shape.parameters * number + caches + logits + read
 
 

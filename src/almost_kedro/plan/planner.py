@@ -17,12 +17,12 @@ from almost_kedro.models import count_tokens, locate_model, resolve_model
 from almost_kedro.options import Options, TinyModel
 from almost_kedro.plan.assumptions import CHARACTERS, Assumptions
 from almost_kedro.plan.benchmarks import find_benchmarks
-from almost_kedro.plan.calibration import calibrate, choose_rows
+from almost_kedro.plan.calibration import calibrate
 from almost_kedro.plan.calibration_job import CalibrationJob
 from almost_kedro.plan.counts import count_work
 from almost_kedro.plan.document import Plan, describe_step, digest_options
 from almost_kedro.plan.estimate import estimate_all
-from almost_kedro.plan.lengths import Lengths, find_writers, list_assistants, measure_lengths
+from almost_kedro.plan.lengths import Lengths, list_assistants, measure_lengths
 from almost_kedro.plan.machine import Machine, ThisMachine
 from almost_kedro.plan.roofline import GPUs
 from almost_kedro.plan.shape import read_shape
@@ -115,7 +115,7 @@ class Planner:
             self.catalog.load("calibration_work"),
             anew,
         )
-        machine = ThisMachine(found, choose_rows(options.generation.batch_size))
+        machine = ThisMachine(found)
         return machine, (
             f"this machine ({found.device}, {found.memory_mb / 1024:,.1f} GB), measured with "
             f"{smallest}: writes {found.short_tokens:,.0f} tokens/s after short prompts and "
@@ -133,8 +133,6 @@ class Planner:
         common: dict[str, Any] = {
             "model": model,
             "dtype": options.generation.dtype,
-            "batch_size": options.generation.batch_size,
-            "rows": choose_rows(options.generation.batch_size),
             "prefix": longest["prefix"],
             "texts": [build_question(line, options.rules) for line in seeds if line.strip()],
             "reward_model": options.reward_model,
@@ -160,8 +158,7 @@ class Planner:
                 "launch.config is cpu, so training would leave the GPUs alone; it is planned as "
                 "with launch.config: fsdp"
             )
-        batch = choose_rows(generation.batch_size) if generation.engine == "embedded" else None
-        machine = GPUs(figures, writing, batch, sharded=ranks > 1)
+        machine = GPUs(figures, writing, sharded=ranks > 1)
         return machine, (
             f"{figures.count} GPUs of {figures.tflops:g} TFLOP/s, {figures.bandwidth_gb_s:g} GB/s "
             f"and {figures.memory_gb:g} GB each, not measured"
@@ -175,7 +172,6 @@ class Planner:
             self.shapes,
             machine,
             options.reward_model.model,
-            refills=options.generation.engine != "embedded",
         )
         used = {each.model for each in work}
         unknown = [
@@ -209,7 +205,7 @@ def dump(assumptions: Assumptions) -> dict[str, Any]:
 def list_models(options: Options) -> list[str]:
     """Return the names of all models that a run uses."""
     names = [options.prompt_generation.model]
-    names += [each.model for each in find_writers(options)]
+    names += [each.model for each in options.response_generation.assistants]
     names += [options.reward_model.model, options.sft.model]
     if options.evaluation.judge != HELD_OUT:
         names.append(options.evaluation.judge)

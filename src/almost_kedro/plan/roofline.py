@@ -14,6 +14,7 @@ from almost_kedro.options import ModelShape
 from almost_kedro.plan.machine import MB, Trained
 from almost_kedro.plan.memory import (
     BFLOAT16,
+    ROWS,
     activation_bytes,
     cache_bytes,
     generation_bytes,
@@ -28,8 +29,8 @@ from almost_kedro.plan.work import Ask, Training
 COMPUTE_USED = 0.4
 # Share of the bandwidth that decoding uses; a guess: kernels come close, what is between them not.
 BANDWIDTH_USED = 0.6
-# Share of a GPU's memory that vLLM takes (`gpu_memory_utilization`), and rows it decodes together.
-MEMORY_USED, ROWS = 0.9, 256
+# Share of a GPU's memory that vLLM takes (`gpu_memory_utilization`).
+MEMORY_USED = 0.9
 # What a process needs of a GPU before anything is loaded: CUDA's own, and the libraries'.
 BASE_MB = 1024
 # A program takes about so long to import torch and vLLM or trl, and a model loads at this pace.
@@ -88,13 +89,11 @@ class GPUs:
     Attributes:
         figures: What one of them has.
         writing: GPUs that generate together (tensor parallel).
-        batch: Rows that the embedded engine writes together; None for vLLM: what fits.
         sharded: Whether training is spread over its ranks.
     """
 
     figures: GPUFigures
     writing: int
-    batch: int | None
     sharded: bool
 
     @property
@@ -120,8 +119,6 @@ class GPUs:
 
     def rows(self, shape: ModelShape, ask: Ask) -> float:
         """Return how many texts fit into the caches; prefixes are shared."""
-        if self.batch is not None:
-            return self.batch
         room = self.memory_mb * MB * MEMORY_USED * self.writing
         room -= shape.parameters * BFLOAT16 + cache_bytes(shape, ask.prefix, BFLOAT16)
         text = cache_bytes(shape, ask.prompt + ask.limit, BFLOAT16)
@@ -155,7 +152,7 @@ class GPUs:
     def generation_mb(self, shape: ModelShape, ask: Ask) -> float:
         """Return the memory of generating, on one GPU."""
         rows = min(self.rows(shape, ask), ask.requests)
-        needed = generation_bytes(shape, rows, ask, BFLOAT16, in_parts=self.batch is None)
+        needed = generation_bytes(shape, rows, ask, BFLOAT16)
         return BASE_MB + needed / MB / self.writing
 
     def reading_mb(self, shape: ModelShape) -> float:

@@ -101,24 +101,16 @@ def make_setting(
     counts = count_shares(
         [getattr(splits, name) for name in SPLITS], options.prompt_generation.n_prompts
     )
-    ranks = rank_rubric(options.comparisons.rubric, list_known(options, assistants))
+    ranks = rank_rubric(options.comparisons.rubric, assistants)
     differing = sum(a != b for a, b in combinations(ranks.values(), 2))
     nearest = len(set(ranks.values())) - 1
     ranked = [each for each in assistants if each["name"] in ranks]
     return Setting(
         options=options,
-        assistants=assistants,
+        assistants=[each for each in assistants if not each["off_topic"]],
         best=min(ranked, key=lambda each: ranks[each["name"]]),
         lengths=lengths,
         assumptions=assumptions.for_rules(options.rules),
         splits=dict(zip(SPLITS, counts, strict=True)),
         pairs=nearest if options.comparisons.pairs == "nearest" else differing,
     )
-
-
-def list_known(options: Options, assistants: list[Assistant]) -> list[str]:
-    """Return the names that a rubric may have: those who generate nothing have names, too."""
-    rubric = options.comparisons.rubric
-    if len(assistants) < len(options.response_generation.assistants):
-        return [name for level in rubric for name in ([level] if isinstance(level, str) else level)]
-    return [each["name"] for each in assistants]

@@ -107,7 +107,7 @@ def list_warnings(plan: Plan) -> list[str]:
 def find_remedy(step: PlannedStep) -> str:
     """Say what lowers a program's memory."""
     if step["kind"] == "generate":
-        return "lower generation.batch_size, or spread the model (generation.tensor_parallel)"
+        return "take a smaller model, or spread it (generation.tensor_parallel)"
     if step["kind"] in ("reward", "sft", "rl"):
         return "lower its batch_size, set gradient_checkpointing, or launch on more ranks"
     return "take a smaller model"
