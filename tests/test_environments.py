@@ -104,14 +104,29 @@ def test_the_paper_environment_is_the_published_set_up(project: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("env", ["base", "study", "contrasts"])
-def test_the_default_rubric_is_of_candour_and_topic(env: str, project: Path) -> None:
+CANDOUR_TOPIC = [
+    "smollm2-135m-Candid-3shot",
+    "smollm2-135m-Reckless-3shot",
+    "smollm2-135m-Candid-3shot-off-topic",
+]
+DEMONSTRATIONS_SHOTS = [
+    "smollm2-135m-Faithful-3shot",
+    "smollm2-135m-HHH-3shot",
+    "smollm2-135m-HHH-1shot",
+]
+
+
+@pytest.mark.parametrize(
+    ("env", "rubric"), [("base", DEMONSTRATIONS_SHOTS), ("study", CANDOUR_TOPIC)]
+)
+def test_rubrics_are_those_of_the_findings(env: str, rubric: list[str], project: Path) -> None:
     options = check_options(load(project, env).config_loader["parameters"])
-    assert options.comparisons.rubric == [
-        "smollm2-135m-Candid-3shot",
-        "smollm2-135m-Reckless-3shot",
-        "smollm2-135m-Candid-3shot-off-topic",
-    ]
+    assert options.comparisons.rubric == rubric
+    assert options.contrasts == {}
+    assert (
+        rubric
+        in check_options(load(project, "contrasts").config_loader["parameters"]).contrasts.values()
+    )
     assert options.comparisons.length_control == "matched"
 
 
