@@ -248,7 +248,9 @@ def test_a_failed_run_is_marked_and_leaves_no_half_version(
     project: Path, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
     options = {"prompt_generation": {"max_requests_per_prompt": 3, "overlap_threshold": 0.01}}
-    with pytest.raises(UserError, match=r"accepted \d of 20 prompts in 64 requests.*rule_6_overlap"):
+    with pytest.raises(
+        UserError, match=r"accepted \d of 20 prompts in 64 requests.*rule_6_overlap"
+    ):
         run_smoke(project, tmp_path, options)
     (run,) = find_runs(tmp_path)
     assert run.info.status == "FAILED"

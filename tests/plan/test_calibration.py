@@ -51,8 +51,6 @@ def make_jobs(folder: Path, out: Path) -> tuple[CalibrationJob, CalibrationJob]:
     common = {
         "model": ModelFolder(name="tiny", folder=folder, fingerprint="f"),
         "dtype": "float32",
-        "batch_size": 16,
-        "rows": 16,
         "prefix": "\n\nHuman: a\n\nAssistant: b\n\n-----" * 20,
         "texts": ["\n\nHuman: Why?\n\nAssistant:", "\n\nHuman: How so?\n\nAssistant:"],
         "reward_model": RewardModelOptions(model="tiny", learning_rate=1e-3, batch_size=2),
@@ -86,7 +84,7 @@ def test_a_machine_is_measured_once_and_again_when_asked(
     made = [file.stat().st_mtime_ns for file in files]
     assert calibrate(jobs, shape, tmp_path, anew=False) == found
     assert [file.stat().st_mtime_ns for file in files] == made
-    other = jobs[0].model_copy(update={"rows": 8})
+    other = jobs[0].model_copy(update={"text_tokens": 32})
     assert identify(other) != identify(jobs[0])
 
 
@@ -141,15 +139,19 @@ def test_what_the_program_measured_becomes_rates() -> None:
     assert found.training_base_mb == pytest.approx(500)
     assert found.activation_bytes == pytest.approx(90_000)
     # Weights, keys and values of 8 x (20 - 10 + 4) + 10 tokens of 4 kB, logits of 8 rows, and
-    # activations of 8 prompts of 10 tokens.
-    counted = 4e8 + (8 * 14 + 10) * 4000 + 8 * 1000 * 12 + 80 * 100 * 34
+    # activations of the prefix's 10 tokens.
+    counted = 4e8 + (8 * 14 + 10) * 4000 + 8 * 1000 * 12 + 10 * 100 * 34
     assert found.generation_base_mb == pytest.approx(1000 - counted / MB)
 
 
 def test_a_model_twice_as_large_takes_twice_as_long() -> None:
     ask = Ask(requests=100, prefix=0, prompt=90, new=20, limit=40)
-    # Two batches of 40 steps, with 25 rows on average, each after 100 tokens.
-    assert write(ask, SHAPE, HERE) == pytest.approx(80 * (0.01 + 25 * (0.001 + 100e-6)))
+    # All at once: 40 steps, with 50 rows on average, each after 100 tokens.
+    assert write(ask, SHAPE, HERE) == pytest.approx(40 * (0.01 + 50 * (0.001 + 100e-6)))
+    # 1,000 requests and 256 places: as many steps as those take to write 20,000 tokens.
+    many = Ask(requests=1000, prefix=0, prompt=90, new=20, limit=40)
+    steps = 20_000 / 256
+    assert write(many, SHAPE, HERE) == pytest.approx(steps * (0.01 + 256 * (0.001 + 100e-6)))
     assert write(ask, TWICE, HERE) == pytest.approx(2 * write(ask, SHAPE, HERE))
     assert HERE.read(TWICE, 500) == pytest.approx(1.0)
     training = Training(steps=4, batch=8, longest=100)

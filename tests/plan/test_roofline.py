@@ -91,22 +91,20 @@ def test_vllm_writes_as_many_rows_as_there_is_room_for() -> None:
     assert GPUs(FIGURES, 1, False).rows(SHAPE, Ask(500, 0, 600, 100, 400)) == 256
 
 
-def test_a_batch_goes_on_until_its_longest_text_ends() -> None:
+def test_places_are_refilled_and_the_longest_text_ends_last() -> None:
     ask = Ask(requests=100, prefix=0, prompt=0, new=32, limit=64)
-    # Two batches of 64 places, 64 steps each, with 25 rows on average: the weights decide.
-    waiting = 128 * ONE.write_step(SHAPE, 25, 16)
-    assert write(ask, SHAPE, ONE) == pytest.approx(waiting)
-    # Where places are refilled, 3200 tokens in 64 places take 64 steps, no fewer than the limit.
-    assert write(ask, SHAPE, ONE, refills=True) == pytest.approx(64 * ONE.write_step(SHAPE, 50, 16))
+    # All have a place: no fewer steps than the limit, with 50 rows on average.
+    assert write(ask, SHAPE, ONE) == pytest.approx(64 * ONE.write_step(SHAPE, 50, 16))
+    # 32,000 tokens in 256 places take 125 steps.
+    many = Ask(requests=1000, prefix=0, prompt=0, new=32, limit=64)
+    assert write(many, SHAPE, ONE) == pytest.approx(125 * ONE.write_step(SHAPE, 256, 16))
 
 
 def test_a_model_without_a_size_has_requests_and_no_seconds() -> None:
     work = Work("rl", "s", "", "m", "score", requests=3, forward_tokens=10)
-    found = estimate(work, None, ONE, SHAPE, refills=False)
+    found = estimate(work, None, ONE, SHAPE)
     assert (found.seconds, found.memory_mb) == (None, None)
-    assert estimate(work, SHAPE, ONE, SHAPE, refills=False).seconds == pytest.approx(
-        1 + 2e10 / 4e13
-    )
+    assert estimate(work, SHAPE, ONE, SHAPE).seconds == pytest.approx(1 + 2e10 / 4e13)
 
 
 def test_ranks_share_the_rollouts_of_reinforcement_learning() -> None:
@@ -115,9 +113,7 @@ def test_ranks_share_the_rollouts_of_reinforcement_learning() -> None:
         "rl", "s", "", "m", "rl", asks=asks, forward_tokens=1e6, training=Training(10, 4, 100)
     )
     four = Work("rl", "s", "", "m", "rl", asks=asks, forward_tokens=1e6, training=TRAINING)
-    one, spread = (
-        estimate(each, SHAPE, ONE, SHAPE, refills=False).seconds for each in (alone, four)
-    )
+    one, spread = (estimate(each, SHAPE, ONE, SHAPE).seconds for each in (alone, four))
     assert one
     assert spread
     # Reading is a fourth, loading the same, and steps of fewer rows wait for the weights as long.

@@ -61,10 +61,11 @@ class Endings:
     def _can_complete(self, token: int) -> bool:
         """Tell whether a token holds the last character of a stop string, or part of a character.
 
-        Few do, and looking them up is cheaper than decoding every row at every step.
+        Few do, and looking them up is cheaper than decoding every row at every step. A space at the
+        end is not looked up: some tokenizers drop the one that a token begins with.
         """
         if token not in self.completes:
             text = self._decode([token])
             ends = {s[-1] for s in self.sampling.stop} | {"�"}
-            self.completes[token] = any(end in text for end in ends)
+            self.completes[token] = " " in ends or any(end in text for end in ends)
         return self.completes[token]
