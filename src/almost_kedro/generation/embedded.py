@@ -175,12 +175,16 @@ class EmbeddedEngine:
         return sorted(rows, key=lambda row: (-len(row.tokens), row.tokens))
 
     def _prefill_prefix(self, ids: list[int]) -> list[KeysAndValues]:
-        """Compute the prefix's keys and values, each `(kv_heads, prefix, head_size)`, a layer."""
+        """Compute the prefix's keys and values, each `(kv_heads, prefix, head_size)`, a layer.
+
+        From then on, the model attends by steps.
+        """
         if not ids:
             return []
         self.model.set_attn_implementation("sdpa")
         cache = DynamicCache()
         self.model(torch.tensor([ids], device=self.device), past_key_values=cache, logits_to_keep=1)
+        self.model.set_attn_implementation(ATTENTION)
         return [(layer.keys[0], layer.values[0]) for layer in cache.layers]
 
     def _generate_part(
@@ -203,17 +207,10 @@ class EmbeddedEngine:
             most = MAX_FRESH[self.device.type]
             new = admit(waiting, capacity - len(active), length, most)
             active += [row for alike in new for row in alike]
-            logits = self._forward(active, new, slots)
-            tokens = self._sample(logits, active, sampling)
+            done = self._extend(active, self._forward(active, new, slots), endings)
             on_tokens(len(active))
-            done = []
-            for number, (row, token) in enumerate(zip(active, tokens, strict=True)):
-                row.generated.append(token)
-                completion = endings.complete(row.generated)
-                if completion:
-                    yield row.index, completion
-                    done.append(number)
-            active = leave(active, done, slots)
+            yield from ((active[number].index, found) for number, found in done.items())
+            active = leave(active, list(done), slots)
 
     def _choose_rows(self, length: int, room: int) -> int:
         """Find how many rows fit into the memory, `length` tokens of a prefix being shared."""
@@ -227,17 +224,34 @@ class EmbeddedEngine:
         fitting = int(available_memory(self.device) * MEMORY_SHARE) // row_bytes
         return max(1, min(fitting, MAX_ROWS[self.device.type]))
 
-    def _sample(self, logits: torch.Tensor, rows: list[Row], sampling: Sampling) -> list[int]:
-        """Draw each row's next token."""
+    def _extend(
+        self, rows: list[Row], logits: torch.Tensor, endings: Endings
+    ) -> dict[int, Completion]:
+        """Draw each row's next token.
+
+        Args:
+            rows: Rows; each gets its token.
+            logits: `(rows, vocabulary)`.
+            endings: Says which rows are finished, and how to draw.
+
+        Returns:
+            Completions of the finished rows by number, ascending.
+        """
         uniforms = np.array([row.uniforms[len(row.generated)] for row in rows])
+        sampling = endings.sampling
         drawn = sample_tokens(
             logits,
             torch.from_numpy(uniforms).to(logits.device),
             sampling.temperature,
             sampling.top_p,
         )
-        tokens: list[int] = drawn.tolist()
-        return tokens
+        done = {}
+        for number, (row, token) in enumerate(zip(rows, drawn.tolist(), strict=True)):
+            row.generated.append(token)
+            completion = endings.complete(row.generated)
+            if completion:
+                done[number] = completion
+        return done
 
     def _forward(self, rows: list[Row], new: list[list[Row]], slots: Slots) -> torch.Tensor:
         """Read every row's last token, and before it what new rows bring.
@@ -251,7 +265,6 @@ class EmbeddedEngine:
             `(rows, vocabulary)` logits of the next tokens.
         """
         ids, slots.step = plan_step(rows, new, slots.length, self.device)
-        self.model.set_attn_implementation(ATTENTION)
         output = self.model(
             ids[None],
             position_ids=slots.step.positions[None],
@@ -282,17 +295,11 @@ class EmbeddedEngine:
                     past_key_values=cache,
                     logits_to_keep=1,
                 )
-                tokens = self._sample(output.logits[:, -1], batch, sampling)
+                done = self._extend(batch, output.logits[:, -1], endings)
                 on_tokens(len(batch))
-                kept = []
-                for number, (row, token) in enumerate(zip(batch, tokens, strict=True)):
-                    row.generated.append(token)
-                    completion = endings.complete(row.generated)
-                    if completion:
-                        yield row.index, completion
-                    else:
-                        kept.append(number)
-                if batch and len(kept) < len(batch):
+                yield from ((batch[number].index, found) for number, found in done.items())
+                if done:
+                    kept = [number for number in range(len(batch)) if number not in done]
                     batch = [batch[i] for i in kept]
                     select = torch.tensor(kept, dtype=torch.long, device=self.device)
                     mask = mask[select]
