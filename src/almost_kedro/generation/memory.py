@@ -1,4 +1,4 @@
-"""How much memory there is for rows."""
+"""How much memory there is, and how much of it for rows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ import re
 from pathlib import Path
 
 import torch
+
+# Where the kernel tells of a container's control group, version 2.
+GROUP = Path("/sys/fs/cgroup")
+
+
+def whole_memory(device: torch.device) -> int:
+    """Return the bytes of a GPU, or of the machine, or what a container may take of it."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(whole, read_bytes(GROUP / "memory.max") or whole)
 
 
 def available_memory(device: torch.device) -> int:
@@ -17,22 +28,24 @@ def available_memory(device: torch.device) -> int:
         found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
     except OSError:
         found = None
-    if found:
-        available = int(found[1]) * 1024
-    else:  # macOS says only how much there is in all
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    return min([available, *container_room(Path("/sys/fs/cgroup"))])
+    # macOS says only how much there is in all.
+    available = int(found[1]) * 1024 if found else whole_memory(device) // 2
+    return min([available, *container_room(GROUP)])
 
 
 def container_room(folder: Path) -> list[int]:
     """Return the bytes that a container's limit leaves, if there is a limit.
 
     Args:
-        folder: Where the kernel tells of control groups, version 2.
+        folder: Of its control group.
     """
+    limit, used = (read_bytes(folder / name) for name in ("memory.max", "memory.current"))
+    return [] if limit is None or used is None else [max(0, limit - used)]
+
+
+def read_bytes(file: Path) -> int | None:
+    """Return a control group's number; None if it has none, or is "max"."""
     try:
-        limit = int((folder / "memory.max").read_text())
-        used = int((folder / "memory.current").read_text())
-    except (OSError, ValueError):  # no such group, or "max"
-        return []
-    return [max(0, limit - used)]
+        return int(file.read_text())
+    except (OSError, ValueError):
+        return None

@@ -19,9 +19,10 @@ import torch
 
 from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
 from almost_kedro.generation.engine import Request, Sampling
+from almost_kedro.generation.memory import whole_memory
 from almost_kedro.json_lines import write_whole
 from almost_kedro.plan.calibration_job import CalibrationJob
-from almost_kedro.plan.probes import SECONDS, draw_rows, find_memory, fit_rows, peak_mb, time_best
+from almost_kedro.plan.probes import SECONDS, draw_rows, fit_rows, peak_mb, time_best
 from almost_kedro.plan.training_steps import measure_training
 from almost_kedro.programs import carry_out
 from almost_kedro.training.reward import check_architecture
@@ -37,7 +38,11 @@ def run_job(job: CalibrationJob) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     measure = measure_generation if job.kind == "generation" else measure_training
     found = measure(job, device)
-    found |= {"device": device.type, "memory_mb": find_memory(device), "peak_mb": peak_mb(device)}
+    found |= {
+        "device": device.type,
+        "memory_mb": whole_memory(device) / 2**20,
+        "peak_mb": peak_mb(device),
+    }
     found["seconds"] = round(time.perf_counter() - start, 2)
     with write_whole(job.out / "metrics.json") as file:
         file.write(json.dumps(found).encode())

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +12,6 @@ from almost_kedro.generation.worker import peak_memory
 
 # Seconds that one measurement may take.
 SECONDS = 0.7
-# Where the size of a container's memory stands.
-CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def fit_rows(row_seconds: float, most: int, seconds: float = SECONDS) -> int:
@@ -53,12 +49,3 @@ def peak_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return peak_memory() / 2**20
-
-
-def find_memory(device: torch.device) -> float:
-    """Return the memory of the GPU, or of the machine, or what a container may take of it."""
-    if device.type == "cuda":
-        return float(torch.cuda.get_device_properties(device).total_memory / 2**20)
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = CGROUP.read_text().strip() if CGROUP.is_file() else "max"
-    return min(whole, int(limit) if limit.isdigit() else whole) / 2**20

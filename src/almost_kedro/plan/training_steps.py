@@ -10,9 +10,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from almost_kedro.generation.embedded import choose_dtype
+from almost_kedro.generation.memory import whole_memory
 from almost_kedro.plan.calibration_job import CalibrationJob
 from almost_kedro.plan.memory import BFLOAT16, TRAINED
-from almost_kedro.plan.probes import draw, find_memory, fit_rows, peak_mb, time_best
+from almost_kedro.plan.probes import draw, fit_rows, peak_mb, time_best
 from almost_kedro.plan.shape import count_parameters
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import score_labels
@@ -41,7 +42,7 @@ def measure_training(job: CalibrationJob, device: torch.device) -> dict[str, Any
     assert job.model.folder
     files = job.model.folder.glob("*.safetensors")
     needed = sum(map(count_parameters, files)) * (TRAINED + BFLOAT16)
-    if needed > find_memory(device) * 2**20:
+    if needed > whole_memory(device):
         return dict(NOTHING)
     training = TrainingJob(
         program="reward",
