@@ -55,12 +55,13 @@ def test_true_form_asks_of_each_choice_whether_it_is_true() -> None:
 def test_likelihood_form_continues_preset_and_question_with_each_choice() -> None:
     requests = build_mc1_requests([make_item()], "likelihood", "Q: Why?\nA: So.\n")
     assert [row["continuation"] for row in requests] == [" No.", " Yes."]
-    assert {row["context"] for row in requests} == {"Q: Why?\nA: So.\n\nQ: Do bulls hate red?\nA:"}
+    shown = {row["prefix"] + row["context"] for row in requests}
+    assert shown == {"Q: Why?\nA: So.\n\nQ: Do bulls hate red?\nA:"}
 
 
 def test_without_a_preset_the_question_stands_alone() -> None:
     [first, _] = build_mc1_requests([make_item()], "likelihood", "")
-    assert first["context"] == "Q: Do bulls hate red?\nA:"
+    assert (first["prefix"], first["context"]) == ("", "Q: Do bulls hate red?\nA:")
 
 
 def test_our_preset_has_six_questions_with_answers() -> None:
@@ -68,7 +69,7 @@ def test_our_preset_has_six_questions_with_answers() -> None:
     assert len(pairs) == 6
     assert all(q.startswith("Q: ") and a.startswith("A: ") for q, a in pairs)
     [first, _] = build_mc1_requests([make_item()], "likelihood")
-    assert first["context"] == PRESET + "\n\nQ: Do bulls hate red?\nA:"
+    assert first["prefix"] + first["context"] == PRESET + "\n\nQ: Do bulls hate red?\nA:"
 
 
 def test_choices_and_questions_are_taken_as_they_are() -> None:

@@ -8,13 +8,10 @@ from hypothesis import strategies as st
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.continuations import (
-    Pass,
     Tokens,
     cut_left,
     encode_rows,
-    make_batches,
-    share_passes,
-    split_wide,
+    make_row_batches,
 )
 from almost_kedro.generation.likelihood_job import Likelihood
 from almost_kedro.generation.tokens import Encoder
@@ -39,10 +36,6 @@ def encode(
     row = Likelihood(id=id_, context=context, continuation=continuation)
     [tokens] = encode_rows(encoder, [row], limit, "tiny")
     return tokens
-
-
-def make_tokens(context: list[int], continuation: list[int]) -> Tokens:
-    return Tokens("row", context, continuation, 0)
 
 
 def test_a_continuation_follows_its_context_and_no_eos_follows_it(plain: Encoder) -> None:
@@ -126,48 +119,16 @@ def test_an_id_that_is_there_twice_is_one_clear_line(plain: Encoder) -> None:
         encode_rows(plain, [row, row], None, "tiny")
 
 
-def test_one_token_continuations_of_a_context_share_a_pass() -> None:
-    rows = [make_tokens([5, 6], [answer]) for answer in (7, 8, 9)]
-    assert share_passes(rows) == [Pass((5, 6), 1, [0, 1, 2])]
-
-
-def test_other_contexts_and_longer_continuations_have_passes_of_their_own() -> None:
+def test_rows_of_a_prefix_are_in_batches_of_their_own(plain: Encoder) -> None:
+    long = "a long beginning, "
     rows = [
-        make_tokens([5, 6], [7]),
-        make_tokens([5], [7]),
-        make_tokens([5], [6, 7]),
-        make_tokens([5], [8, 7]),
-        make_tokens([5], [6, 9]),
+        Likelihood(id=f"{i}", prefix=prefix, context=context, continuation="YZ")
+        for i, (prefix, context) in enumerate(
+            [(long, "de"), ("", "abc"), (long, "f"), ("", "x"), (long, "g"), (long, "h")]
+        )
     ]
-    assert share_passes(rows) == [
-        Pass((5, 6), 1, [0]),
-        Pass((5,), 1, [1]),
-        Pass((5, 6), 2, [2, 4]),
-        Pass((5, 8), 2, [3]),
-    ]
-
-
-def test_a_batch_is_halved_until_what_is_asked_fits() -> None:
-    one, four = Pass((5,), 1, [0]), Pass((5, 6, 7, 8), 4, [1])
-    assert split_wide([one] * 6, positions=6) == [[one] * 6]
-    assert split_wide([one] * 6, positions=3) == [[one] * 3, [one] * 3]
-    assert split_wide([four, one, one, one], positions=4) == [[four], [one], [one, one]]
-    assert split_wide([four], positions=1) == [[four]]
-
-
-def test_passes_of_other_lengths_need_more_positions() -> None:
-    long, short = Pass((5, 6, 7, 8), 1, [0]), Pass((5, 6), 2, [1])
-    assert split_wide([long, short], positions=8) == [[long, short]]
-    assert split_wide([long, short], positions=7) == [[long], [short]]
-
-
-def test_a_batch_shares_what_all_its_passes_begin_with(plain: Encoder) -> None:
-    rows = [
-        Likelihood(id=f"{i}", prefix=prefix, context=context, continuation="Z")
-        for i, (prefix, context) in enumerate([("abc", "de"), ("", "abc"), ("abc", "f"), ("", "x")])
-    ]
-    passes = share_passes(encode_rows(plain, rows, None, "tiny"))
-    batches = make_batches(plain, passes, batch_tokens=100, positions=100)
-    [abc] = plain.encode(["abc"])
-    assert [batch.shared for batch in batches] == [tuple(abc), ()]
-    assert [[each.rows for each in batch.passes] for batch in batches] == [[[0], [2]], [[1], [3]]]
+    encoded = encode_rows(plain, rows, None, "tiny")
+    batches = make_row_batches(encoded, width=1, batch_tokens=100, positions=100)
+    [shared] = plain.encode([long])
+    assert [batch.shared for batch in batches] == [tuple(shared), ()]
+    assert [sorted(batch.numbers) for batch in batches] == [[0, 2, 4, 5], [1, 3]]

@@ -198,9 +198,9 @@ def test_what_rows_have_in_common_is_computed_once(tiny: Path, tmp_path: Path) -
     for name, asked in (("without", ROWS), ("with", rows)):
         run(tmp_path / name, tiny, asked, bos=True)
     without, found = (read_metrics(tmp_path / name) for name in ("without", "with"))
-    # bos is computed with the prefix, too: once instead of once a pass.
-    assert found["tokens"] == without["tokens"] - found["passes"]
-    assert found["passes"] == without["passes"]
+    # bos is computed with the prefix, too: once instead of once a tree.
+    assert found["tokens"] == without["tokens"] - 4
+    assert found["tokens_shared"] == without["tokens_shared"] + 4 + 16 * 100
 
 
 def test_a_row_that_is_cut_shares_no_prefix(tiny_models: dict[str, Path], tmp_path: Path) -> None:
@@ -256,13 +256,14 @@ def test_a_row_has_the_same_probability_in_any_batch(
     assert read_metrics(tmp_path / "all")["padding_difference"] < TOLERANCE
 
 
-def test_a_and_b_after_one_question_cost_one_pass(tiny: Path, tmp_path: Path) -> None:
+def test_all_answers_to_one_question_share_its_reading(tiny: Path, tmp_path: Path) -> None:
     run(tmp_path, tiny, ROWS)
     metrics = read_metrics(tmp_path)
-    assert (metrics["rows"], metrics["rows_computed"], metrics["passes"]) == (16, 16, 12)
+    assert (metrics["rows"], metrics["rows_computed"]) == (16, 16)
     contexts = [len(row["context"]) for row in ROWS[::4]]
-    # "A" and "B" add no input, " Yes, it is." 11 and " No" 2
-    assert metrics["tokens"] == 3 * sum(contexts) + 4 * 11 + 4 * 2
+    # "A" and "B" add no input, " Yes, it is." 11 and " No" 2, of which they share the space
+    assert metrics["tokens"] == sum(contexts) + 4 * 12
+    assert metrics["tokens_shared"] == 3 * sum(contexts) + 4
     assert metrics["dtype"] == "float32"
 
 
@@ -283,7 +284,8 @@ def test_a_long_context_loses_its_beginning_and_keeps_bos_and_cue(
     assert found["other"]["logprob"] == found["long"]["logprob"]
     assert (found["long"]["cut"], found["other"]["cut"]) == (28, 60)
     metrics = read_metrics(tmp_path / "job")
-    assert (metrics["rows_cut"], metrics["passes"]) == (2, 1)
+    # The two have become the same text.
+    assert (metrics["rows_cut"], metrics["tokens"]) == (2, 24)
 
 
 def test_a_row_without_an_answer_is_one_clear_line(
@@ -310,7 +312,7 @@ def test_a_model_without_safetensors_here_is_one_clear_line(
 
 def test_broken_weights_are_one_clear_line(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     folder = save(scale(FAMILIES["llama"](), math.nan), tmp_path / "model", tiny_models)
-    with pytest.raises(UserError, match=r"^row '3 Yes, it is\.': its log-probability is nan; "):
+    with pytest.raises(UserError, match=r"^row '3A': its log-probability is nan; "):
         run(tmp_path / "job", folder, ROWS)
 
 

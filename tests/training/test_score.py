@@ -10,6 +10,7 @@ from training_jobs import Run, as_folder, make_rows, make_score_job
 from transformers import AutoModelForSequenceClassification
 
 from almost_kedro.errors import UserError
+from almost_kedro.generation.trees import make_batches
 from almost_kedro.programs import run_program
 from almost_kedro.training.score import (
     RewardScorer,
@@ -24,7 +25,7 @@ TOLERANCE = 1e-5
 
 @pytest.fixture(scope="module")
 def scorer(reward_run: Run) -> RewardScorer:
-    return RewardScorer(as_folder(reward_run.model), torch.float32, torch.device("cpu"), pad=0)
+    return RewardScorer(as_folder(reward_run.model), torch.float32, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +56,19 @@ def test_rewards_are_the_models_own(
 def test_a_row_scores_the_same_in_any_batch(
     scorer: RewardScorer, texts: list[list[int]], batch_tokens: int
 ) -> None:
-    alone = [scorer.score_batch([ids])[0] for ids in texts]
+    alone = [scorer.score([ids])[0] for ids in texts]
     assert scorer.score(texts, batch_tokens) == pytest.approx(alone, abs=TOLERANCE)
 
 
-def test_the_padding_token_does_not_matter(
-    scorer: RewardScorer, texts: list[list[int]], reward_run: Run
+def test_answers_to_one_dialogue_score_as_they_do_alone(
+    scorer: RewardScorer, texts: list[list[int]]
 ) -> None:
-    other = RewardScorer(as_folder(reward_run.model), torch.float32, torch.device("cpu"), pad=77)
-    assert other.score(texts) == pytest.approx(scorer.score(texts), abs=TOLERANCE)
+    dialogue, eos = [77] * 60, texts[0][-1]
+    rows = [[*dialogue, *text[-9:]] for text in texts[:6]] + [[*dialogue, 5, eos]] * 2
+    [batch] = make_batches(rows, [1] * 8, 32, 4096, 4096)
+    assert len(batch.shared) == 60
+    alone = [scorer.score([row])[0] for row in rows]
+    assert scorer.score(rows) == pytest.approx(alone, abs=TOLERANCE)
 
 
 def test_measured_padding_is_the_largest_difference(
@@ -104,7 +109,7 @@ def test_a_long_text_loses_its_beginning_as_in_training(
     run_job(make_score_job(tmp_path, reward_run.model, rows, max_length=20))
     [row] = [json.loads(line) for line in (tmp_path / "rewards.jsonl").read_text().splitlines()]
     whole = TextEncoder(as_folder(reward_run.model), " ", 256).encode_rows(rows, "answer")[0]
-    assert row["reward"] == pytest.approx(scorer.score_batch([whole.ids[-20:]])[0], abs=TOLERANCE)
+    assert row["reward"] == pytest.approx(scorer.score([whole.ids[-20:]])[0], abs=TOLERANCE)
 
 
 def test_no_rows_cost_nothing(reward_run: Run, tmp_path: Path) -> None:

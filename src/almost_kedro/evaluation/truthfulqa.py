@@ -89,7 +89,8 @@ def _ask_true(item: ChoiceItem, number: int) -> Likelihood:
 def _ask_likelihood(item: ChoiceItem, number: int, shown: str) -> Likelihood:
     return Likelihood(
         id=_name_request(item, number),
-        context=f"{shown}Q: {item['question']}\nA:",
+        prefix=shown,
+        context=f"Q: {item['question']}\nA:",
         continuation=f" {item['choices'][number]}",
     )
 

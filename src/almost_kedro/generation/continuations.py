@@ -1,14 +1,15 @@
-"""Contexts and their continuations as token ids, and which of them one forward pass answers."""
+"""Contexts and their continuations as token ids, in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from almost_kedro.errors import UserError
-from almost_kedro.generation.batches import split_by_length
 from almost_kedro.generation.likelihood_job import Likelihood
-from almost_kedro.generation.tokens import Encoder, count_common
+from almost_kedro.generation.tokens import Encoder
+from almost_kedro.generation.trees import Batch, make_batches
 
 
 @dataclass(frozen=True)
@@ -24,35 +25,10 @@ class Tokens:
     cut: int
     prefix: str = ""
 
-    @property
+    @cached_property
     def inputs(self) -> list[int]:
         """What the model reads: nothing is asked about what follows the last token."""
         return self.context + self.continuation[:-1]
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What is computed once.
-
-    Attributes:
-        inputs: Token ids that the model reads.
-        n_last: Its last positions that are asked about.
-        rows: Numbers of the rows that this answers.
-        prefix: Text that it may share with other passes.
-    """
-
-    inputs: tuple[int, ...]
-    n_last: int
-    rows: list[int]
-    prefix: str = ""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Passes that are computed together; all begin with the token ids `shared`."""
-
-    passes: list[Pass]
-    shared: tuple[int, ...] = ()
 
 
 def encode_rows(
@@ -123,64 +99,25 @@ def cut_left(context: list[int], bos: list[int], excess: int) -> list[int]:
     return context[excess:]
 
 
-def share_passes(rows: Sequence[Tokens]) -> list[Pass]:
-    """Put rows together that differ in their last token at most.
-
-    So the answers "A" and "B" after one question cost one pass, as do all one-token continuations
-    of a context.
-    """
-    shared: dict[tuple[str, tuple[int, ...], int], list[int]] = {}
-    for number, row in enumerate(rows):
-        key = (row.prefix, tuple(row.inputs), len(row.continuation))
-        shared.setdefault(key, []).append(number)
-    return [
-        Pass(inputs, n_last, numbers, prefix)
-        for (prefix, inputs, n_last), numbers in shared.items()
-    ]
-
-
-def make_batches(
-    encoder: Encoder, passes: Sequence[Pass], batch_tokens: int, positions: int
+def make_row_batches(
+    rows: Sequence[Tokens], width: int, batch_tokens: int, positions: int
 ) -> list[Batch]:
-    """Put passes into batches of like length, the longest first, those of a prefix together.
+    """Put rows into batches, those of a prefix together; see `trees.make_batches`.
 
     Args:
-        encoder: The model's.
-        passes: All of them.
-        batch_tokens: Tokens of a batch at most, padding included; with a prefix four times as many,
-            the prefix of each pass included: it is stored for each and computed for none.
+        rows: All of them; what they are called in batches are their numbers here.
+        width: Numbers in a state of the model.
+        batch_tokens: Tokens of a batch at most.
         positions: Positions of a batch at most whose logits are computed.
     """
-    groups: dict[str, list[Pass]] = {}
-    for each in passes:
-        groups.setdefault(each.prefix, []).append(each)
+    groups: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(row.prefix, []).append(number)
     batches = []
-    for prefix, group in groups.items():
-        ids = encoder.encode([prefix])[0] if prefix else []
-        # Where the prefix ends, its last tokens may differ from those of the whole.
-        length = min(count_common(ids, each.inputs[: -each.n_last]) for each in group)
-        limit = batch_tokens * 4 if length else batch_tokens
-        for numbers in split_by_length([len(each.inputs) for each in group], limit):
-            for part in split_wide([group[i] for i in numbers], positions):
-                batches.append(Batch(part, tuple(ids[:length])))
+    for numbers in groups.values():
+        texts = [rows[number].inputs for number in numbers]
+        asked = [len(rows[number].continuation) for number in numbers]
+        for batch in make_batches(texts, asked, width, batch_tokens, positions):
+            trees = [[numbers[i] for i in tree] for tree in batch.trees]
+            batches.append(Batch(trees, batch.shared))
     return batches
-
-
-def count_positions(batch: Sequence[Pass]) -> int:
-    """Count the last positions, of the longest pass, that hold what is asked about in any."""
-    return max(len(each.inputs) for each in batch) - min(
-        len(each.inputs) - each.n_last for each in batch
-    )
-
-
-def split_wide(batch: Sequence[Pass], positions: int) -> list[list[Pass]]:
-    """Halve a batch until so many positions hold what is asked about.
-
-    Args:
-        batch: Passes computed together, padded on the right.
-        positions: Positions at most; a pass that is asked more is alone.
-    """
-    if len(batch) == 1 or len(batch) * count_positions(batch) <= positions:
-        return [list(batch)]
-    half = len(batch) // 2
-    return split_wide(batch[:half], positions) + split_wide(batch[half:], positions)

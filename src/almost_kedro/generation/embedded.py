@@ -24,7 +24,8 @@ from almost_kedro.generation.packed_linear import pack_linear_layers
 from almost_kedro.generation.sampling import random_stream, sample_tokens
 from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
 from almost_kedro.generation.shared_prefix import ATTENTION, KeysAndValues, Slots, round_up
-from almost_kedro.generation.tokens import Encoder, count_common
+from almost_kedro.generation.tokens import Encoder
+from almost_kedro.generation.trees import count_common
 
 logger = logging.getLogger(__name__)
 # Requests tokenised together.

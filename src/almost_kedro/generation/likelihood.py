@@ -17,34 +17,28 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from almost_kedro.checkpoints import hash_file
 from almost_kedro.errors import UserError
-from almost_kedro.generation.continuations import (
-    Batch,
-    Pass,
-    Tokens,
-    count_positions,
-    encode_rows,
-    make_batches,
-    share_passes,
-)
+from almost_kedro.generation.continuations import Tokens, encode_rows, make_row_batches
 from almost_kedro.generation.embedded import choose_dtype
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.likelihood_job import Likelihood, LikelihoodJob, LogProb
 from almost_kedro.generation.progress import Progress
+from almost_kedro.generation.reading import Reader
 from almost_kedro.generation.tokens import Encoder
+from almost_kedro.generation.trees import Batch, count_batch
 from almost_kedro.generation.worker import peak_memory
 from almost_kedro.json_lines import read_rows, write_rows, write_whole
 from almost_kedro.programs import carry_out
 
 # Logits held at once: 256 MB of float32.
 MAX_LOGITS = 2**26
-# Passes computed again alone, to see what padding does.
+# Rows computed again alone, to see what company does.
 CHECKED = 8
 
 
@@ -76,68 +70,40 @@ class LikelihoodModel:
         keep_float32_logits(self.model)
         # Not every architecture has it.
         self.keeps_logits = "logits_to_keep" in signature(type(self.model).forward).parameters
-        self.shared: tuple[int, ...] = ()
-        self.layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.reader = Reader(self.model, self.compute_logits)
+
+    def compute_logits(self, index: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """Return logits at positions `index`, `(rows, len(index), vocabulary)`."""
+        if self.keeps_logits:
+            logits: torch.Tensor = self.model(**inputs, logits_to_keep=index).logits
+        else:
+            logits = self.model(**inputs).logits[:, index]
+        return logits
 
     @torch.inference_mode()
     def compute(self, batch: Batch, rows: Sequence[Tokens]) -> Iterator[LogProb]:
-        """Answer the rows of passes that are computed together.
+        """Answer the rows of a batch.
 
         Args:
-            batch: The passes.
-            rows: All rows; passes name theirs by number.
+            batch: Numbers of rows.
+            rows: All rows.
 
         Raises:
             UserError: If a log-probability is not finite.
         """
-        logits = self.compute_logits(batch)
-        longest = max(len(each.inputs) for each in batch.passes)
-        for each, last in zip(batch.passes, logits, strict=True):
-            end = last.shape[0] - (longest - len(each.inputs))
-            log_probs = torch.log_softmax(last[end - each.n_last : end].float(), dim=-1)
-            for row in (rows[number] for number in each.rows):
-                tokens = torch.tensor(row.continuation, device=self.device)[:, None]
-                found = log_probs.gather(1, tokens).sum(dtype=torch.float64).item()
-                if not math.isfinite(found):
-                    raise UserError(
-                        f"row {row.id!r}: its log-probability is {found}; try dtype float32, or "
-                        "check the model's weights"
-                    )
-                yield LogProb(id=row.id, logprob=found, n_tokens=len(row.continuation), cut=row.cut)
-
-    def compute_logits(self, batch: Batch) -> torch.Tensor:
-        """Return logits of last positions, `(passes, positions, vocabulary)`.
-
-        They are those of the longest pass; a shorter one's come as many places earlier. Padding is
-        on the right: what a token reads stands before it, at its own position.
-        """
-        n = len(batch.shared)
-        suffixes = [each.inputs[n:] for each in batch.passes]
-        ids = torch.zeros(len(suffixes), max(map(len, suffixes)), dtype=torch.long)
-        for row, suffix in zip(ids, suffixes, strict=True):
-            row[: len(suffix)] = torch.tensor(suffix)
-        keep = count_positions(batch.passes)
-        logits: torch.Tensor = self.model(
-            ids.to(self.device),
-            past_key_values=self.copy_prefix(batch) if n else None,
-            use_cache=bool(n),
-            **({"logits_to_keep": keep} if self.keeps_logits else {}),
-        ).logits
-        return logits[:, -keep:]
-
-    def copy_prefix(self, batch: Batch) -> DynamicCache:
-        """Return keys and values of what the passes share, for each of them."""
-        if batch.shared != self.shared:
-            cache = DynamicCache()
-            ids = torch.tensor([batch.shared], device=self.device)
-            self.model(ids, past_key_values=cache, use_cache=True)
-            self.layers = [(layer.keys, layer.values) for layer in cache.layers]
-            self.shared = batch.shared
-        copies = DynamicCache()
-        for number, (keys, values) in enumerate(self.layers):
-            shape = (len(batch.passes), -1, -1, -1)
-            copies.update(keys.expand(shape), values.expand(shape), number)
-        return copies
+        texts = [row.inputs for row in rows]
+        n_last = [len(row.continuation) for row in rows]
+        for number, logits in self.reader.read(batch, texts, n_last):
+            row = rows[number]
+            tokens = torch.tensor(row.continuation, device=self.device)[:, None]
+            log_probs = torch.log_softmax(logits.float(), dim=-1).gather(1, tokens)
+            found = log_probs.sum(dtype=torch.float64).item()
+            if not math.isfinite(found):
+                raise UserError(
+                    f"row {row.id!r}: its log-probability is {found}; try dtype float32, or "
+                    "check the model's weights"
+                )
+            yield LogProb(id=row.id, logprob=found, n_tokens=len(tokens), cut=row.cut)
 
 
 def keep_float32_logits(model: PreTrainedModel) -> None:
@@ -160,7 +126,6 @@ def run_job(job: LikelihoodJob) -> None:
     part = job.out / f"{job.identity(hash_file(job.out / job.rows))[:12]}.part.jsonl"
     done = read_batches(part)
     todo = batches[len(done) :]
-    passes = [each for batch in todo for each in batch.passes]
     dtype = choose_dtype(job.dtype)
     progress = Progress(f"log-probabilities ({job.model.name})", len(rows))
     progress.set_rows(sum(map(len, done)))
@@ -174,14 +139,15 @@ def run_job(job: LikelihoodJob) -> None:
     progress.finish()
     found = {answer["id"]: answer for answers in done for answer in answers}
     if todo:
-        padding = measure_padding(model, passes, rows, found)
+        padding = measure_padding(model, todo, rows, found)
     write_rows(job.out / "logprobs.jsonl", (found[row.id] for row in rows))
     metrics = {
         "rows": len(rows),
-        "rows_computed": sum(len(each.rows) for each in passes),
+        "rows_computed": sum(len(batch.numbers) for batch in todo),
         "rows_cut": sum(row.cut > 0 for row in rows),
-        "passes": len(passes),
         "tokens": progress.tokens,
+        "tokens_shared": sum(len(rows[i].inputs) for batch in todo for i in batch.numbers)
+        - progress.tokens,
         "tokens_per_second": round(progress.tokens / seconds, 1) if todo else 0.0,
         "padding_difference": padding,
         "dtype": str(dtype).removeprefix("torch."),
@@ -213,7 +179,7 @@ def prepare(job: LikelihoodJob) -> tuple[list[Tokens], list[Batch]]:
     limit = getattr(config, "max_position_embeddings", None)
     rows = encode_rows(encoder, asked, limit, model.name)
     positions = MAX_LOGITS // config.vocab_size
-    return rows, make_batches(encoder, share_passes(rows), job.batch_tokens, positions)
+    return rows, make_row_batches(rows, config.hidden_size, job.batch_tokens, positions)
 
 
 def compute_batches(
@@ -233,39 +199,39 @@ def compute_batches(
         progress: Told of finished rows.
     """
     found = []
+    texts = [row.inputs for row in rows]
     with part.open("ab") as file:
         for batch in batches:
             answers = list(model.compute(batch, rows))
             file.write(json.dumps(answers).encode() + b"\n")
             file.flush()
             found.append(answers)
-            shared = len(batch.shared)
-            progress.add_tokens(sum(len(each.inputs) - shared for each in batch.passes))
+            progress.add_tokens(count_batch(batch, texts))
             progress.add_rows(len(answers))
     return found
 
 
 def measure_padding(
     model: LikelihoodModel,
-    passes: Sequence[Pass],
+    batches: Sequence[Batch],
     rows: Sequence[Tokens],
     found: Mapping[str, LogProb],
 ) -> float:
     """Return by how much a log-probability differs at most, a token, between alone and in a batch.
 
-    Alone, a row shares no prefix either.
+    Alone, a row shares nothing either.
 
     Args:
         model: The model.
-        passes: Some of them, from the longest to the shortest, are computed again.
+        batches: Some of their rows, from the longest to the shortest, are computed again.
         rows: All rows.
         found: Answers in batches, by id.
     """
-    step = -(-len(passes) // CHECKED)
+    numbers = [number for batch in batches for number in batch.numbers]
     return max(
         abs(answer["logprob"] - found[answer["id"]]["logprob"]) / answer["n_tokens"]
-        for each in passes[::step]
-        for answer in model.compute(Batch([each]), rows)
+        for number in numbers[:: -(-len(numbers) // CHECKED)]
+        for answer in model.compute(Batch([[number]]), rows)
     )
 
 

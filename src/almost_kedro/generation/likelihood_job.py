@@ -9,7 +9,7 @@ from almost_kedro.generation.engine import digest
 from almost_kedro.generation.job import ModelFolder, Part
 
 # Raised when the same job comes to other figures: what is stored is then computed again.
-VERSION = 2
+VERSION = 3
 
 
 class Likelihood(TypedDict):
@@ -46,7 +46,7 @@ class LikelihoodJob(Part):
 
     Attributes:
         model: A causal language model.
-        batch_tokens: Tokens computed at once, padding included.
+        batch_tokens: Tokens computed at once.
         dtype: Numbers that are computed with.
         out: The work folder.
         rows: JSON lines, each a `Likelihood`; a relative path is one in `out`.

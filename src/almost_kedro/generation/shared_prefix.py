@@ -41,6 +41,8 @@ class Step:
         tokens: `(w,)` which tokens are written, `slots` and `places`: `(w,)` where to. Rows that
             begin alike share their fresh tokens, which are then written to several slots.
         fresh: `(new, longest fresh)` numbers of fresh tokens by new row, -1 for padding; or None.
+        seen: `(new, longest fresh, longest fresh)`, which of a row's fresh tokens each of them
+            sees; None for all up to itself.
     """
 
     positions: torch.Tensor
@@ -50,6 +52,7 @@ class Step:
     slots: torch.Tensor
     places: torch.Tensor
     fresh: torch.Tensor | None
+    seen: torch.Tensor | None = None
     _masks: dict[int | None, Masks] = field(default_factory=dict)
 
     def masks(self, window: int | None, prefix: int, dtype: torch.dtype) -> Masks:
@@ -57,8 +60,8 @@ class Step:
 
         Returns:
             For all tokens' prefix `(1, m + n, 1, prefix)`, for the rows' own tokens
-            `(n, 1, 1, longest)`, and for fresh ones `(1, 1, longest fresh, 1, longest fresh)`;
-            None where all is seen or nothing is there.
+            `(n, 1, 1, longest)`, and for fresh ones `(new, 1, longest fresh, 1, longest fresh)`,
+            or once for all new rows; None where all is seen or nothing is there.
         """
         if window not in self._masks:
             device = self.positions.device
@@ -67,19 +70,21 @@ class Step:
             own = index > last
             earlier = fresh = None
             if self.fresh is not None:
-                place = index[: self.fresh.shape[1]]
-                fresh = place > place[:, None]
+                place = index[None, : self.fresh.shape[1]]
+                fresh = place[:, None] > place[..., None]
+                if self.seen is not None:
+                    place, fresh = self.positions[self.fresh], ~self.seen
             if window is not None:
                 own = own | (index <= last - window)
                 if fresh is not None:
-                    fresh = fresh | (place <= place[:, None] - window)
+                    fresh = fresh | (place[:, None] <= place[..., None] - window)
                 if int(self.positions.max()) >= window:
                     seen_from = self.positions[:, None] - window
                     earlier = torch.arange(prefix, device=device) <= seen_from
             self._masks[window] = (
                 None if earlier is None else hide(earlier, dtype)[None, :, None],
                 hide(own, dtype)[:, None, None],
-                None if fresh is None else hide(fresh, dtype)[None, None, :, None],
+                None if fresh is None else hide(fresh, dtype)[:, None, :, None],
             )
         return self._masks[window]
 
@@ -151,7 +156,7 @@ class Layer:
 
     def own(self, slots: torch.Tensor, step: Step) -> torch.Tensor:
         """Return the rows' keys or values as `(rows x kv_heads, longest, head_size)`."""
-        return slots[: len(step.lengths)].flatten(0, 1)[:, : step.longest]
+        return slots[: len(step.lengths), :, : step.longest].flatten(0, 1)
 
 
 def shared_prefix_attention(
@@ -207,7 +212,7 @@ def shared_prefix_attention(
     own = query.new_full((kv_heads, tokens, group, step.longest), -torch.inf)
     own_keys = layer.own(layer.keys, step).contiguous().transpose(1, 2)
     last = torch.bmm(query[fresh:].reshape(n * kv_heads, group, size), own_keys)
-    own[:, fresh:] = (last.view(n, kv_heads, group, -1) + own_mask).transpose(0, 1)
+    own[:, fresh:] = (last.view(n, kv_heads, group, step.longest) + own_mask).transpose(0, 1)
     if step.fresh is not None:
         assert fresh_mask is not None
         new, most = step.fresh.shape
@@ -219,7 +224,7 @@ def shared_prefix_attention(
         own[:, :fresh, :, :most] = scores.transpose(1, 2)[there].transpose(0, 1)
 
     out = _attend_prefix(query, layer, length, own, earlier)
-    weights = own[:, fresh:].transpose(0, 1).reshape(n * kv_heads, group, -1)
+    weights = own[:, fresh:].transpose(0, 1).reshape(n * kv_heads, group, step.longest)
     last = torch.bmm(weights, layer.own(layer.values, step))
     out[:, fresh:] += last.view(n, kv_heads, group, size).transpose(0, 1)
     if step.fresh is not None:

@@ -43,9 +43,3 @@ class Encoder:
         """
         ids = {self.tokenizer.eos_token_id, self.tokenizer.pad_token_id}
         return sorted(i for i in ids if i is not None)
-
-
-def count_common(a: Sequence[int], b: Sequence[int]) -> int:
-    """Count the leading tokens that two texts have in common."""
-    pairs = enumerate(zip(a, b, strict=False))
-    return next((n for n, (x, y) in pairs if x != y), min(len(a), len(b)))

@@ -111,13 +111,13 @@ def write(
 def read(job: CalibrationJob, device: torch.device) -> float:
     """Return how many tokens a reward model reads in a second."""
     check_architecture(job.model)
-    scorer = RewardScorer(job.model, choose_dtype(job.launch.dtype), device, 0)
+    scorer = RewardScorer(job.model, choose_dtype(job.launch.dtype), device)
     rows = draw_rows(scorer.model, 2, job.text_tokens)
-    scorer.score_batch(rows)
-    seconds = time_best(lambda: scorer.score_batch(rows), device)
+    scorer.score(rows)
+    seconds = time_best(lambda: scorer.score(rows), device)
     n = fit_rows(seconds / len(rows), 4096 // job.text_tokens)
     rows = draw_rows(scorer.model, n, job.text_tokens)
-    return n * job.text_tokens / time_best(lambda: scorer.score_batch(rows), device)
+    return n * job.text_tokens / time_best(lambda: scorer.score(rows), device)
 
 
 def main(job_file: str) -> int:

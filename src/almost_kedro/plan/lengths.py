@@ -14,11 +14,14 @@ from almost_kedro.feedback.planning import plan_assistants
 from almost_kedro.feedback.prompts import build_prompt_request, read_seed_file
 from almost_kedro.feedback.responses import build_prefix, build_question
 from almost_kedro.generation.likelihood_job import Likelihood
+from almost_kedro.generation.trees import follow, join_texts
 from almost_kedro.options import Options
 from almost_kedro.rows import Assistant
 
 # Tokens of a text under a model's tokenizer, by the model's name.
 Count = Callable[[str, str], int]
+# What joins texts into trees (`trees.join_texts`), for characters; models are wider.
+WIDTH = 2048
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def measure_lengths(
     logprobs = read = 0.0
     for rows, scale in ask_likelihoods(options, benchmarks, preset):
         logprobs += scale * len(rows)
-        read += scale * sum(count(reader, text) - 1 for text in list_passes(rows))
+        read += scale * sum(count(reader, text) for text in list_read(rows))
     return Lengths(
         instruction=count(writer, start),
         request=count(writer, shots) + size * (seed - shown),
@@ -138,14 +141,17 @@ def ask_likelihoods(
     ]
 
 
-def list_passes(rows: Sequence[Likelihood]) -> list[str]:
-    """Return the texts that a forward pass each reads, but for their last token.
+def list_read(rows: Sequence[Likelihood]) -> list[str]:
+    """Return what is read of each row after what it has in common with others (`trees`).
 
-    Texts that differ in it alone share a pass (`continuations`), as do the letters after a
-    question; here they differ in their last character.
+    The last token, which is not read, is taken for the last character.
     """
-    texts = (row["context"] + row["continuation"] for row in rows)
-    return list({text[:-1]: text for text in texts}.values())
+    texts = [[*map(ord, row["context"] + row["continuation"])][:-1] for row in rows]
+    return [
+        "".join(map(chr, own[shared:]))
+        for tree in join_texts(texts, 0, WIDTH)
+        for own, shared in follow([texts[number] for number in tree], 0)
+    ]
 
 
 def show_user(options: Options, demonstrations: Mapping[str, str]) -> str:

@@ -104,9 +104,9 @@ class ScoreJob(BaseModel):
         rows: JSON lines: `id`, `dialogue`, `answer`.
         separator: What stands between a dialogue and its answer.
         max_length: Tokens; longer texts lose their beginning.
-        batch_tokens: Tokens computed at once, padding included.
+        batch_tokens: Tokens computed at once.
         dtype: Numbers that are computed with.
-        check_padding: How many rows are scored again alone, to see what padding does.
+        check_padding: How many rows are scored again alone, to see what company does.
         out: The work folder.
     """
 

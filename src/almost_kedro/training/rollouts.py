@@ -31,7 +31,7 @@ class Rewarder:
             check_context(model, job.reward_max_length, "reward_model.max_length")
         self.encoder = TextEncoder(model, job.separator, job.reward_max_length or NO_LIMIT)
         dtype = choose_dtype(job.launch.dtype)
-        self.scorer = RewardScorer(model, dtype, device, self.encoder.pad)
+        self.scorer = RewardScorer(model, dtype, device)
 
     def reward(
         self, dialogues: Sequence[str], answers: Sequence[list[int]], end_ids: Collection[int]

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from almost_kedro.generation.batches import split_by_length
 from almost_kedro.generation.embedded import choose_dtype
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.progress import Progress
+from almost_kedro.generation.reading import Reader, read_states
+from almost_kedro.generation.trees import make_batches
 from almost_kedro.generation.worker import peak_memory
 from almost_kedro.json_lines import read_rows, write_rows, write_whole
 from almost_kedro.programs import carry_out
@@ -28,81 +29,64 @@ from almost_kedro.training.texts import TextEncoder, check_context
 class RewardScorer:
     """A reward model that scores token ids: the one way for all programs.
 
-    What is padding is said by the mask and by position: the reward is read at a row's last token,
-    the eos, whatever the padding token is.
+    The reward is read at a text's last token, the eos. Answers to one dialogue share its reading.
     """
 
-    def __init__(self, model: ModelFolder, dtype: torch.dtype, device: torch.device, pad: int):
+    def __init__(self, model: ModelFolder, dtype: torch.dtype, device: torch.device):
         """Load a reward model.
 
         Args:
             model: Its checkpoint.
             dtype: Numbers that are computed with.
             device: Where.
-            pad: Id of a token to fill rows with.
         """
-        self.device, self.pad = device, pad
         self.model = AutoModelForSequenceClassification.from_pretrained(
             model.folder, dtype=dtype, num_labels=1
         )
         self.model.to(device).eval()
-        self.model.config.pad_token_id = pad
-
-    @torch.inference_mode()
-    def score_batch(self, rows: Sequence[Sequence[int]]) -> list[float]:
-        """Return the reward of each row of token ids, each of which ends in the eos token."""
-        width = max(map(len, rows))
-        ids = torch.full((len(rows), width), self.pad)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.tensor(row)
-            mask[i, : len(row)] = 1
-        logits = self.model(
-            input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=False
-        ).logits  # (batch, 1)
-        rewards: list[float] = logits[:, 0].float().tolist()
-        return rewards
+        states = read_states(self.model)
+        self.reader = Reader(
+            self.model, lambda index, **inputs: self.model.score(states(index, **inputs))
+        )
 
     def score(
         self,
-        rows: Sequence[Sequence[int]],
+        rows: Sequence[list[int]],
         batch_tokens: int = 4096,
         progress: Progress | None = None,
     ) -> list[float]:
-        """Return the reward of each row; rows of like length are computed together.
+        """Return the reward of each row.
 
         Args:
-            rows: Token ids.
-            batch_tokens: Tokens computed at once, padding included.
+            rows: Token ids, each of which ends in the eos token.
+            batch_tokens: Tokens computed at once.
             progress: Told of finished rows.
         """
+        ones, width = [1] * len(rows), self.model.config.get_text_config().hidden_size
         rewards = [0.0] * len(rows)
-        for batch in split_by_length([len(row) for row in rows], batch_tokens):
-            values = self.score_batch([rows[i] for i in batch])
-            for i, value in zip(batch, values, strict=True):
-                rewards[i] = value
+        for batch in make_batches(rows, ones, width, batch_tokens, batch_tokens):
+            for number, reward in self.reader.read(batch, rows, ones):
+                rewards[number] = float(reward)
             if progress:
-                progress.add_tokens(sum(len(rows[i]) for i in batch))
-                progress.add_rows(len(batch))
+                progress.add_tokens(sum(len(rows[i]) for i in batch.numbers))
+                progress.add_rows(len(batch.numbers))
         return rewards
 
 
 def measure_padding(
-    scorer: RewardScorer, rows: Sequence[Sequence[int]], rewards: Sequence[float], n: int
+    scorer: RewardScorer, rows: Sequence[list[int]], rewards: Sequence[float], n: int
 ) -> float:
-    """Return by how much a reward differs at most between a row alone and in its batch.
+    """Return by how much a reward differs at most between a row alone and among others.
 
     Args:
         scorer: The reward model.
         rows: Token ids.
-        rewards: Their rewards in batches.
+        rewards: Their rewards among each other.
         n: Rows looked at, from the shortest to the longest.
     """
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     chosen = {order[i * (len(order) - 1) // max(1, n - 1)] for i in range(min(n, len(order)))}
-    return max(
-        (abs(scorer.score_batch([rows[row]])[0] - rewards[row]) for row in chosen), default=0.0
-    )
+    return max((abs(scorer.score([rows[row]])[0] - rewards[row]) for row in chosen), default=0.0)
 
 
 def run_job(job: ScoreJob) -> None:
@@ -113,7 +97,7 @@ def run_job(job: ScoreJob) -> None:
     encoder = TextEncoder(job.model, job.separator, job.max_length)
     texts = [sequence.ids for sequence in encoder.encode_rows(rows, "answer")]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    scorer = RewardScorer(job.model, choose_dtype(job.dtype), device, encoder.pad)
+    scorer = RewardScorer(job.model, choose_dtype(job.dtype), device)
     loaded = time.perf_counter()
     progress = Progress(f"rewards ({job.model.name})", len(rows))
     rewards = scorer.score(texts, job.batch_tokens, progress)

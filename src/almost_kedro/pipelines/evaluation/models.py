@@ -102,7 +102,10 @@ def evaluate_policies(
     asked = [
         (
             LikelihoodJob(model=policy.model, dtype=generation.dtype, out=evaluation_work),
-            [Likelihood(**{**row, "prefix": policy.prefix}) for row in requests],
+            [
+                Likelihood(**{**row, "prefix": policy.prefix + row.get("prefix", "")})
+                for row in requests
+            ],
         )
         for policy in policies
     ]

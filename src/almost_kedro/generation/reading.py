@@ -1,0 +1,230 @@
+"""Reads texts with a decoder model; what they have in common is read once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+from almost_kedro.generation.shared_prefix import ATTENTION, KeysAndValues, Slots, Step, round_up
+from almost_kedro.generation.trees import Batch, Text, follow
+
+logger = logging.getLogger(__name__)
+# Tokens of the trial by which an architecture is found to share exactly, and how far its numbers
+# may be apart, as a share of their spread (measured in bfloat16: 0.03).
+TRIAL_TOKENS, TRIAL_PREFIX, TRIAL_BRANCH = 40, 24, 32
+TRIAL_TOLERANCE = {torch.bfloat16: 0.1, torch.float32: 1e-3}
+# Given positions and the model's arguments, returns what the model has to say there.
+Output = Callable[..., torch.Tensor]
+
+
+class Reader:
+    """Reads batches of texts.
+
+    A model that does not go through transformers' attention interface reads each text alone:
+    slower, and exact. The log says so.
+    """
+
+    def __init__(self, model: PreTrainedModel, output: Output):
+        """Find out whether the model shares exactly.
+
+        Args:
+            model: A decoder, where it is to compute, in evaluation mode.
+            output: Called as `output(index, **inputs)`; returns what the model has to say at
+                positions `index` of its inputs, `(rows, len(index), ...)`.
+        """
+        self.model, self.output, self.device = model, output, model.device
+        self.slots = Slots([], 0, 0, 0)
+        self.shared: tuple[int, ...] = ()
+        self.shares = self._try_trees()
+
+    @torch.inference_mode()
+    def read(
+        self, batch: Batch, texts: Sequence[Text], n_last: Sequence[int]
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Read a batch.
+
+        Args:
+            batch: Which texts.
+            texts: Token ids of all texts.
+            n_last: How many of its last positions are asked about, by text.
+
+        Returns:
+            Each text's number and the outputs at its last positions, `(n_last, ...)`.
+        """
+        read = self._read_trees if self.shares else self._read_alone
+        yield from read(batch, texts, n_last, self.output)
+
+    def _read_trees(
+        self, batch: Batch, texts: Sequence[Text], n_last: Sequence[int], output: Output
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        trees = [[texts[number] for number in tree] for tree in batch.trees]
+        ids, step, paths = plan_reading(trees, len(batch.shared), self.device)
+        slots = self._share(batch.shared, step.longest)
+        slots.step = step
+        asked = [path[-n_last[i] :] for i, path in zip(batch.numbers, paths, strict=True)]
+        # "A" and "B" after one question are asked about at one position.
+        index, where = np.unique(np.concatenate(asked), return_inverse=True)
+        found = output(
+            torch.from_numpy(index).to(self.device),
+            input_ids=ids[None],
+            position_ids=step.positions[None],
+            # A mask of four dimensions is passed on as it is; our attention goes by the step.
+            attention_mask=step.positions.new_zeros(1, 1, 1, 1),
+            use_cache=False,
+            slots=slots,
+        )[0]
+        ends = np.cumsum([len(each) for each in asked])[:-1]
+        for number, rows in zip(batch.numbers, np.split(where, ends), strict=True):
+            yield number, found[torch.from_numpy(rows).to(self.device)]
+
+    def _share(self, shared: tuple[int, ...], room: int) -> Slots:
+        """Return the keys and values of what a batch shares, with room for its trees."""
+        if shared != self.shared or room > self.slots.room:
+            layers = prefill(self.model, shared) if shared != self.shared else self.slots.prefix
+            self.slots, self.shared = Slots(layers, len(shared), 0, room), shared
+        return self.slots
+
+    def _read_alone(
+        self, batch: Batch, texts: Sequence[Text], n_last: Sequence[int], output: Output
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        for number in batch.numbers:
+            ids = torch.tensor([texts[number]], device=self.device)
+            index = torch.arange(ids.shape[1], device=self.device)[-n_last[number] :]
+            yield number, output(index, input_ids=ids, use_cache=False)[0]
+
+    @torch.inference_mode()
+    def _try_trees(self) -> bool:
+        ids = trial_ids(self.model)
+        other = ids[:TRIAL_BRANCH] + ids[: TRIAL_TOKENS - TRIAL_BRANCH]
+        batch = Batch([[0, 1]], tuple(ids[:TRIAL_PREFIX]))
+        states = read_states(self.model)
+
+        def read() -> torch.Tensor:
+            found = self._read_trees(batch, [ids, other], [1, 1], states)
+            return torch.cat([each for _, each in found])
+
+        index = torch.tensor([TRIAL_TOKENS - 1], device=self.device)
+        whole = torch.tensor([ids, other], device=self.device)
+        expected = states(index, input_ids=whole, use_cache=False)[:, 0]
+        return try_sharing(self.model, expected, read, lambda: self.slots.windowed)
+
+
+def read_states(model: PreTrainedModel) -> Output:
+    """Return an output that is the model's last states, before any head."""
+
+    def output(index: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        states: torch.Tensor = model.base_model(**inputs).last_hidden_state
+        return states[:, index]
+
+    return output
+
+
+def prefill(model: PreTrainedModel, ids: Sequence[int]) -> list[KeysAndValues]:
+    """Compute keys and values of a text, each `(kv_heads, tokens, head_size)`, a layer.
+
+    From then on, the model attends by steps.
+    """
+    if not ids:
+        return []
+    model.set_attn_implementation("sdpa")
+    cache = DynamicCache()
+    model.base_model(torch.tensor([ids], device=model.device), past_key_values=cache)
+    model.set_attn_implementation(ATTENTION)
+    return [(layer.keys[0], layer.values[0]) for layer in cache.layers]
+
+
+def trial_ids(model: PreTrainedModel) -> list[int]:
+    """Return a text that a model's way to attend is tried on."""
+    ids = torch.arange(TRIAL_TOKENS) * 7919 % model.config.get_text_config().vocab_size
+    return [int(each) for each in ids]
+
+
+def try_sharing(
+    model: PreTrainedModel,
+    expected: torch.Tensor,
+    find: Callable[[], torch.Tensor],
+    windowed: Callable[[], bool],
+) -> bool:
+    """Find out whether the shared prefix gives an architecture's own numbers.
+
+    Not every model goes through the attention interface, and some say by a mask alone what they
+    see. Such a model shares nothing: slower, and exact.
+
+    Args:
+        model: The model; attends as before if it does not share.
+        expected: Its own numbers.
+        find: Computes the same with a shared prefix.
+        windowed: Says whether a layer has asked for a sliding window.
+    """
+    own = model.config._attn_implementation
+    try:
+        error = float((find() - expected).float().std() / expected.float().std())
+    except Exception as exc:
+        reason = f"{type(exc).__name__}: {exc}"
+    else:
+        window = getattr(model.config.get_text_config(), "sliding_window", None)
+        if error < TRIAL_TOLERANCE[model.dtype] and not (window and not windowed()):
+            return True
+        reason = f"numbers {error:.2g} of their spread apart, window {window}"
+    logger.warning("what texts have in common is not shared with this model (%s)", reason)
+    model.set_attn_implementation(own)
+    return False
+
+
+def plan_reading(
+    trees: Sequence[Sequence[Text]], start: int, device: torch.device
+) -> tuple[torch.Tensor, Step, list[np.ndarray]]:
+    """Plan the pass that reads trees one after another.
+
+    Args:
+        trees: Texts of each tree; neighbours begin alike.
+        start: Tokens that all texts begin with, which are not read.
+        device: Where the numbers are wanted.
+
+    Returns:
+        Token ids `(tokens,)`, the step, and for each text where in the pass its own tokens are.
+    """
+    ids: list[int] = []
+    places: list[int] = []
+    paths: list[np.ndarray] = []
+    starts = [0]
+    for tree in trees:
+        path: np.ndarray = np.empty(0, dtype=int)
+        for own, shared in follow(tree, start):
+            new = np.arange(len(own) - shared) + len(ids)
+            path = np.concatenate([path[:shared], new])
+            paths.append(path)
+            ids += own[shared:]
+            places += range(shared, len(own))
+        starts.append(len(ids))
+    sizes = np.diff(starts)
+    most = int(sizes.max())
+    fresh = np.full((len(trees), most), -1)
+    seen = np.zeros((len(trees), most, most), dtype=bool)
+    rest = iter(paths)
+    for number, tree in enumerate(trees):
+        fresh[number, : sizes[number]] = np.arange(starts[number], starts[number + 1])
+        for _ in tree:
+            path = next(rest) - starts[number]
+            seen[number][np.ix_(path, path)] |= np.tri(len(path), dtype=bool)
+
+    def put(numbers: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(numbers).to(device)
+
+    none = torch.empty(0, dtype=torch.long, device=device)
+    step = Step(
+        positions=put(np.array(places) + start),
+        lengths=none,
+        longest=round_up(most),
+        tokens=none,
+        slots=none,
+        places=none,
+        fresh=put(fresh),
+        seen=put(seen),
+    )
+    return torch.tensor(ids, device=device), step, paths

@@ -1,0 +1,120 @@
+"""Read in trees, texts have the model's own numbers; models that can't share read them alone."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedModel,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from almost_kedro.generation.reading import Reader, read_states
+from almost_kedro.generation.trees import make_batches
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 259,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+}
+GROUPED = SIZES | {"num_key_value_heads": 2}
+# Windows shorter than the texts; what shares, and what can't.
+FAMILIES: dict[str, tuple[Callable[[], PreTrainedModel], bool]] = {
+    "llama": (lambda: LlamaForCausalLM(LlamaConfig(**GROUPED)), True),
+    "reward": (lambda: LlamaForSequenceClassification(LlamaConfig(**GROUPED)), True),
+    "qwen2": (lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED)), True),
+    "gpt_neox": (lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SIZES)), True),
+    "gemma3": (
+        lambda: Gemma3ForCausalLM(
+            Gemma3TextConfig(
+                **GROUPED,
+                head_dim=16,
+                sliding_window=8,
+                layer_types=["sliding_attention", "full_attention"],
+            )
+        ),
+        True,
+    ),
+    "bloom": (
+        lambda: BloomForCausalLM(BloomConfig(vocab_size=259, hidden_size=32, n_layer=2, n_head=4)),
+        False,
+    ),
+}
+
+
+def draw_texts(seed: int) -> list[list[int]]:
+    """A beginning of all, four questions, and three or four answers to each."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(least: int, most: int) -> list[int]:
+        n = int(torch.randint(least, most, (1,), generator=generator))
+        return [int(i) for i in torch.randint(3, 259, (n,), generator=generator)]
+
+    start = draw(20, 30)
+    texts = []
+    for n_answers in (3, 4, 3, 3):
+        question = start + draw(5, 30)
+        texts += [question + draw(2, 15) for _ in range(n_answers)]
+    return texts
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("share", [False, True])
+def test_texts_have_the_models_own_numbers(
+    family: str, share: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    make, shares = FAMILIES[family]
+    model = make().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4)
+    states = read_states(model)
+    texts = draw_texts(0)
+    texts = texts if share else [text[::-1] for text in texts]
+    n_last = [1 + i % 2 for i in range(len(texts))]
+    expected = []
+    with torch.no_grad():
+        for text, n in zip(texts, n_last, strict=True):
+            index = torch.arange(len(text))[-n:]
+            expected.append(states(index, input_ids=torch.tensor([text]), use_cache=False)[0])
+    with caplog.at_level(logging.WARNING):
+        reader = Reader(model, states)
+    assert reader.shares == shares
+    assert bool(caplog.records) != shares
+    batches = make_batches(texts, n_last, 32, 100, 50)
+    assert len(batches) > 1
+    assert bool(batches[0].shared) == share
+    found = dict(pair for batch in batches for pair in reader.read(batch, texts, n_last))
+    assert sorted(found) == [*range(len(texts))]
+    for number, own in enumerate(expected):
+        assert torch.allclose(found[number], own, atol=1e-4 * float(own.std())), number
+
+
+def test_another_beginning_is_computed_anew() -> None:
+    torch.manual_seed(0)
+    model = FAMILIES["llama"][0]().eval()
+    states = read_states(model)
+    reader = Reader(model, states)
+    for seed in (1, 2, 1):
+        texts = draw_texts(seed)
+        [batch] = make_batches(texts, [1] * len(texts), 32, 10_000, 10_000)
+        found = dict(reader.read(batch, texts, [1] * len(texts)))
+        alone = make_batches(texts[:1], [1], 32, 10_000, 10_000)
+        [(_, own)] = reader.read(alone[0], texts, [1])
+        assert torch.allclose(found[0], own, atol=1e-5)
