@@ -28,7 +28,7 @@ from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.engine import Request, Sampling
 from almost_kedro.generation.scheduling import Row
-from almost_kedro.generation.shared_prefix import Slots, round_up
+from almost_kedro.generation.shared_prefix import Slots
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=40)
 DRAWN = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=40, seed=5)
@@ -285,7 +285,7 @@ def test_bfloat16_logits_are_as_near_as_the_number_format_allows(smollm2: Path) 
     rows = [Row(i, prefix + suffix, np.empty(0)) for i, suffix in enumerate(suffixes)]
     with torch.inference_mode():
         layers = engine._prefill_prefix(prefix)
-        slots = Slots(layers, len(prefix), len(rows), round_up(max(map(len, suffixes))))
+        slots = Slots(layers, len(prefix), len(rows))
         ours = engine._forward(rows, [[row] for row in rows], slots).float()
         exact, plain = (
             torch.stack(

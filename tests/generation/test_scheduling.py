@@ -56,7 +56,8 @@ def test_a_pass_without_new_rows_has_no_fresh_tokens() -> None:
 
 
 def test_the_last_rows_move_into_the_slots_of_finished_ones() -> None:
-    slots = Slots([], 0, capacity=5, room=16)
+    slots = Slots([], 0, capacity=5)
+    slots.begin(plan_step([make_row(i, i) for i in range(5)], [], 0, CPU)[1])
     layer = slots.layer(0, torch.zeros(1, 1, 1, 2))
     layer.keys[:, 0, 0, 0] = torch.arange(5.0)
     rows = leave([make_row(i, i) for i in range(5)], [1, 3], slots)
@@ -65,5 +66,29 @@ def test_the_last_rows_move_into_the_slots_of_finished_ones() -> None:
 
 
 def test_when_all_are_finished_nothing_is_left() -> None:
-    slots = Slots([], 0, capacity=2, room=16)
+    slots = Slots([], 0, capacity=2)
     assert leave([make_row(0, 0), make_row(1, 1)], [0, 1], slots) == []
+
+
+def test_slots_are_as_long_as_the_longest_row_needs_and_keep_what_they_have() -> None:
+    slots = Slots([(torch.ones(1, 3, 2), torch.ones(1, 3, 2))], 3, capacity=2)
+    row = make_row(0, *range(4))
+    rooms = []
+    for n in (10, 30, 40, 20, 15):
+        row.generated = [1] * n
+        _, step = plan_step([row], [], 0, CPU)
+        slots.begin(step)
+        layer = slots.layer(0, torch.zeros(1, 1, 1, 2))
+        if n == 10:
+            layer.keys[0, 0, :14] = 7
+        rooms.append(step.longest)
+        assert layer.keys.shape == (2, 1, step.longest, 2)
+        assert layer.keys[0, 0, :14].eq(7).all()
+        assert layer.prefix is not None
+        assert [len(each[0]) for each in layer.prefix] == [3 + step.longest] * 2
+    # In tiles of 16; they shrink only where half of them would be empty.
+    assert rooms == [16, 48, 48, 48, 48]
+    row.generated = []
+    _, step = plan_step([row], [], 0, CPU)
+    slots.begin(step)
+    assert slots.layer(0, torch.zeros(1, 1, 1, 2)).keys.shape[2] == 16

@@ -110,7 +110,7 @@ class EmbeddedEngine:
         try:
             layers = self._prefill_prefix(ids[:TRIAL_PREFIX])
             self.token_bytes = sum(each.nbytes for pair in layers for each in pair) // TRIAL_PREFIX
-            slots = Slots(layers, TRIAL_PREFIX, 2, round_up(TRIAL_TOKENS))
+            slots = Slots(layers, TRIAL_PREFIX, 2)
             row = Row(0, ids[:-1], np.empty(0))
             self._forward([row], [[row]], slots)
             row.generated.append(ids[-1])
@@ -201,7 +201,7 @@ class EmbeddedEngine:
         length = min(count_common(prefix_ids, row.tokens[:-1]) for row in rows)
         room = round_up(len(rows[0].tokens) - length + sampling.max_new_tokens)
         capacity = min(len(rows), self._choose_rows(length, room))
-        slots = Slots(self._prefill_prefix(prefix_ids[:length]), length, capacity, room)
+        slots = Slots(self._prefill_prefix(prefix_ids[:length]), length, capacity)
         endings = Endings(self.tokenizer, self.end_ids, sampling)
         waiting, active = deque(rows), list[Row]()
         while waiting or active:
@@ -265,12 +265,13 @@ class EmbeddedEngine:
         Returns:
             `(rows, vocabulary)` logits of the next tokens.
         """
-        ids, slots.step = plan_step(rows, new, slots.length, self.device)
+        ids, step = plan_step(rows, new, slots.length, self.device)
+        slots.begin(step)
         output = self.model(
             ids[None],
-            position_ids=slots.step.positions[None],
+            position_ids=step.positions[None],
             # A mask of four dimensions is passed on as it is; our attention goes by the step.
-            attention_mask=slots.step.positions.new_zeros(1, 1, 1, 1),
+            attention_mask=step.positions.new_zeros(1, 1, 1, 1),
             use_cache=False,
             logits_to_keep=len(rows),
             slots=slots,

@@ -38,7 +38,7 @@ class Reader:
                 positions `index` of its inputs, `(rows, len(index), ...)`.
         """
         self.model, self.output, self.device = model, output, model.device
-        self.slots = Slots([], 0, 0, 0)
+        self.slots = Slots([], 0, 0)
         self.shared: tuple[int, ...] = ()
         self.shares = self._try_trees()
 
@@ -64,8 +64,8 @@ class Reader:
     ) -> Iterator[tuple[int, torch.Tensor]]:
         trees = [[texts[number] for number in tree] for tree in batch.trees]
         ids, step, paths = plan_reading(trees, len(batch.shared), self.device)
-        slots = self._share(batch.shared, step.longest)
-        slots.step = step
+        slots = self._share(batch.shared)
+        slots.begin(step)
         asked = [path[-n_last[i] :] for i, path in zip(batch.numbers, paths, strict=True)]
         # "A" and "B" after one question are asked about at one position.
         index, where = np.unique(np.concatenate(asked), return_inverse=True)
@@ -82,11 +82,10 @@ class Reader:
         for number, rows in zip(batch.numbers, np.split(where, ends), strict=True):
             yield number, found[torch.from_numpy(rows).to(self.device)]
 
-    def _share(self, shared: tuple[int, ...], room: int) -> Slots:
-        """Return the keys and values of what a batch shares, with room for its trees."""
-        if shared != self.shared or room > self.slots.room:
-            layers = prefill(self.model, shared) if shared != self.shared else self.slots.prefix
-            self.slots, self.shared = Slots(layers, len(shared), 0, room), shared
+    def _share(self, shared: tuple[int, ...]) -> Slots:
+        """Return the keys and values of what a batch shares."""
+        if shared != self.shared:
+            self.slots, self.shared = Slots(prefill(self.model, shared), len(shared), 0), shared
         return self.slots
 
     def _read_alone(

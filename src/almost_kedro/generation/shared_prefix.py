@@ -97,29 +97,39 @@ def hide(hidden: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 class Slots:
-    """Keys and values: of the prefix, once, and of each row's own tokens, in a slot."""
+    """Keys and values: of the prefix, once, and of each row's own tokens, in a slot.
 
-    def __init__(self, prefix: Sequence[KeysAndValues], length: int, capacity: int, room: int):
+    All slots have room for as many tokens as the longest row has, so that products need no copy of
+    them; where rows grow, so do the slots.
+    """
+
+    def __init__(self, prefix: Sequence[KeysAndValues], length: int, capacity: int):
         """Make empty slots.
 
         Args:
             prefix: Keys and values a layer, each `(kv_heads, length, head_size)`.
             length: Tokens in the prefix.
             capacity: Slots.
-            room: Tokens that a slot holds, a multiple of `TILE`.
         """
-        self.prefix, self.length = prefix, length
-        self.capacity, self.room = capacity, room
+        self.prefix, self.length, self.capacity, self.room = prefix, length, capacity, 0
         self.layers: dict[int, Layer] = {}
         self.step: Step
         # Whether any layer has asked for a sliding window.
         self.windowed = False
 
+    def begin(self, step: Step) -> None:
+        """Make room for a step."""
+        self.step = step
+        if not self.room // 2 < step.longest <= self.room:
+            self.room = step.longest
+        step.longest = self.room
+
     def layer(self, number: int, key: torch.Tensor) -> Layer:
         """Return a layer's keys and values; `key` shows their shape."""
         if number not in self.layers:
             prefix = self.prefix[number] if self.length else None
-            self.layers[number] = Layer(prefix, self.capacity, self.room, key)
+            self.layers[number] = Layer(prefix, self.capacity, key)
+        self.layers[number].resize(self.room)
         return self.layers[number]
 
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
@@ -140,14 +150,21 @@ class Layer:
         values: As `keys`.
     """
 
-    def __init__(self, prefix: KeysAndValues | None, capacity: int, room: int, like: torch.Tensor):
-        """Make room; `like` is `(1, kv_heads, tokens, head_size)`."""
+    def __init__(self, prefix: KeysAndValues | None, capacity: int, like: torch.Tensor):
+        """Make slots without room; `like` is `(1, kv_heads, tokens, head_size)`."""
         _, heads, _, size = like.shape
-        self.prefix = None
-        if prefix is not None:
-            self.prefix = tuple(nn.functional.pad(each, (0, 0, 0, room)) for each in prefix)
-        self.keys = like.new_zeros(capacity, heads, room, size)
-        self.values = like.new_zeros(capacity, heads, room, size)
+        self.prefix = prefix
+        self.keys = like.new_zeros(capacity, heads, 0, size)
+        self.values = like.new_zeros(capacity, heads, 0, size)
+
+    def resize(self, room: int) -> None:
+        """Give each slot room for so many tokens."""
+        more = room - self.keys.shape[2]
+        if more:
+            self.keys, self.values = (_lengthen(each, more) for each in (self.keys, self.values))
+            if self.prefix is not None:
+                keys, values = self.prefix
+                self.prefix = _lengthen(keys, more), _lengthen(values, more)
 
     def write(self, step: Step, key: torch.Tensor, value: torch.Tensor) -> None:
         """Put tokens' keys and values, `(tokens, kv_heads, head_size)`, into their slots."""
@@ -155,8 +172,13 @@ class Layer:
             slots.transpose(1, 2)[step.slots, step.places] = new[step.tokens]
 
     def own(self, slots: torch.Tensor, step: Step) -> torch.Tensor:
-        """Return the rows' keys or values as `(rows x kv_heads, longest, head_size)`."""
-        return slots[: len(step.lengths), :, : step.longest].flatten(0, 1)
+        """Return the rows' keys or values as `(rows x kv_heads, room, head_size)`."""
+        return slots[: len(step.lengths)].flatten(0, 1)
+
+
+def _lengthen(each: torch.Tensor, more: int) -> torch.Tensor:
+    """Return keys or values with zeros for `more` tokens behind; with fewer if it is negative."""
+    return nn.functional.pad(each, (0, 0, 0, more)).contiguous()
 
 
 def shared_prefix_attention(
@@ -210,7 +232,7 @@ def shared_prefix_attention(
 
     # Own tokens' scores and then weights: (kv_heads, tokens, group, own tokens).
     own = query.new_full((kv_heads, tokens, group, step.longest), -torch.inf)
-    own_keys = layer.own(layer.keys, step).contiguous().transpose(1, 2)
+    own_keys = layer.own(layer.keys, step).transpose(1, 2)
     last = torch.bmm(query[fresh:].reshape(n * kv_heads, group, size), own_keys)
     own[:, fresh:] = (last.view(n, kv_heads, group, step.longest) + own_mask).transpose(0, 1)
     if step.fresh is not None:
@@ -260,7 +282,7 @@ def _attend_prefix(
     if layer.prefix is None:
         own.copy_(torch.softmax(own, dim=-1))
         return query.new_zeros(kv_heads, tokens, group, size)
-    keys, values = (each[:, : length + own.shape[-1]] for each in layer.prefix)
+    keys, values = layer.prefix
     # So many tokens that their scores stay in a processor's cache.
     some = max(1, MAX_SCORES[query.device.type] // (kv_heads * group * keys.shape[1]))
     out = query.new_empty(kv_heads, tokens, group, size)
