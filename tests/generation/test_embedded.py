@@ -128,6 +128,28 @@ def test_an_engine_that_can_not_share_the_prefix_answers_alike(
     assert complete(plain, REQUESTS, DRAWN) == complete(engine, REQUESTS, DRAWN)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_engine_that_takes_other_weights_answers_by_them(
+    dtype: str, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    folder, other = tiny_models["tiny-large"], tmp_path / "other"
+    shutil.copytree(folder, other)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    model.save_pretrained(other)
+    engine, expected = (EmbeddedEngine(each, dtype=dtype, rows=3) for each in (folder, other))
+    assert engine.shares_prefix
+    assert expected.shares_prefix
+    before = complete(engine, REQUESTS, DRAWN)
+    engine.take_weights(model.state_dict())
+    after = complete(engine, REQUESTS, DRAWN)
+    assert after != before
+    assert after == complete(expected, REQUESTS, DRAWN)
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_batch_size_changes_nothing_but_near_ties(
     batch_size: int, tiny_models: dict[str, Path]

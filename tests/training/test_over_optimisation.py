@@ -6,10 +6,10 @@ import pytest
 import torch
 from crashes import kill_when
 from training_jobs import Run, as_folder, compare, make_rows, train
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from almost_kedro.training.launch import launch
-from almost_kedro.training.rollouts import cut_after
+from almost_kedro.training.rollouts import cut_after, use_engine
 from almost_kedro.training.texts import TextEncoder
 
 WATCH = make_rows(8, seed=12)
@@ -64,10 +64,10 @@ def measure_length(run: Run, model: Path) -> float:
     rows = [encoder.encode_dialogue(row["dialogue"]) for row in WATCH]
     width = max(map(len, rows))
     ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
+    use_engine(network, run.job, [encoder.eos])
     torch.manual_seed(run.job.seed)
-    output = network.generate(
-        ids, attention_mask=(ids != 0).long(), max_new_tokens=40, do_sample=True, top_k=0
-    )
+    sampling = GenerationConfig(temperature=1.0, top_p=1.0, max_new_tokens=40, pad_token_id=0)
+    output = network.generate(ids, attention_mask=(ids != 0).long(), generation_config=sampling)
     answers = [cut_after(answer, [encoder.eos]) for answer in output[:, width:].tolist()]
     return sum(map(len, answers)) / len(answers)
 

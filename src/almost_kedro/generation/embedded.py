@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from almost_kedro.errors import UserError
 from almost_kedro.generation.endings import Endings
 from almost_kedro.generation.engine import Completion, Request, Sampling
 from almost_kedro.generation.memory import available_memory
-from almost_kedro.generation.packed_linear import pack_linear_layers
+from almost_kedro.generation.packed_linear import PackedLinear, pack_linear_layers
 from almost_kedro.generation.sampling import random_stream, sample_tokens
 from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
 from almost_kedro.generation.shared_prefix import ATTENTION, KeysAndValues, Slots, round_up
@@ -66,6 +66,7 @@ class EmbeddedEngine:
         rows: int | None = None,
         bos: bool | None = None,
         trust_remote_code: bool = False,
+        device: str | None = None,
     ):
         """Load a model.
 
@@ -75,8 +76,9 @@ class EmbeddedEngine:
             rows: Rows continued together; None finds it from the memory that is there.
             bos: Start every text with the bos token; None does what the tokenizer does.
             trust_remote_code: Run Python code found in the folder.
+            device: `cpu` or `cuda`; None takes a GPU if there is one.
         """
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.rows = rows
         self.encoder = Encoder(folder, bos, trust_remote_code)
         self.tokenizer, self.encode = self.encoder.tokenizer, self.encoder.encode
@@ -148,15 +150,45 @@ class EmbeddedEngine:
             indices = list(group)
             for start in range(0, len(indices), PART):
                 rows = self._rows(indices[start : start + PART], requests, sampling)
-                if self.shares_prefix:
-                    yield from self._generate_part(prefix_ids, rows, sampling, on_tokens)
-                else:
-                    yield from self._generate_unshared(rows, sampling, on_tokens)
+                yield from self._generate_rows(prefix_ids, rows, sampling, on_tokens)
+
+    @torch.inference_mode()
+    def continue_ids(
+        self, texts: Sequence[list[int]], uniforms: np.ndarray, sampling: Sampling
+    ) -> list[list[int]]:
+        """Continue texts that are token ids already.
+
+        Args:
+            texts: Token ids.
+            uniforms: Random numbers, `(texts, max_new_tokens, DRAWS)` in [0, 1).
+            sampling: How to draw tokens; its seed is not used.
+
+        Returns:
+            New token ids of each text, the one that ended it included.
+        """
+        rows = [Row(i, ids, own) for i, (ids, own) in enumerate(zip(texts, uniforms, strict=True))]
+        for _ in self._generate_rows([], rows, sampling, lambda n: None):
+            pass
+        return [row.generated for row in rows]
+
+    @torch.no_grad()
+    def take_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Go on with other weights of the same architecture.
+
+        Args:
+            weights: A model's state, in any number format.
+        """
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(weights[name])
+        for name, layer in self.model.named_modules():
+            if isinstance(layer, PackedLinear):
+                weight = weights[f"{name}.weight"].to(torch.bfloat16)
+                layer.packed = torch.ops.mkldnn._reorder_linear_weight(weight)
 
     def _rows(
         self, indices: list[int], requests: Sequence[Request], sampling: Sampling
     ) -> list[Row]:
-        """Tokenise requests; the longest first, those that are alike next to each other."""
+        """Tokenise requests."""
         tokens = self.encode([requests[i].prefix + requests[i].text for i in indices])
         longest = max(map(len, tokens)) + sampling.max_new_tokens
         if self.context is not None and longest > self.context:
@@ -165,7 +197,7 @@ class EmbeddedEngine:
                 f"context of {self.context}; use fewer shots, shorter demonstrations or prompts, "
                 "or a lower max_new_tokens"
             )
-        rows = [
+        return [
             Row(
                 index,
                 ids,
@@ -173,7 +205,6 @@ class EmbeddedEngine:
             )
             for index, ids in zip(indices, tokens, strict=True)
         ]
-        return sorted(rows, key=lambda row: (-len(row.tokens), row.tokens))
 
     def _prefill_prefix(self, ids: list[int]) -> list[KeysAndValues]:
         """Compute the prefix's keys and values, each `(kv_heads, prefix, head_size)`, a layer.
@@ -187,6 +218,19 @@ class EmbeddedEngine:
         self.model(torch.tensor([ids], device=self.device), past_key_values=cache, logits_to_keep=1)
         self.model.set_attn_implementation(ATTENTION)
         return [(layer.keys[0], layer.values[0]) for layer in cache.layers]
+
+    def _generate_rows(
+        self,
+        prefix_ids: list[int],
+        rows: list[Row],
+        sampling: Sampling,
+        on_tokens: Callable[[int], None],
+    ) -> Iterator[tuple[int, Completion]]:
+        """Continue rows, the longest first, those that are alike next to each other."""
+        rows = sorted(rows, key=lambda row: (-len(row.tokens), row.tokens))
+        if self.shares_prefix:
+            return self._generate_part(prefix_ids, rows, sampling, on_tokens)
+        return self._generate_unshared(rows, sampling, on_tokens)
 
     def _generate_part(
         self,

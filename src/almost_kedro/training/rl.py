@@ -18,7 +18,7 @@ from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import use_plain_head
 from almost_kedro.training.over_optimisation import Watch
 from almost_kedro.training.reporter import Reporter
-from almost_kedro.training.rollouts import Rewarder, RolloutMixin
+from almost_kedro.training.rollouts import Rewarder, RolloutMixin, use_engine
 from almost_kedro.training.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train
 from almost_kedro.training_options import RLOptions
@@ -97,6 +97,7 @@ def run(job: TrainingJob) -> None:
     )
     for model in filter(None, (trainer.model, trainer.ref_model)):
         use_plain_head(model, options.temperature)
+    use_engine(trainer.model, job, trainer.eos_token_ids)
     device = trainer.accelerator.device
     trainer.encoder, trainer.rollouts = encoder, []
     trainer.rewarder = Rewarder(job.reward_model, job, device)
