@@ -27,6 +27,7 @@ from transformers import (
 from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.engine import Request, Sampling
+from almost_kedro.generation.reading import prefill
 from almost_kedro.generation.scheduling import Row
 from almost_kedro.generation.shared_prefix import Slots
 
@@ -306,7 +307,7 @@ def test_bfloat16_logits_are_as_near_as_the_number_format_allows(smollm2: Path) 
     suffixes = engine.encode(TEXTS)
     rows = [Row(i, prefix + suffix, np.empty(0)) for i, suffix in enumerate(suffixes)]
     with torch.inference_mode():
-        layers = engine._prefill_prefix(prefix)
+        layers = prefill(engine.model, prefix)
         slots = Slots(layers, len(prefix), len(rows))
         ours = engine._forward(rows, [[row] for row in rows], slots).float()
         exact, plain = (

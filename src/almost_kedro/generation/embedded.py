@@ -6,7 +6,6 @@ takes its place; its tokens are read in the pass that continues the others.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -21,13 +20,13 @@ from almost_kedro.generation.endings import Endings
 from almost_kedro.generation.engine import Completion, Request, Sampling
 from almost_kedro.generation.memory import available_memory
 from almost_kedro.generation.packed_linear import PackedLinear, pack_linear_layers
+from almost_kedro.generation.reading import TRIAL_PREFIX, prefill, trial_ids, try_sharing
 from almost_kedro.generation.sampling import random_stream, sample_tokens
 from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
-from almost_kedro.generation.shared_prefix import ATTENTION, KeysAndValues, Slots, round_up
+from almost_kedro.generation.shared_prefix import Slots, round_up
 from almost_kedro.generation.tokens import Encoder
 from almost_kedro.generation.trees import count_common
 
-logger = logging.getLogger(__name__)
 # Requests tokenised together.
 PART = 4096
 # Rows continued together at most, and tokens of new rows read in one pass (a row that has more is
@@ -38,10 +37,6 @@ MAX_FRESH = {"cpu": 512, "cuda": 8192}
 UNSHARED_ROWS = 32
 # Share of the available memory that slots may take.
 MEMORY_SHARE = 0.5
-# Tokens of the trial by which an architecture is found to share its prefix exactly, and how far its
-# logits may be apart, as a share of their spread (measured in bfloat16: 0.03).
-TRIAL_TOKENS, TRIAL_PREFIX = 40, 24
-TRIAL_TOLERANCE = {torch.bfloat16: 0.1, torch.float32: 1e-3}
 
 
 def choose_dtype(name: str) -> torch.dtype:
@@ -100,34 +95,20 @@ class EmbeddedEngine:
 
     @torch.inference_mode()
     def _try_sharing(self) -> bool:
-        """Find out whether the shared prefix gives this architecture's own logits.
+        """Find out whether the shared prefix gives this architecture's own logits."""
+        ids = trial_ids(self.model)
+        expected = self.model(torch.tensor([ids], device=self.device)).logits[0, -1]
 
-        Not every model goes through the attention interface, and some say by a mask alone what
-        they see. Such a model generates without sharing: slower, and exact.
-        """
-        own = self.model.config._attn_implementation
-        config = self.model.config.get_text_config()
-        ids = (torch.arange(TRIAL_TOKENS) * 7919 % config.vocab_size).tolist()
-        expected = self.model(torch.tensor([ids], device=self.device)).logits[0, -1].float()
-        try:
-            layers = self._prefill_prefix(ids[:TRIAL_PREFIX])
+        def write() -> tuple[torch.Tensor, bool]:
+            layers = prefill(self.model, ids[:TRIAL_PREFIX])
             self.token_bytes = sum(each.nbytes for pair in layers for each in pair) // TRIAL_PREFIX
             slots = Slots(layers, TRIAL_PREFIX, 2)
             row = Row(0, ids[:-1], np.empty(0))
             self._forward([row], [[row]], slots)
             row.generated.append(ids[-1])
-            found = self._forward([row], [], slots)[0].float()
-        except Exception as exc:
-            reason = f"{type(exc).__name__}: {exc}"
-        else:
-            error = float((found - expected).std() / expected.std())
-            window = getattr(config, "sliding_window", None)
-            if error < TRIAL_TOLERANCE[self.model.dtype] and not (window and not slots.windowed):
-                return True
-            reason = f"logits {error:.2g} of their spread apart, window {window}"
-        logger.warning("demonstrations are not shared with this model (%s)", reason)
-        self.model.set_attn_implementation(own)
-        return False
+            return self._forward([row], [], slots)[0], slots.windowed
+
+        return try_sharing(self.model, expected, write)
 
     def _end_ids(self) -> set[int]:
         """Collect the ids that end a text."""
@@ -206,19 +187,6 @@ class EmbeddedEngine:
             for index, ids in zip(indices, tokens, strict=True)
         ]
 
-    def _prefill_prefix(self, ids: list[int]) -> list[KeysAndValues]:
-        """Compute the prefix's keys and values, each `(kv_heads, prefix, head_size)`, a layer.
-
-        From then on, the model attends by steps.
-        """
-        if not ids:
-            return []
-        self.model.set_attn_implementation("sdpa")
-        cache = DynamicCache()
-        self.model(torch.tensor([ids], device=self.device), past_key_values=cache, logits_to_keep=1)
-        self.model.set_attn_implementation(ATTENTION)
-        return [(layer.keys[0], layer.values[0]) for layer in cache.layers]
-
     def _generate_rows(
         self,
         prefix_ids: list[int],
@@ -245,7 +213,7 @@ class EmbeddedEngine:
         length = min(count_common(prefix_ids, row.tokens[:-1]) for row in rows)
         room = round_up(len(rows[0].tokens) - length + sampling.max_new_tokens)
         capacity = min(len(rows), self._choose_rows(length, room))
-        slots = Slots(self._prefill_prefix(prefix_ids[:length]), length, capacity)
+        slots = Slots(prefill(self.model, prefix_ids[:length]), length, capacity)
         endings = Endings(self.tokenizer, self.end_ids, sampling)
         waiting, active = deque(rows), list[Row]()
         while waiting or active:

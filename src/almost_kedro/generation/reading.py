@@ -103,14 +103,14 @@ class Reader:
         batch = Batch([[0, 1]], tuple(ids[:TRIAL_PREFIX]))
         states = read_states(self.model)
 
-        def read() -> torch.Tensor:
+        def read() -> tuple[torch.Tensor, bool]:
             found = self._read_trees(batch, [ids, other], [1, 1], states)
-            return torch.cat([each for _, each in found])
+            return torch.cat([each for _, each in found]), self.slots.windowed
 
         index = torch.tensor([TRIAL_TOKENS - 1], device=self.device)
         whole = torch.tensor([ids, other], device=self.device)
         expected = states(index, input_ids=whole, use_cache=False)[:, 0]
-        return try_sharing(self.model, expected, read, lambda: self.slots.windowed)
+        return try_sharing(self.model, expected, read)
 
 
 def read_states(model: PreTrainedModel) -> Output:
@@ -146,8 +146,7 @@ def trial_ids(model: PreTrainedModel) -> list[int]:
 def try_sharing(
     model: PreTrainedModel,
     expected: torch.Tensor,
-    find: Callable[[], torch.Tensor],
-    windowed: Callable[[], bool],
+    find: Callable[[], tuple[torch.Tensor, bool]],
 ) -> bool:
     """Find out whether the shared prefix gives an architecture's own numbers.
 
@@ -155,23 +154,23 @@ def try_sharing(
     see. Such a model shares nothing: slower, and exact.
 
     Args:
-        model: The model; attends as before if it does not share.
+        model: The model; attends as transformers has it if it does not share.
         expected: Its own numbers.
-        find: Computes the same with a shared prefix.
-        windowed: Says whether a layer has asked for a sliding window.
+        find: Computes the same with a shared prefix, and says whether a layer has asked for a
+            sliding window.
     """
-    own = model.config._attn_implementation
     try:
-        error = float((find() - expected).float().std() / expected.float().std())
+        found, windowed = find()
+        error = float((found - expected).float().std() / expected.float().std())
     except Exception as exc:
         reason = f"{type(exc).__name__}: {exc}"
     else:
         window = getattr(model.config.get_text_config(), "sliding_window", None)
-        if error < TRIAL_TOLERANCE[model.dtype] and not (window and not windowed()):
+        if error < TRIAL_TOLERANCE[model.dtype] and not (window and not windowed):
             return True
         reason = f"numbers {error:.2g} of their spread apart, window {window}"
     logger.warning("what texts have in common is not shared with this model (%s)", reason)
-    model.set_attn_implementation(own)
+    model.set_attn_implementation("sdpa" if model._supports_sdpa else "eager")
     return False
 
 

@@ -16,6 +16,7 @@ from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
 from almost_kedro.generation.engine import Sampling
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.sampling import DRAWS
+from almost_kedro.training.devices import is_sharded
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.score import RewardScorer
 from almost_kedro.training.texts import TextEncoder, check_context
@@ -119,6 +120,19 @@ class RolloutMixin:
             self.rollouts.append({"step": step, "sample": sample, **row})
         return output
 
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        with self._cast_once():
+            return super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
+
+    def _cast_once(self) -> Any:
+        """Keep the weights in bfloat16 while a GPU writes tokens, not cast them for every token.
+
+        Shards are left alone: the copy would be whole. On CPUs, the engine has a copy.
+        """
+        kind = self.accelerator.device.type  # type: ignore[attr-defined]
+        enabled = kind != "cpu" and self.args.bf16 and not is_sharded(self.model)  # type: ignore[attr-defined]
+        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
+
     def answer(self, dialogues: Sequence[str], seed: int) -> list[list[int]]:
         """Let the policy answer; training's own random stream is left where it was.
 
@@ -147,6 +161,7 @@ class RolloutMixin:
         with (
             torch.random.fork_rng(),
             torch.no_grad(),
+            self._cast_once(),
             unwrap_model_for_generation(
                 self.model_wrapped,  # type: ignore[attr-defined]
                 self.accelerator,  # type: ignore[attr-defined]
