@@ -167,7 +167,7 @@ def test_a_job_leaves_its_rows_as_json_lines_and_then_its_metrics(root: Path) ->
         else:
             groups = json.loads((job / "job.json").read_text())["task"]["groups"]
             rows = {f"answers_{number}.jsonl" for number in range(len(groups))}
-        assert names == rows | {"job.json", "metrics.json", "worker.log"}
+        assert names == rows | {"job.json", "metrics.json", "program.log"}
 
 
 def test_a_second_run_generates_nothing(project: Path, root: Path) -> None:

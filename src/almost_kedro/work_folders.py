@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from almost_kedro.programs import build_command, run_command
@@ -25,7 +26,11 @@ class Job(Protocol):
         """Return it as JSON."""
 
 
-def run_jobs(module: str, jobs: Sequence[tuple[str, Job]]) -> None:
+def run_jobs(
+    module: str,
+    jobs: Sequence[tuple[str, Job]],
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Run `python -m MODULE JOB.json ...` on the jobs that are not done yet, if any.
 
     One process for all, since torch and transformers take seconds to import. One that is stopped
@@ -34,6 +39,7 @@ def run_jobs(module: str, jobs: Sequence[tuple[str, Job]]) -> None:
     Args:
         module: The program.
         jobs: Names for MLflow, and the jobs.
+        variables: Added to its environment.
 
     Raises:
         UserError: If the program reports something that the user can mend.
@@ -43,7 +49,7 @@ def run_jobs(module: str, jobs: Sequence[tuple[str, Job]]) -> None:
     if not todo:
         return
     files = []
-    env: dict[str, str] = {}
+    env = dict(variables)
     with ExitStack() as stack:
         for out, (name, job) in todo.items():
             out.mkdir(parents=True, exist_ok=True)

@@ -186,10 +186,19 @@ def test_work_sums_its_asks() -> None:
 def test_programs_that_read_the_same_rows_share_a_process() -> None:
     score = Work("rl", "s", "a", "m", "score", requests=3)
     other = replace(score, program="b")
-    assert count_processes([score, other]) == 1
-    assert count_processes([score, replace(other, requests=4)]) == 2
-    assert count_processes([replace(score, kind="generate")] * 2) == 2
-    assert count_processes([]) == 0
+    assert count_processes([score, other], "embedded") == 1
+    assert count_processes([score, replace(other, requests=4)], "embedded") == 2
+    assert count_processes([], "embedded") == 0
+
+
+def test_policies_that_answer_share_a_process_unless_vllm_runs_them() -> None:
+    base = Work("rmsp_sft", "sft_policy", "base", "m", "generate", requests=6)
+    answers = [base, replace(base, program="sft", requests=3)]
+    assert count_processes(answers, "embedded") == count_processes(answers, "openai") == 1
+    assert count_processes(answers, "vllm") == 2
+    # Self-play asks for questions when it has the answers.
+    turns = [replace(each, step="self_play_costs") for each in answers]
+    assert count_processes(turns, "embedded") == 2
 
 
 def test_steps_are_whole() -> None:

@@ -1,13 +1,13 @@
-"""The Kedro side of the worker: writes the job file, runs the program, reads its folder."""
+"""The Kedro side of the worker: writes job files, runs the program, reads its folders."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
@@ -15,11 +15,30 @@ from almost_kedro.generation.engine import Completion, digest
 from almost_kedro.generation.job import KEYS_VARIABLE, Job, ModelFolder, PromptsTask, ResponsesTask
 from almost_kedro.json_lines import read_rows
 from almost_kedro.options import GenerationOptions
-from almost_kedro.programs import run_program
-from almost_kedro.tracking import track_program
+from almost_kedro.work_folders import METRICS, run_jobs
 
 # The request cache's file in the folder of jobs.
 CACHE = "completions.sqlite"
+
+
+class Asked(NamedTuple):
+    """A task for one model; `name` is what the job is called in folders and in MLflow."""
+
+    name: str
+    model: ModelFolder
+    generation: GenerationOptions
+    task: PromptsTask | ResponsesTask
+
+    def make_job(self, work: Path) -> Job:
+        """Return the job, with a folder in `work` that is named after exactly this task."""
+        digested = digest(self.task.model_dump(mode="json"))[:12]
+        return Job(
+            model=self.model,
+            generation=self.generation,
+            cache=work / CACHE,
+            out=work / f"{self.name}-{self.model.name.replace('/', '-')}-{digested}",
+            task=self.task,
+        )
 
 
 def run_worker(
@@ -30,45 +49,42 @@ def run_worker(
     work: Path,
     keys: Mapping[str, SecretStr] = MappingProxyType({}),
 ) -> tuple[Path, dict[str, float]]:
-    """Run the worker on a task.
+    """Run the worker on one task; see `run_workers`."""
+    return run_workers([Asked(name, model, generation, task)], work, keys)[0]
+
+
+def run_workers(
+    asked: Sequence[Asked], work: Path, keys: Mapping[str, SecretStr] = MappingProxyType({})
+) -> list[tuple[Path, dict[str, float]]]:
+    """Run tasks one after the other, in one process unless vLLM does them.
 
     The same job gets the same folder. What it generated before comes from the request cache, so a
     second run costs seconds.
 
     Args:
-        name: What the job is called in folders and in MLflow.
-        model: The model.
-        generation: Engine options.
-        task: What to do.
+        asked: The tasks.
         work: Folder of the request cache and the jobs.
         keys: API keys of servers, by name; handed over in the environment only.
 
     Returns:
-        The folder with the task's rows (see `worker`), and what they cost.
+        For each task, the folder with its rows (see `worker`), and what they cost.
+
+    Raises:
+        UserError: If the worker reports something that the user can mend; the tasks before it have
+            their rows.
+        RuntimeError: If it fails otherwise, with its last lines.
     """
-    folder = (
-        work / f"{name}-{model.name.replace('/', '-')}-{digest(task.model_dump(mode='json'))[:12]}"
-    )
-    job = Job(
-        model=model,
-        generation=generation,
-        cache=work / CACHE,
-        out=folder,
-        task=task,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").unlink(missing_ok=True)
-    job_file = folder / "job.json"
-    job_file.write_text(job.model_dump_json(), encoding="utf-8")
-    with track_program(f"{name} ({model.name})", folder / "metrics.json") as env:
-        run_program(
-            "almost_kedro.generation.worker",
-            job_file,
-            folder / "worker.log",
-            {**env, **key_variables(keys)},
-        )
-    metrics: dict[str, float] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    return folder, metrics
+    jobs = [(f"{each.name} ({each.model.name})", each.make_job(work)) for each in asked]
+    for _, job in jobs:
+        (job.out / METRICS).unlink(missing_ok=True)
+    # With vLLM, only one model in a process is safe.
+    alone = [each for each in jobs if each[1].generation.engine == "vllm"]
+    together = [each for each in jobs if each not in alone]
+    for batch in (together, *([each] for each in alone)):
+        run_jobs("almost_kedro.generation.worker", batch, key_variables(keys))
+    return [
+        (job.out, json.loads((job.out / METRICS).read_text(encoding="utf-8"))) for _, job in jobs
+    ]
 
 
 def read_answers(file: Path) -> Iterator[tuple[str, Completion]]:

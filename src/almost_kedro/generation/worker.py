@@ -1,12 +1,14 @@
-"""The generation worker: a child program that carries out one job file and writes one folder.
+"""The generation worker: a child program that carries out job files, one after the other.
 
-Run by hand: `python -m almost_kedro.generation.worker JOB.json`. It writes rows as JSON lines, for
-prompts `prompts.jsonl`, `requests.jsonl` and `ledger.jsonl`, for responses `answers_N.jsonl` for
-group N, from 0. Then it writes `metrics.json`: the job is done once that is there.
+Run by hand: `python -m almost_kedro.generation.worker JOB.json ...`. For each job it writes rows as
+JSON lines, for prompts `prompts.jsonl`, `requests.jsonl` and `ledger.jsonl`, for responses
+`answers_N.jsonl` for group N, from 0. Then it writes `metrics.json`: the job is done once that is
+there.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -25,14 +27,15 @@ from almost_kedro.programs import carry_out
 from almost_kedro.wordpiece import choose_tokenizers
 
 
-def main(job_file: str) -> int:
-    """Carry out a job file; returns the exit status, with one line on stderr if it failed."""
-    return carry_out(lambda text: run_job(Job.model_validate_json(text)), job_file)
+def main(*job_files: str) -> int:
+    """Carry out job files; returns the exit status, with one line on stderr if it failed."""
+    return carry_out(lambda text: run_job(Job.model_validate_json(text)), *job_files)
 
 
 def run_job(job: Job) -> None:
     """Do the task, then write what it cost."""
     start = time.perf_counter()
+    release_memory()
     task = job.task
     name = f"{task.kind} ({job.model.name})"
     if isinstance(task, PromptsTask):
@@ -95,6 +98,17 @@ def measure(generator: Generator, seconds: float) -> dict[str, float]:
     }
 
 
+def release_memory() -> None:
+    """Give back what a job before this one had: engines ask how much memory there is.
+
+    Its model is gone by then; what it took is kept by torch on GPUs, and else by malloc.
+    """
+    if torch := sys.modules.get("torch"):
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def peak_memory() -> int:
     """Return this process's largest resident size in bytes; the unit differs between systems."""
     size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -102,4 +116,4 @@ def peak_memory() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

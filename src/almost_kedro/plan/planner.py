@@ -184,12 +184,13 @@ class Planner:
         if as_is.enabled and as_is.max_pairs is None:
             self.notes.append("as_is_filter: not counted, since max_pairs does not say how many")
         plain = options.model_dump(mode="json")
+        processes = count_processes(work, options.generation.engine)
         return Plan(
             options=digest_options(plain),
             machine=name,
             machine_mb=round(machine.memory_mb),
-            processes=count_processes(work),
-            start_seconds=round(machine.start() * count_processes(work), 1),
+            processes=processes,
+            start_seconds=round(machine.start() * processes, 1),
             steps=[describe_step(each) for each in estimates],
             assumptions=dump(Assumptions().for_rules(options.rules)),
             notes=[*unknown, *self.notes, CACHE_NOTE],

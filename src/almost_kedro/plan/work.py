@@ -10,6 +10,8 @@ from typing import Literal
 
 Kind = Literal["generate", "likelihood", "score", "reward", "sft", "rl"]
 Pipeline = Literal["synthetic_feedback", "reward_model", "rmsp_sft", "rl", "evaluation"]
+# Steps in which policies answer, as `pipelines.rmsp_sft.policy_test` lets them.
+ANSWERS = ("sft_policy", "rl_policy", "open_answers")
 
 
 @dataclass(frozen=True)
@@ -116,15 +118,26 @@ class Work:
                 return self.training_tokens
 
 
-def count_processes(work: Sequence[Work]) -> int:
-    """Return how many processes are started; those that read the same rows share one."""
-    return sum(
-        before is None
-        or each.kind not in ("score", "likelihood")
-        or (each.step, each.kind, each.requests) != (before.step, before.kind, before.requests)
-        for before, each in pairwise([None, *work])
-        if each
-    )
+def count_processes(work: Sequence[Work], engine: str) -> int:
+    """Return how many processes are started.
+
+    Args:
+        work: Program by program, in the order of a run.
+        engine: What generates, as the options name it.
+    """
+    return bool(work) + sum(not share_process(*pair, engine) for pair in pairwise(work))
+
+
+def share_process(before: Work, work: Work, engine: str) -> bool:
+    """Tell whether a program runs in the process of the one before it.
+
+    Policies that answer do, unless vLLM runs them, and programs that read the same rows.
+    """
+    if (work.step, work.kind) != (before.step, before.kind):
+        return False
+    if work.kind == "generate":
+        return work.step in ANSWERS and engine != "vllm"
+    return work.kind in ("score", "likelihood") and work.requests == before.requests
 
 
 def count_steps(rows: float, epochs: int, step_rows: int) -> int:

@@ -12,7 +12,7 @@ from almost_kedro.checkpoints import Checkpoint, as_model
 from almost_kedro.feedback.ledger import Rules
 from almost_kedro.feedback.policy_test import add_rewards, make_policy_answers
 from almost_kedro.feedback.responses import STOPS, build_question
-from almost_kedro.generation.client import read_answers, run_worker
+from almost_kedro.generation.client import Asked, read_answers, run_workers
 from almost_kedro.generation.engine import Completion, Sampling
 from almost_kedro.generation.job import ModelFolder, RequestGroup, ResponsesTask
 from almost_kedro.options import GenerationOptions, Models
@@ -96,6 +96,8 @@ def let_answer(
 ) -> tuple[dict[str, list[tuple[str, Completion]]], dict[str, dict[str, float]]]:
     """Let each policy continue each text once; those that are one model do it in one job.
 
+    The jobs share a process, unless vLLM does them.
+
     Args:
         title: What the jobs are called.
         policies: Who answers.
@@ -112,10 +114,9 @@ def let_answer(
     models: dict[tuple[str, str], list[Policy]] = {}
     for policy in policies:
         models.setdefault((policy.model.name, policy.model.fingerprint), []).append(policy)
-    answers, costs = {}, {}
-    for group in models.values():
-        names = "+".join(policy.name for policy in group)
-        folder, costs[names] = run_worker(
+    groups = {"+".join(policy.name for policy in group): group for group in models.values()}
+    asked = [
+        Asked(
             f"{title} {names}",
             group[0].model,
             embed(generation) if group[0].is_checkpoint else generation,
@@ -127,10 +128,13 @@ def let_answer(
                     for policy in group
                 ]
             ),
-            work,
-            keys,
         )
-        for number, policy in enumerate(group):
+        for names, group in groups.items()
+    ]
+    answers, costs = {}, {}
+    for names, (folder, cost) in zip(groups, run_workers(asked, work, keys), strict=True):
+        costs[names] = cost
+        for number, policy in enumerate(groups[names]):
             answers[policy.name] = list(read_answers(folder / f"answers_{number}.jsonl"))
     return answers, costs
 
