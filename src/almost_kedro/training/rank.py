@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from almost_kedro.lean_program import leave_out
 from almost_kedro.programs import carry_out
 from almost_kedro.training.job import TrainingJob
 
@@ -15,6 +16,7 @@ from almost_kedro.training.job import TrainingJob
 def run(text: str) -> None:
     """Train as a job file says."""
     job = TrainingJob.model_validate_json(text)
+    leave_out()
     devices = import_module("almost_kedro.training.devices")
     devices.check_devices(job)
     import_module(f"almost_kedro.training.{job.program}").run(job)
