@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.endings import Endings
@@ -26,6 +27,7 @@ from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
 from almost_kedro.generation.shared_prefix import Slots, round_up
 from almost_kedro.generation.tokens import Encoder
 from almost_kedro.generation.trees import count_common
+from almost_kedro.generation.unshared import continue_batch
 
 # Requests tokenised together.
 PART = 4096
@@ -163,8 +165,7 @@ class EmbeddedEngine:
             parameter.copy_(weights[name])
         for name, layer in self.model.named_modules():
             if isinstance(layer, PackedLinear):
-                weight = weights[f"{name}.weight"].to(torch.bfloat16)
-                layer.packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+                layer.pack(weights[f"{name}.weight"])
 
     def _rows(
         self, indices: list[int], requests: Sequence[Request], sampling: Sampling
@@ -197,8 +198,13 @@ class EmbeddedEngine:
         """Continue rows, the longest first, those that are alike next to each other."""
         rows = sorted(rows, key=lambda row: (-len(row.tokens), row.tokens))
         if self.shares_prefix:
-            return self._generate_part(prefix_ids, rows, sampling, on_tokens)
-        return self._generate_unshared(rows, sampling, on_tokens)
+            yield from self._generate_part(prefix_ids, rows, sampling, on_tokens)
+            return
+        endings = Endings(self.tokenizer, self.end_ids, sampling)
+        extend = partial(self._extend, endings=endings)
+        size = self.rows or UNSHARED_ROWS
+        for start in range(0, len(rows), size):
+            yield from continue_batch(self.model, rows[start : start + size], extend, on_tokens)
 
     def _generate_part(
         self,
@@ -290,41 +296,3 @@ class EmbeddedEngine:
         )
         logits: torch.Tensor = output.logits[0, -len(rows) :]
         return logits
-
-    def _generate_unshared(
-        self, rows: list[Row], sampling: Sampling, on_tokens: Callable[[int], None]
-    ) -> Iterator[tuple[int, Completion]]:
-        """Continue rows with the model's own attention, in batches of like length."""
-        endings = Endings(self.tokenizer, self.end_ids, sampling)
-        size = self.rows or UNSHARED_ROWS
-        for start in range(0, len(rows), size):
-            batch = rows[start : start + size]
-            inputs, mask = self._pad([row.tokens for row in batch])
-            cache = DynamicCache()
-            while batch:
-                output = self.model(
-                    inputs,
-                    attention_mask=mask,
-                    position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, -inputs.shape[1] :],
-                    past_key_values=cache,
-                    logits_to_keep=1,
-                )
-                done = self._extend(batch, output.logits[:, -1], endings)
-                on_tokens(len(batch))
-                yield from ((batch[number].index, found) for number, found in done.items())
-                if done:
-                    kept = [number for number in range(len(batch)) if number not in done]
-                    batch = [batch[i] for i in kept]
-                    select = torch.tensor(kept, dtype=torch.long, device=self.device)
-                    mask = mask[select]
-                    if batch:
-                        cache.batch_select_indices(select)
-                inputs = torch.tensor([[row.last] for row in batch], device=self.device)
-                mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
-
-    def _pad(self, texts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pad on the left; returns ids and mask `(batch, length)`."""
-        width = max(map(len, texts))
-        ids = [[0] * (width - len(text)) + text for text in texts]
-        mask = [[0] * (width - len(text)) + [1] * len(text) for text in texts]
-        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)

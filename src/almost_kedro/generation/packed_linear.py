@@ -20,9 +20,13 @@ class PackedLinear(nn.Module):
             linear: Weight `(out, in)` in bfloat16, with or without bias.
         """
         super().__init__()
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+        self.pack(linear.weight.detach())
         self.bias = linear.bias
         self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def pack(self, weight: torch.Tensor) -> None:
+        """Take other weights, `(out, in)` in any number format."""
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(torch.bfloat16))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return `inputs @ weight.T + bias`, `(..., out)`."""
