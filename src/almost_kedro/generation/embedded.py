@@ -24,7 +24,8 @@ from almost_kedro.generation.packed_linear import PackedLinear, pack_linear_laye
 from almost_kedro.generation.reading import TRIAL_PREFIX, prefill, trial_ids, try_sharing
 from almost_kedro.generation.sampling import random_stream, sample_tokens
 from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
-from almost_kedro.generation.shared_prefix import Slots, round_up
+from almost_kedro.generation.shared_prefix import Slots
+from almost_kedro.generation.steps import round_up
 from almost_kedro.generation.tokens import Encoder
 from almost_kedro.generation.trees import count_common
 from almost_kedro.generation.unshared import continue_batch

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from almost_kedro.generation.shared_prefix import ATTENTION, KeysAndValues, Slots, Step, round_up
+from almost_kedro.generation.shared_prefix import ATTENTION, KeysAndValues, Slots
+from almost_kedro.generation.steps import Step, round_up
 from almost_kedro.generation.trees import Batch, Text, follow
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from almost_kedro.generation.shared_prefix import Slots, Step, round_up
+from almost_kedro.generation.shared_prefix import Slots
+from almost_kedro.generation.steps import Step, round_up
 
 
 @dataclass
