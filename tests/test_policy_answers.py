@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import STORE
 
 from almost_kedro import tracking
 from almost_kedro.generation.engine import Sampling
@@ -19,8 +18,9 @@ TEXTS = ["\n\nHuman: Why?\n\nAssistant:", "\n\nHuman: 7 + 5?\n\nAssistant:"]
 
 @pytest.fixture
 def policies(smoke_models: Models, tiny_models: dict[str, Path]) -> list[Policy]:
+    store = tiny_models["tiny-small"].parent
     small, large = (
-        resolve_model(name, smoke_models.root, STORE) for name in ("tiny-small", "tiny-large")
+        resolve_model(name, smoke_models.root, store) for name in ("tiny-small", "tiny-large")
     )
     return [
         Policy("base", small),
