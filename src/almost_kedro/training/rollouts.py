@@ -125,12 +125,13 @@ class RolloutMixin:
             return super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
 
     def _cast_once(self) -> Any:
-        """Keep the weights in bfloat16 while a GPU writes tokens, not cast them for every token.
+        """Keep the weights in bfloat16 while tokens are written, not cast them for every token.
 
-        Shards are left alone: the copy would be whole. On CPUs, the engine has a copy.
+        Shards are left alone: the copy would be whole. The engine has a copy of its own.
         """
         kind = self.accelerator.device.type  # type: ignore[attr-defined]
-        enabled = kind != "cpu" and self.args.bf16 and not is_sharded(self.model)  # type: ignore[attr-defined]
+        own = is_sharded(self.model) or "generate" in vars(self.model)  # type: ignore[attr-defined]
+        enabled = self.args.bf16 and not own  # type: ignore[attr-defined]
         return torch.autocast(kind, torch.bfloat16, enabled=enabled)
 
     def answer(self, dialogues: Sequence[str], seed: int) -> list[list[int]]:
@@ -178,11 +179,11 @@ class RolloutMixin:
 
 
 def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int]) -> None:
-    """Let `model.generate` write by the embedded engine, with the weights of now, on CPUs.
+    """Let `model.generate` write by the embedded engine, with the weights of now, on a CPU.
 
     That takes half the time, and a second copy of the weights in the numbers that are computed
-    with. Shards are left alone: the copy would be whole. Rows draw by torch's own generator, which
-    checkpoints keep for each rank.
+    with. Several ranks are left alone: each would have a copy. Rows draw by torch's own generator,
+    which checkpoints keep.
 
     Args:
         model: The policy, which began as the job's base.
@@ -190,7 +191,7 @@ def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int
         end_ids: Tokens that end an answer.
     """
     options, base = job.options, job.base
-    if job.launch.config != "cpu":
+    if job.launch.config != "cpu" or job.ranks > 1:
         return
     assert base.folder
     engine = EmbeddedEngine(
