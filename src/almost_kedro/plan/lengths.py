@@ -20,8 +20,6 @@ from almost_kedro.rows import Assistant
 
 # Tokens of a text under a model's tokenizer, by the model's name.
 Count = Callable[[str, str], int]
-# What joins texts into trees (`trees.join_texts`), for characters; models are wider.
-WIDTH = 2048
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,7 @@ def measure_lengths(
     benchmarks: Benchmarks,
     preset: str,
     count: Count,
+    width: int,
 ) -> Lengths:
     """Measure them.
 
@@ -89,6 +88,7 @@ def measure_lengths(
         benchmarks: Their items.
         preset: What MC1 is asked after, in its likelihood form.
         count: Counts tokens.
+        width: Numbers in a state of the policies' model.
 
     Raises:
         UserError: Demonstrations that are missing or too few.
@@ -104,7 +104,10 @@ def measure_lengths(
     logprobs = read = 0.0
     for rows, scale in ask_likelihoods(options, benchmarks, preset):
         logprobs += scale * len(rows)
-        read += scale * sum(count(reader, text) for text in list_read(rows))
+        texts = [row["context"] + row["continuation"] for row in rows]
+        characters = sum(map(len, texts)) / max(1, sum(count(reader, text) for text in texts))
+        parts = list_read(texts, round(width * characters))
+        read += scale * sum(count(reader, part) for part in parts)
     return Lengths(
         instruction=count(writer, start),
         request=count(writer, shots) + size * (seed - shown),
@@ -141,16 +144,21 @@ def ask_likelihoods(
     ]
 
 
-def list_read(rows: Sequence[Likelihood]) -> list[str]:
-    """Return what is read of each row after what it has in common with others (`trees`).
+def list_read(texts: Sequence[str], width: int) -> list[str]:
+    """Return what is read of each text after what it has in common with others (`trees`).
 
     The last token, which is not read, is taken for the last character.
+
+    Args:
+        texts: Contexts with their continuations.
+        width: What joins texts (`trees.join_texts`), for characters: as many times a model's as a
+            token has characters.
     """
-    texts = [[*map(ord, row["context"] + row["continuation"])][:-1] for row in rows]
+    read = [[*map(ord, text)][:-1] for text in texts]
     return [
         "".join(map(chr, own[shared:]))
-        for tree in join_texts(texts, 0, WIDTH)
-        for own, shared in follow([texts[number] for number in tree], 0)
+        for tree in join_texts(read, 0, width)
+        for own, shared in follow([read[number] for number in tree], 0)
     ]
 
 

@@ -32,6 +32,8 @@ CACHE_NOTE = (
     "what the request cache and the work folders hold from earlier runs is not counted: the run "
     "takes it from there"
 )
+# Of a model that nothing is known of: SmolLM2-135M's.
+WIDTH = 576
 
 
 class Planner:
@@ -52,6 +54,7 @@ class Planner:
             options.evaluation, catalog.load("benchmark_assets")
         )
         self.assistants = list_assistants(options, self.demonstrations)
+        shape = self.shapes[options.sft.model]
         self.lengths: Lengths = measure_lengths(
             options,
             catalog.load("seed_prompts"),
@@ -59,6 +62,7 @@ class Planner:
             self.benchmarks,
             preset,
             self.count_text,
+            shape.hidden_size if shape else WIDTH,
         )
 
     def _find(self, name: str) -> ModelFolder | None:
