@@ -57,7 +57,7 @@ def test_a_pass_without_new_rows_has_no_fresh_tokens() -> None:
 
 def test_the_last_rows_move_into_the_slots_of_finished_ones() -> None:
     slots = Slots([], 0, capacity=5)
-    slots.begin(plan_step([make_row(i, i) for i in range(5)], [], 0, CPU)[1])
+    slots.begin(*plan_step([make_row(i, i) for i in range(5)], [], 0, CPU))
     layer = slots.layer(0, torch.zeros(1, 1, 1, 2))
     layer.keys[:, 0, 0, 0] = torch.arange(5.0)
     rows = leave([make_row(i, i) for i in range(5)], [1, 3], slots)
@@ -76,8 +76,8 @@ def test_slots_are_as_long_as_the_longest_row_needs_and_keep_what_they_have() ->
     rooms = []
     for n in (10, 30, 40, 20, 15):
         row.generated = [1] * n
-        _, step = plan_step([row], [], 0, CPU)
-        slots.begin(step)
+        ids, step = plan_step([row], [], 0, CPU)
+        slots.begin(ids, step)
         layer = slots.layer(0, torch.zeros(1, 1, 1, 2))
         if n == 10:
             layer.keys[0, 0, :14] = 7
@@ -89,6 +89,6 @@ def test_slots_are_as_long_as_the_longest_row_needs_and_keep_what_they_have() ->
     # In tiles of 16; they shrink only where half of them would be empty.
     assert rooms == [16, 48, 48, 48, 48]
     row.generated = []
-    _, step = plan_step([row], [], 0, CPU)
-    slots.begin(step)
+    ids, step = plan_step([row], [], 0, CPU)
+    slots.begin(ids, step)
     assert slots.layer(0, torch.zeros(1, 1, 1, 2)).keys.shape[2] == 16

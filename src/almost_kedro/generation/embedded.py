@@ -285,15 +285,6 @@ class EmbeddedEngine:
             `(rows, vocabulary)` logits of the next tokens.
         """
         ids, step = plan_step(rows, new, slots.length, self.device)
-        slots.begin(step)
-        output = self.model(
-            ids[None],
-            position_ids=step.positions[None],
-            # A mask of four dimensions is passed on as it is; our attention goes by the step.
-            attention_mask=step.positions.new_zeros(1, 1, 1, 1),
-            use_cache=False,
-            logits_to_keep=len(rows),
-            slots=slots,
-        )
+        output = self.model(**slots.begin(ids, step), logits_to_keep=len(rows))
         logits: torch.Tensor = output.logits[0, -len(rows) :]
         return logits

@@ -66,19 +66,11 @@ class Reader:
         trees = [[texts[number] for number in tree] for tree in batch.trees]
         ids, step, paths = plan_reading(trees, len(batch.shared), self.device)
         slots = self._share(batch.shared)
-        slots.begin(step)
         asked = [path[-n_last[i] :] for i, path in zip(batch.numbers, paths, strict=True)]
         # "A" and "B" after one question are asked about at one position.
         index, where = np.unique(np.concatenate(asked), return_inverse=True)
-        found = output(
-            torch.from_numpy(index).to(self.device),
-            input_ids=ids[None],
-            position_ids=step.positions[None],
-            # A mask of four dimensions is passed on as it is; our attention goes by the step.
-            attention_mask=step.positions.new_zeros(1, 1, 1, 1),
-            use_cache=False,
-            slots=slots,
-        )[0]
+        inputs = slots.begin(ids, step)
+        found = output(torch.from_numpy(index).to(self.device), **inputs)[0]
         ends = np.cumsum([len(each) for each in asked])[:-1]
         for number, rows in zip(batch.numbers, np.split(where, ends), strict=True):
             yield number, found[torch.from_numpy(rows).to(self.device)]

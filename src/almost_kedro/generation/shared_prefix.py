@@ -8,6 +8,7 @@ row. One product scores the prefix for all of them; what a row has of its own st
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,12 +45,20 @@ class Slots:
         # Whether any layer has asked for a sliding window.
         self.windowed = False
 
-    def begin(self, step: Step) -> None:
-        """Make room for a step."""
+    def begin(self, ids: torch.Tensor, step: Step) -> dict[str, Any]:
+        """Make room for a step, and return the arguments with which a model reads its tokens."""
         self.step = step
         if not self.room // 2 < step.longest <= self.room:
             self.room = step.longest
         step.longest = self.room
+        return {
+            "input_ids": ids[None],
+            "position_ids": step.positions[None],
+            # A mask of four dimensions is passed on as it is; our attention goes by the step.
+            "attention_mask": step.positions.new_zeros(1, 1, 1, 1),
+            "use_cache": False,
+            "slots": self,
+        }
 
     def layer(self, number: int, key: torch.Tensor) -> Layer:
         """Return a layer's keys and values; `key` shows their shape."""
