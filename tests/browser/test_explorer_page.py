@@ -17,6 +17,7 @@ from explorer_sample import (
     SEEDS,
     make_explorer,
 )
+from waiting import expect, go_to
 
 from almost_kedro.pages.explorer import render_explorer
 from almost_kedro.rows import Seed
@@ -45,11 +46,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write(tmp_path_factory.mktemp("page"))
 
 
-def list_prompts(page: Page) -> list[str]:
-    """The first column of the table."""
-    return page.locator("#pairs tbody a").all_text_contents()
-
-
 LINKS = "links => links.map(link => link.getAttribute('href').split('=')[1])"
 
 
@@ -69,10 +65,11 @@ def test_all_pairs_are_there_kept_ones_first(
 ) -> None:
     page = open_page(address, width)
     check_links(page, ["pair-12", "pair-13", "pair-45", "pair-23"])
-    assert list_prompts(page)[2] == "Bake some bread."
-    row = page.locator("#pairs tbody tr").nth(1).locator("td").all_text_contents()
-    assert row[4:] == ["kept", "+33", "−2.00", "−0.50"]  # noqa: RUF001
-    assert page.locator(".dt-info").first.text_content() == "1 to 4 of 4 pairs"
+    expect(page.locator("#pairs tbody a").nth(2)).to_have_text("Bake some bread.")
+    cells = page.locator("#pairs tbody tr").nth(1).locator("td")
+    for column, text in enumerate(["kept", "+33", "−2.00", "−0.50"], start=4):  # noqa: RUF001
+        expect(cells.nth(column)).to_have_text(text)
+    expect(page.locator(".dt-info").first).to_have_text("1 to 4 of 4 pairs")
     check_width(page)
 
 
@@ -120,7 +117,7 @@ def test_each_filter_filters(
     page = open_page(address)
     page.get_by_label(label).select_option(label=option)
     check_links(page, found)
-    assert page.locator("#used").text_content() == "(1 in use)"
+    expect(page.locator("#used")).to_have_text("(1 in use)")
     page.get_by_role("button", name="Show all").click()
     check_links(page, ["pair-12", "pair-13", "pair-45", "pair-23"])
 
@@ -159,17 +156,14 @@ def test_a_pair_shows_its_differences_and_facts(
 ) -> None:
     page = open_page(address, width)
     page.locator("#pairs tbody a").nth(0).click()
-    assert page.locator(".columns ins").all_text_contents() == ["of chlorophyll in"]
-    assert page.locator(".columns del").all_text_contents() == ["someone painted"]
-    line = page.locator(".columns ins").first.evaluate(
-        "e => getComputedStyle(e).textDecorationLine"
-    )
-    assert line == "underline"
+    expect(page.locator(".columns ins")).to_have_text(["of chlorophyll in"])
+    expect(page.locator(".columns del")).to_have_text(["someone painted"])
+    expect(page.locator(".columns ins")).to_have_css("text-decoration-line", "underline")
     rewards = page.get_by_role("row", name="Held-out reward").get_by_role("cell")
-    assert rewards.all_text_contents() == ["1.00", "2.00", "−1.00"]  # noqa: RUF001
+    expect(rewards).to_have_text(["1.00", "2.00", "−1.00"])  # noqa: RUF001
     page.get_by_label("Mark words").uncheck()
-    assert page.locator(".columns ins").count() == 0
-    assert "kedro trace pair-12 --forward" in str(page.locator("pre").text_content())
+    expect(page.locator(".columns ins")).to_have_count(0)
+    expect(page.locator("pre")).to_contain_text("kedro trace pair-12 --forward")
     check_width(page)
 
 
@@ -177,21 +171,22 @@ def test_what_became_of_a_pair_is_said(open_page: OpenPage, address: str) -> Non
     page = open_page(f"{address}#comparison=pair-13")
     body = page.locator("#detail-body")
     kept = "Kept. The original rules drop it by rule_17_heuristic, the corrected rules keep it."
-    assert kept in str(body.text_content())
-    page.evaluate("location.hash = 'comparison=pair-23'")
-    page.get_by_text("Dropped by matched_length.").wait_for()
-    assert "75% apart" in str(body.text_content())
+    expect(body).to_contain_text(kept)
+    go_to(page, "comparison=pair-23")
+    expect(body).to_contain_text("Dropped by matched_length.")
+    expect(body).to_contain_text("75% apart")
 
 
 @widths
 def test_ancestry_is_walked_by_clicking(open_page: OpenPage, address: str, width: int) -> None:
     page = open_page(f"{address}#prompt=prompt-3", width)
-    assert page.locator(".steps > li").count() == 2
-    assert "gone: in no dataset" in str(page.locator(".steps > li").nth(1).text_content())
+    steps = page.locator(".steps > li")
+    expect(steps).to_have_count(2)
+    expect(steps.nth(1)).to_contain_text("gone: in no dataset")
     page.locator("summary", has_text="Bake some bread.").click()
     page.locator(".steps .steps summary", has_text="Why is grass green?").click()
     seeds = page.locator(".steps .steps .steps > li")
-    assert [str(text)[:11] for text in seeds.all_text_contents()] == ["seed prompt"] * 2
+    expect(seeds).to_have_text([re.compile("^seed prompt")] * 2)
     seeds.nth(0).get_by_role("link").click()
     page.get_by_role("heading", name="Seed prompt seed-a").wait_for()
     # ... and forward again: what was made with the seed.
@@ -205,9 +200,10 @@ def test_ancestry_is_walked_by_clicking(open_page: OpenPage, address: str, width
 
 def test_a_prompt_without_pairs_says_why(open_page: OpenPage, address: str) -> None:
     page = open_page(f"{address}#prompt=prompt-3")
-    text = str(page.locator("#detail-body").text_content())
-    assert "Dropped by rule_15_nothing. Both rule sets drop it by rule_15_nothing." in text
-    assert "plain – not used: rule_12_empty" in text  # noqa: RUF001
+    body = page.locator("#detail-body")
+    why = "Dropped by rule_15_nothing. Both rule sets drop it by rule_15_nothing."
+    expect(body).to_contain_text(why)
+    expect(body).to_contain_text("plain – not used: rule_12_empty")  # noqa: RUF001
 
 
 def test_neighbours_follow_the_filter_and_the_way_back_keeps_it(
@@ -215,8 +211,9 @@ def test_neighbours_follow_the_filter_and_the_way_back_keeps_it(
 ) -> None:
     page = open_page(address)
     page.get_by_label("Assistants differ in").select_option(label="shots")
+    check_links(page, ["pair-13", "pair-45", "pair-23"])
     page.locator("#pairs tbody a").nth(0).click()
-    assert str(page.locator("#neighbours").text_content()).endswith("1 of 3")
+    expect(page.locator("#neighbours")).to_have_text(re.compile("1 of 3$"))
     page.get_by_role("link", name="Next pair").click()
     page.get_by_role("heading", name="Comparison pair-45").wait_for()
     page.get_by_role("link", name="Back to the list").click()
@@ -226,10 +223,10 @@ def test_neighbours_follow_the_filter_and_the_way_back_keeps_it(
 
 def test_an_address_of_nothing_says_so(open_page: OpenPage, address: str) -> None:
     page = open_page(f"{address}#comparison=%E0%A4%A&<b>")
-    assert "This page has no comparison" in str(page.locator("#detail-body").text_content())
+    expect(page.locator("#detail-body")).to_contain_text("This page has no comparison")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # the link that skips to the content
-    assert page.locator("#detail").is_visible()
+    expect(page.locator("#detail")).to_be_visible()
 
 
 def test_words_that_only_one_text_has_are_marked(open_page: OpenPage, address: str) -> None:
@@ -282,8 +279,7 @@ def test_hostile_text_runs_nothing(
         ("prompt", ["prompt-1", "prompt-3", "seed-a", HOSTILE]),
     ):
         for id_ in ids:
-            page.evaluate("([kind, id]) => { location.hash = `${kind}=${id}` }", [kind, id_])
-            page.wait_for_timeout(50)
+            go_to(page, f"{kind}={id_}")
             check_width(page)
             for summary in page.locator("summary").all():
                 if summary.is_visible():
@@ -291,12 +287,11 @@ def test_hostile_text_runs_nothing(
     page.wait_for_timeout(100)
     assert page.evaluate("window.hacked") is None
     assert page.locator("main img, main svg, main script:not([type])").count() == 0
-    page.evaluate("location.hash = 'comparison=pair-23'")
+    go_to(page, "comparison=pair-23")
     page.get_by_role("heading", name="Comparison pair-23").wait_for()
     text = str(page.locator("#detail-body .text").nth(1).text_content())
     assert text == HOSTILE.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
-    note = "Cut after 20,000 of 1,000,"
-    assert page.get_by_text(note).count() == 1
+    expect(page.get_by_text("Cut after 20,000 of 1,000,")).to_have_count(1)
 
 
 @widths
@@ -309,7 +304,7 @@ def test_everyone_can_use_it(
     page.locator("#pairs tbody a").nth(1).click()
     page.locator("#detail").wait_for()
     check_access(page)
-    page.evaluate("location.hash = 'prompt=prompt-3'")
+    go_to(page, "prompt=prompt-3")
     page.locator(".steps summary").first.click()
     check_access(page)
 
@@ -319,7 +314,7 @@ def test_the_keyboard_is_enough(open_page: OpenPage, address: str) -> None:
     page.locator("#pairs tbody a").nth(0).focus()
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Comparison pair-12").wait_for()
-    assert page.evaluate("document.activeElement.id") == "detail-title"
+    expect(page.locator("#detail-title")).to_be_focused()
     page.get_by_role("link", name="Back to the list").focus()
     page.keyboard.press("Enter")
     page.locator("#list").wait_for()

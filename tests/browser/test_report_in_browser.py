@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from report_findings import make_chart, make_findings
 from sessions import kedro
+from waiting import expect
 
 from almost_kedro.pages.report import make_report
 from almost_kedro.pages.report.charts import CHARTS
@@ -41,12 +42,12 @@ def test_it_shows_a_verdict_and_every_chart(
     check_width: Callable[[Page], None],
 ) -> None:
     page = open_page(report.as_uri(), width)
-    assert page.get_by_role("heading", level=1).text_content() == "Did alignment work?"
+    expect(page.get_by_role("heading", level=1)).to_have_text("Did alignment work?")
     for question in ("Did the reward model learn?", "Are the trained models better"):
-        assert page.get_by_text(question).is_visible()
-    page.locator(".js-plotly-plot").first.wait_for()
-    asked = page.locator("[data-chart]").count()
-    assert page.locator("[data-chart] .main-svg").count() >= asked >= 8
+        expect(page.get_by_text(question)).to_be_visible()
+    asked = page.locator("[data-chart]")
+    assert asked.count() >= 8
+    expect(asked.filter(has=page.locator(".main-svg"))).to_have_count(asked.count())
     check_width(page)
     check_access(page)
 
@@ -56,9 +57,9 @@ def test_it_leads_to_the_comparisons_of_its_run(open_page: OpenPage, report: Pat
     page = open_page(report.as_uri(), allowed=(folder, "data:", "blob:"))
     page.get_by_role("link", name="Browse the comparisons of this run").click()
     page.wait_for_url("**/explorer.html")
-    assert page.get_by_role("heading", level=1).text_content() == "Comparisons, one by one"
+    expect(page.get_by_role("heading", level=1)).to_have_text("Comparisons, one by one")
     page.locator("#pairs tbody a").first.click()
-    assert page.get_by_role("heading", name="Where the prompt comes from").is_visible()
+    expect(page.get_by_role("heading", name="Where the prompt comes from")).to_be_visible()
 
 
 @widths
@@ -72,7 +73,7 @@ def test_what_models_wrote_does_nothing(
     page = open_page(file.as_uri(), width)
     page.locator(".js-plotly-plot").first.wait_for()
     assert page.evaluate("window.hacked") is None
-    assert page.get_by_text("<svg onload=alert(1)>").count() > 3
+    expect(page.get_by_text("<svg onload=alert(1)>").nth(3)).to_be_attached()
     check_width(page)
 
 
@@ -88,5 +89,5 @@ def test_the_page_that_compares_runs_opens(
     done = kedro(project, "compare", "latest~1", "latest", *place, "--page", str(file))
     assert done.returncode == 0, done.stderr
     page = open_page(file.as_uri(), 390)
-    assert page.get_by_role("table").count()
+    expect(page.get_by_role("table").first).to_be_visible()
     check_access(page)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kedro_viz.api.rest.utils import get_package_compatibilities
+from waiting import expect
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -79,8 +80,8 @@ def open_viz(open_page: Callable[..., Page], address: str) -> Callable[[str], Pa
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_each_pipeline_is_drawn(open_viz: Callable[[str], Page], pipeline: str) -> None:
     page = open_viz(pipeline)
-    assert page.locator(".pipeline-node").count() > 10
-    assert page.get_by_text(pipeline, exact=True).count()
+    expect(page.locator(".pipeline-node").nth(10)).to_be_attached()
+    expect(page.get_by_text(pipeline, exact=True).first).to_be_attached()
 
 
 @pytest.mark.parametrize(
