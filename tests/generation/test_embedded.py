@@ -29,7 +29,7 @@ from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.engine import Request, Sampling
 from almost_kedro.generation.reading import prefill
 from almost_kedro.generation.scheduling import Row
-from almost_kedro.generation.shared_prefix import Slots
+from almost_kedro.generation.shared_prefix import MAX_SCORES, Slots
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=40)
 DRAWN = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=40, seed=5)
@@ -88,10 +88,18 @@ def engine(tiny_models: dict[str, Path]) -> EmbeddedEngine:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("bos", [False, True])
+@pytest.mark.parametrize(("bos", "scores"), [(False, None), (True, None), (False, 300)])
 def test_greedy_answers_equal_plain_generate(
-    family: str, bos: bool, tiny_models: dict[str, Path], tmp_path: Path
+    family: str,
+    bos: bool,
+    scores: int | None,
+    tiny_models: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """However many `scores` are computed at once."""
+    if scores:
+        monkeypatch.setitem(MAX_SCORES, "cpu", scores)
     torch.manual_seed(0)
     model = FAMILIES[family]()
     with torch.no_grad():
@@ -308,7 +316,7 @@ def test_bfloat16_logits_are_as_near_as_the_number_format_allows(smollm2: Path) 
     rows = [Row(i, prefix + suffix, np.empty(0)) for i, suffix in enumerate(suffixes)]
     with torch.inference_mode():
         layers = prefill(engine.model, prefix)
-        slots = Slots(layers, len(prefix), len(rows))
+        slots = Slots(layers, len(prefix), len(rows), max(map(len, suffixes)))
         ours = engine._forward(rows, [[row] for row in rows], slots).float()
         exact, plain = (
             torch.stack(

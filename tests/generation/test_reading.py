@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from almost_kedro.generation.reading import Reader, read_states
+from almost_kedro.generation.shared_prefix import MAX_SCORES
 from almost_kedro.generation.trees import make_batches
 
 SIZES: dict[str, Any] = {
@@ -74,10 +75,17 @@ def draw_texts(seed: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize(("share", "scores"), [(False, None), (True, None), (True, 500)])
 def test_texts_have_the_models_own_numbers(
-    family: str, share: bool, caplog: pytest.LogCaptureFixture
+    family: str,
+    share: bool,
+    scores: int | None,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """However many `scores` are computed at once."""
+    if scores:
+        monkeypatch.setitem(MAX_SCORES, "cpu", scores)
     torch.manual_seed(0)
     make, shares = FAMILIES[family]
     model = make().eval()

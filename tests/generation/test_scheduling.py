@@ -2,9 +2,12 @@ from collections import deque
 
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
 from almost_kedro.generation.shared_prefix import Slots
+from almost_kedro.generation.steps import Step
 
 CPU = torch.device("cpu")
 # A prefix of two tokens, then what a row has of its own.
@@ -52,11 +55,12 @@ def test_a_pass_reads_fresh_tokens_first_and_then_every_rows_last() -> None:
 def test_a_pass_without_new_rows_has_no_fresh_tokens() -> None:
     ids, step = plan_step([make_row(0, 5), make_row(1, 6)], [], 2, CPU)
     assert ids.tolist() == [5, 6]
-    assert step.fresh is None
+    assert step.fresh.shape == (0, 0)
+    assert step.sizes == []
 
 
 def test_the_last_rows_move_into_the_slots_of_finished_ones() -> None:
-    slots = Slots([], 0, capacity=5)
+    slots = Slots([], 0, capacity=5, most=20)
     slots.begin(*plan_step([make_row(i, i) for i in range(5)], [], 0, CPU))
     layer = slots.layer(0, torch.zeros(1, 1, 1, 2))
     layer.keys[:, 0, 0, 0] = torch.arange(5.0)
@@ -66,29 +70,55 @@ def test_the_last_rows_move_into_the_slots_of_finished_ones() -> None:
 
 
 def test_when_all_are_finished_nothing_is_left() -> None:
-    slots = Slots([], 0, capacity=2)
+    slots = Slots([], 0, capacity=2, most=20)
     assert leave([make_row(0, 0), make_row(1, 1)], [0, 1], slots) == []
 
 
 def test_slots_are_as_long_as_the_longest_row_needs_and_keep_what_they_have() -> None:
-    slots = Slots([(torch.ones(1, 3, 2), torch.ones(1, 3, 2))], 3, capacity=2)
+    slots = Slots([(torch.ones(1, 3, 2), torch.ones(1, 3, 2))] * 3, 3, capacity=2, most=60)
     row = make_row(0, *range(4))
     rooms = []
     for n in (10, 30, 40, 20, 15):
         row.generated = [1] * n
         ids, step = plan_step([row], [], 0, CPU)
         slots.begin(ids, step)
-        layer = slots.layer(0, torch.zeros(1, 1, 1, 2))
-        if n == 10:
-            layer.keys[0, 0, :14] = 7
         rooms.append(step.longest)
-        assert layer.keys.shape == (2, 1, step.longest, 2)
-        assert layer.keys[0, 0, :14].eq(7).all()
-        assert layer.prefix is not None
-        assert [len(each[0]) for each in layer.prefix] == [3 + step.longest] * 2
+        for number in range(3):
+            layer = slots.layer(number, torch.zeros(1, 1, 1, 2))
+            if n == 10:
+                layer.keys[0, 0, :14], layer.values[0, 0, :14] = number, 10 + number
+            for kept, content in ((layer.keys, number), (layer.values, 10 + number)):
+                assert kept.shape == (2, 1, step.longest, 2)
+                assert kept[0, 0, :14].eq(content).all()
+                assert kept[0, 0, 14:].eq(0).all()
+            assert layer.prefix is not None
+            assert [len(each[0]) for each in layer.prefix] == [3 + step.longest] * 2
     # In tiles of 16; they shrink only where half of them would be empty.
     assert rooms == [16, 48, 48, 48, 48]
     row.generated = []
     ids, step = plan_step([row], [], 0, CPU)
     slots.begin(ids, step)
     assert slots.layer(0, torch.zeros(1, 1, 1, 2)).keys.shape[2] == 16
+
+
+@given(
+    st.lists(st.integers(0, 30), max_size=12),
+    st.integers(1, 400),
+    st.integers(0, 50),
+)
+def test_parts_have_every_fresh_token_once(sizes: list[int], most: int, prefix: int) -> None:
+    sizes = sorted(sizes, reverse=True)
+    none = torch.empty(0, dtype=torch.long)
+    fresh = torch.full((len(sizes), max(sizes, default=0)), -1)
+    for row, size in enumerate(sizes):
+        fresh[row, :size] = torch.arange(size) + 100 * row
+    step = Step(none, none, 0, none, none, none, fresh, sizes)
+    found = []
+    for rows, queries in step.fresh_parts(most, prefix):
+        part = fresh[rows, queries]
+        found += part[part >= 0].tolist()
+        own = fresh[rows, : queries.stop]
+        # Earlier ones of its row are there to be seen, and no more scores than wanted.
+        assert own[part[:, -1] >= 0].min() >= 0
+        assert part.numel() == 1 or part.numel() * (prefix + max(1, sizes[rows.start])) <= most
+    assert sorted(found) == sorted(fresh[fresh >= 0].tolist())

@@ -38,7 +38,7 @@ def test_a_tree_has_what_its_texts_have_in_common_once() -> None:
         [0, 6],
         [7, 8],
     ]
-    assert step.fresh is not None
+    assert step.sizes == [7, 2]
     assert step.fresh.tolist() == [list(range(7)), [7, 8, *[-1] * 5]]
     assert step.seen is not None
     # The 6 sees 1, 2, 3, 5 and itself; the 9 sees the 1; nothing in the other tree.

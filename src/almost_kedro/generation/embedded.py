@@ -21,7 +21,13 @@ from almost_kedro.generation.endings import Endings
 from almost_kedro.generation.engine import Completion, Request, Sampling
 from almost_kedro.generation.memory import available_memory
 from almost_kedro.generation.packed_linear import PackedLinear, pack_linear_layers
-from almost_kedro.generation.reading import TRIAL_PREFIX, prefill, trial_ids, try_sharing
+from almost_kedro.generation.reading import (
+    TRIAL_PREFIX,
+    TRIAL_TOKENS,
+    prefill,
+    trial_ids,
+    try_sharing,
+)
 from almost_kedro.generation.sampling import random_stream, sample_tokens
 from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
 from almost_kedro.generation.shared_prefix import Slots
@@ -105,7 +111,7 @@ class EmbeddedEngine:
         def write() -> tuple[torch.Tensor, bool]:
             layers = prefill(self.model, ids[:TRIAL_PREFIX])
             self.token_bytes = sum(each.nbytes for pair in layers for each in pair) // TRIAL_PREFIX
-            slots = Slots(layers, TRIAL_PREFIX, 2)
+            slots = Slots(layers, TRIAL_PREFIX, 2, TRIAL_TOKENS)
             row = Row(0, ids[:-1], np.empty(0))
             self._forward([row], [[row]], slots)
             row.generated.append(ids[-1])
@@ -220,7 +226,7 @@ class EmbeddedEngine:
         length = min(count_common(prefix_ids, row.tokens[:-1]) for row in rows)
         room = round_up(len(rows[0].tokens) - length + sampling.max_new_tokens)
         capacity = min(len(rows), self._choose_rows(length, room))
-        slots = Slots(prefill(self.model, prefix_ids[:length]), length, capacity)
+        slots = Slots(prefill(self.model, prefix_ids[:length]), length, capacity, room)
         endings = Endings(self.tokenizer, self.end_ids, sampling)
         waiting, active = deque(rows), list[Row]()
         while waiting or active:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from almost_kedro.generation.shared_prefix import ATTENTION, KeysAndValues, Slots
 from almost_kedro.generation.steps import Step, round_up
@@ -39,7 +39,7 @@ class Reader:
                 positions `index` of its inputs, `(rows, len(index), ...)`.
         """
         self.model, self.output, self.device = model, output, model.device
-        self.slots = Slots([], 0, 0)
+        self.slots = Slots([], 0, 0, 0)
         self.shared: tuple[int, ...] = ()
         self.shares = self._try_trees()
 
@@ -78,7 +78,8 @@ class Reader:
     def _share(self, shared: tuple[int, ...]) -> Slots:
         """Return the keys and values of what a batch shares."""
         if shared != self.shared:
-            self.slots, self.shared = Slots(prefill(self.model, shared), len(shared), 0), shared
+            self.slots = Slots(prefill(self.model, shared), len(shared), 0, 0)
+            self.shared = shared
         return self.slots
 
     def _read_alone(
@@ -117,17 +118,26 @@ def read_states(model: PreTrainedModel) -> Output:
 
 
 def prefill(model: PreTrainedModel, ids: Sequence[int]) -> list[KeysAndValues]:
-    """Compute keys and values of a text, each `(kv_heads, tokens, head_size)`, a layer.
-
-    From then on, the model attends by steps.
-    """
+    """Compute keys and values of a text, each `(kv_heads, tokens, head_size)`, a layer."""
     if not ids:
         return []
-    model.set_attn_implementation("sdpa")
-    cache = DynamicCache()
-    model.base_model(torch.tensor([ids], device=model.device), past_key_values=cache)
-    model.set_attn_implementation(ATTENTION)
-    return [(layer.keys[0], layer.values[0]) for layer in cache.layers]
+    numbers = torch.arange(len(ids), device=model.device)
+    step = Step(
+        positions=numbers,
+        lengths=numbers[:0],
+        longest=round_up(len(ids)),
+        tokens=numbers,
+        slots=torch.zeros_like(numbers),
+        places=numbers,
+        fresh=numbers[None],
+        sizes=[len(ids)],
+    )
+    slots = Slots([], 0, capacity=1, most=len(ids))
+    model.base_model(**slots.begin(torch.tensor(ids, device=model.device), step))
+    return [
+        (layer.keys[0, :, : len(ids)], layer.values[0, :, : len(ids)])
+        for _, layer in sorted(slots.layers.items())
+    ]
 
 
 def trial_ids(model: PreTrainedModel) -> list[int]:
@@ -153,6 +163,7 @@ def try_sharing(
             sliding window.
     """
     try:
+        model.set_attn_implementation(ATTENTION)
         found, windowed = find()
         error = float((found - expected).float().std() / expected.float().std())
     except Exception as exc:
@@ -216,6 +227,7 @@ def plan_reading(
         slots=none,
         places=none,
         fresh=put(fresh),
+        sizes=sizes.tolist(),
         seen=put(seen),
     )
     return torch.tensor(ids, device=device), step, paths

@@ -106,13 +106,10 @@ def plan_step(
             spread.append((numbers + len(ids), np.full(len(own), slot), numbers))
             slot += 1
         ids += own
-    fresh = None
-    if ids:
-        fresh = np.full((len(new), max(map(len, places))), -1)
-        start = 0
-        for line, numbers in zip(fresh, places, strict=True):
-            line[: len(numbers)] = numbers + start
-            start += len(numbers)
+    sizes = [len(numbers) for numbers in places]
+    fresh = np.full((len(new), max(sizes, default=0)), -1)
+    for line, end, size in zip(fresh, np.cumsum(sizes), sizes, strict=True):
+        line[:size] = np.arange(end - size, end)
     lengths = np.array([row.length for row in rows]) - length
     last = np.arange(len(rows))
     tokens, slots, own_places = (
@@ -131,6 +128,7 @@ def plan_step(
         tokens=put(tokens),
         slots=put(slots),
         places=put(own_places),
-        fresh=None if fresh is None else put(fresh),
+        fresh=put(fresh),
+        sizes=sizes,
     )
     return torch.tensor(ids + [row.last for row in rows], device=device), step

@@ -7,6 +7,7 @@ row. One product scores the prefix for all of them; what a row has of its own st
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 from transformers import AttentionInterface
 
-from almost_kedro.generation.steps import Step
+from almost_kedro.generation.steps import Step, round_up
 
 ATTENTION = "shared_prefix"
 # Arguments by which some models change their scores; the products here do not know them.
@@ -31,16 +32,20 @@ class Slots:
     them; where rows grow, so do the slots.
     """
 
-    def __init__(self, prefix: Sequence[KeysAndValues], length: int, capacity: int):
+    def __init__(self, prefix: Sequence[KeysAndValues], length: int, capacity: int, most: int):
         """Make empty slots.
 
         Args:
             prefix: Keys and values a layer, each `(kv_heads, length, head_size)`.
             length: Tokens in the prefix.
             capacity: Slots.
+            most: Own tokens of a row at most.
         """
         self.prefix, self.length, self.capacity, self.room = prefix, length, capacity, 0
+        self.most = round_up(most)
         self.layers: dict[int, Layer] = {}
+        # Memory that slots of a size have left: (kv_heads, head_size) -> tensors.
+        self.left: defaultdict[tuple[int, int], list[torch.Tensor]] = defaultdict(list)
         self.step: Step
         # Whether any layer has asked for a sliding window.
         self.windowed = False
@@ -63,10 +68,28 @@ class Slots:
     def layer(self, number: int, key: torch.Tensor) -> Layer:
         """Return a layer's keys and values; `key` shows their shape."""
         if number not in self.layers:
-            prefix = self.prefix[number] if self.length else None
-            self.layers[number] = Layer(prefix, self.capacity, key)
-        self.layers[number].resize(self.room)
+            self.layers[number] = Layer(self, number, key)
+        self.layers[number].resize(self)
         return self.layers[number]
+
+    def resize(self, old: torch.Tensor) -> torch.Tensor:
+        """Return a layer's keys or values, `(capacity, kv_heads, ..., head_size)`, with `room`.
+
+        They move to memory that another layer has left: pages that are new to the process cost more
+        than what is written to them.
+        """
+        capacity, heads, room, size = old.shape
+        left = self.left[heads, size]
+        memory = left.pop() if left else old.new_empty(capacity, heads, self.most, size)
+        shape = capacity, heads, self.room, size
+        new = memory.as_strided(shape, (heads * self.room * size, self.room * size, size, 1), 0)
+        kept = min(room, self.room)
+        new[:, :, :kept] = old[:, :, :kept]
+        # What is not there yet has no weight, but 0 times whatever stood there may be no number.
+        new[:, :, kept:] = 0
+        if room:
+            left.append(old)
+        return new
 
     def move(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Copy rows from slots to other slots."""
@@ -80,24 +103,26 @@ class Layer:
     """One layer's keys and values.
 
     Attributes:
+        length: Tokens in the prefix.
         prefix: Keys and values of the prefix with zeros behind, `(kv_heads, length + room,
-            head_size)`: a product with them leaves room for the own tokens' scores.
+            head_size)`: a product with them leaves room for the scores of own tokens. Or None.
         keys: `(capacity, kv_heads, room, head_size)`.
         values: As `keys`.
     """
 
-    def __init__(self, prefix: KeysAndValues | None, capacity: int, like: torch.Tensor):
+    def __init__(self, slots: Slots, number: int, like: torch.Tensor):
         """Make slots without room; `like` is `(1, kv_heads, tokens, head_size)`."""
         _, heads, _, size = like.shape
-        self.prefix = prefix
-        self.keys = like.new_zeros(capacity, heads, 0, size)
-        self.values = like.new_zeros(capacity, heads, 0, size)
+        self.length = slots.length
+        self.prefix = slots.prefix[number] if slots.length else None
+        self.keys = like.new_empty(slots.capacity, heads, 0, size)
+        self.values = like.new_empty(slots.capacity, heads, 0, size)
 
-    def resize(self, room: int) -> None:
-        """Give each slot room for so many tokens."""
-        more = room - self.keys.shape[2]
+    def resize(self, slots: Slots) -> None:
+        """Give each slot as much room as `slots` has."""
+        more = slots.room - self.keys.shape[2]
         if more:
-            self.keys, self.values = (_lengthen(each, more) for each in (self.keys, self.values))
+            self.keys, self.values = slots.resize(self.keys), slots.resize(self.values)
             if self.prefix is not None:
                 keys, values = self.prefix
                 self.prefix = _lengthen(keys, more), _lengthen(values, more)
@@ -106,10 +131,6 @@ class Layer:
         """Put tokens' keys and values, `(tokens, kv_heads, head_size)`, into their slots."""
         for slots, new in ((self.keys, key), (self.values, value)):
             slots.transpose(1, 2)[step.slots, step.places] = new[step.tokens]
-
-    def own(self, slots: torch.Tensor, step: Step) -> torch.Tensor:
-        """Return the rows' keys or values as `(rows x kv_heads, room, head_size)`."""
-        return slots[: len(step.lengths)].flatten(0, 1)
 
 
 def _lengthen(each: torch.Tensor, more: int) -> torch.Tensor:
@@ -155,86 +176,116 @@ def shared_prefix_attention(
     window = extra.get("sliding_window")
     assert window is None or isinstance(window, int)
     slots.windowed |= window is not None
-    step, n = slots.step, len(slots.step.lengths)
-    layer = slots.layer(int(module.layer_idx), key)  # type: ignore[arg-type]
+    step, layer = slots.step, slots.layer(int(module.layer_idx), key)  # type: ignore[arg-type]
     heads, tokens, size = query.shape[1:]
     kv_heads, length = key.shape[1], slots.length
-    group = heads // kv_heads
-    fresh = tokens - n
-    earlier, own_mask, fresh_mask = step.masks(window, length, query.dtype)
+    earlier, own, among_fresh = step.masks(window, length, query.dtype)
     key, value = key[0].transpose(0, 1), value[0].transpose(0, 1)
     layer.write(step, key, value)
-    query = (query[0] * scaling).transpose(0, 1).view(tokens, kv_heads, group, size)
+    query = (query[0] * scaling).transpose(0, 1).view(tokens, kv_heads, heads // kv_heads, size)
+    out = torch.empty_like(query)
+    columns, most = length + slots.room, MAX_SCORES[query.device.type] // heads
 
-    # Own tokens' scores and then weights: (kv_heads, tokens, group, own tokens).
-    own = query.new_full((kv_heads, tokens, group, step.longest), -torch.inf)
-    own_keys = layer.own(layer.keys, step).transpose(1, 2)
-    last = torch.bmm(query[fresh:].reshape(n * kv_heads, group, size), own_keys)
-    own[:, fresh:] = (last.view(n, kv_heads, group, step.longest) + own_mask).transpose(0, 1)
-    if step.fresh is not None:
-        assert fresh_mask is not None
-        new, most = step.fresh.shape
-        there = step.fresh >= 0
-        fresh_query = query[step.fresh].transpose(1, 2).reshape(new * kv_heads, most * group, size)
-        fresh_key = key[step.fresh].transpose(1, 2).reshape(new * kv_heads, most, size)
-        scores = torch.bmm(fresh_query, fresh_key.transpose(1, 2))
-        scores = scores.view(new, kv_heads, most, group, most) + fresh_mask
-        own[:, :fresh, :, :most] = scores.transpose(1, 2)[there].transpose(0, 1)
+    rows = len(step.lengths)
+    fresh, some = tokens - rows, max(1, most // columns)
+    for start in range(0, rows, some):
+        part = slice(start, min(start + some, rows))
+        last = slice(fresh + part.start, fresh + part.stop)
+        out[last] = attend(
+            query[last, None],
+            layer.keys[part],
+            layer.values[part],
+            own[part],
+            layer,
+            None if earlier is None else earlier[last, None],
+        )[:, 0]
+    for part, queries in step.fresh_parts(most, columns if length else 0):
+        seen = step.fresh[part, : queries.stop]
+        asking = seen[:, queries]
+        found = attend(
+            query[asking],
+            key[seen].transpose(1, 2),
+            value[seen].transpose(1, 2),
+            among_fresh[part, queries, : queries.stop],
+            layer,
+            None if earlier is None else earlier[asking],
+        )
+        there = asking >= 0
+        out[asking[there]] = found[there]
+    return out.view(1, tokens, heads, size), None
 
-    out = _attend_prefix(query, layer, length, own, earlier)
-    weights = own[:, fresh:].transpose(0, 1).reshape(n * kv_heads, group, step.longest)
-    last = torch.bmm(weights, layer.own(layer.values, step))
-    out[:, fresh:] += last.view(n, kv_heads, group, size).transpose(0, 1)
-    if step.fresh is not None:
-        weights = own.new_zeros(new, most, kv_heads, group, most)
-        weights[there] = own[:, :fresh, :, :most].transpose(0, 1)
-        weights = weights.transpose(1, 2).reshape(new * kv_heads, most * group, most)
-        fresh_value = value[step.fresh].transpose(1, 2).reshape(new * kv_heads, most, size)
-        read = torch.bmm(weights, fresh_value).view(new, kv_heads, most, group, size)
-        out[:, :fresh] += read.transpose(1, 2)[there].transpose(0, 1)
-    return out.transpose(0, 1).reshape(1, tokens, heads, size), None
 
-
-def _attend_prefix(
+def attend(
     query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor,
     layer: Layer,
-    length: int,
-    own: torch.Tensor,
-    earlier: torch.Tensor | None,
+    prefix_mask: torch.Tensor | None,
 ) -> torch.Tensor:
+    """Attend to what rows have of their own and to the prefix.
+
+    Args:
+        query: `(rows, queries, kv_heads, group, head_size)`, scaled.
+        key: `(rows, kv_heads, own, head_size)`.
+        value: As `key`.
+        mask: `(rows, queries, own)`, added to the scores.
+        layer: The prefix.
+        prefix_mask: `(rows, queries, length)`, added to the scores; None where all is seen.
+
+    Returns:
+        As `query`.
+    """
+    rows, queries, kv_heads, group, size = query.shape
+    own = key.shape[2]
+    flat = query.transpose(1, 2).reshape(rows * kv_heads, queries * group, size)
+    scores = torch.bmm(flat, key.reshape(rows * kv_heads, own, size).transpose(1, 2))
+    scores, mask = scores.view(rows, kv_heads, queries, group, own), mask[:, None, :, None]
+    if layer.prefix is None:
+        weights, out = torch.softmax(scores.add_(mask), dim=-1), None
+    else:
+        weights, out = read_prefix(query, scores, mask, layer, prefix_mask)
+    weights = weights.reshape(rows * kv_heads, queries * group, own)
+    read = torch.bmm(weights, value.reshape(rows * kv_heads, own, size))
+    read = read.view(rows, kv_heads, queries, group, size).transpose(1, 2)
+    return read if out is None else out + read
+
+
+def read_prefix(
+    query: torch.Tensor,
+    own: torch.Tensor,
+    own_mask: torch.Tensor,
+    layer: Layer,
+    mask: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn scores into weights, and read the prefix by them.
 
     Args:
-        query: `(tokens, kv_heads, group, head_size)`.
-        layer: The prefix's keys and values.
-        length: Tokens in the prefix.
-        own: Scores of own tokens `(kv_heads, tokens, group, longest)`; becomes their weights.
-        earlier: What of the prefix each token sees, `(1, tokens, 1, length)`; None for all.
+        query: `(rows, queries, kv_heads, group, head_size)`, scaled.
+        own: Scores of own tokens, `(rows, kv_heads, queries, group, own)`.
+        own_mask: `(rows, 1, queries, 1, own)`, added to them.
+        layer: The prefix.
+        mask: `(rows, queries, length)`, added to the prefix's scores; None where all is seen.
 
     Returns:
-        `(kv_heads, tokens, group, head_size)`.
+        Weights of own tokens, as `own`, and what was read, as `query`.
     """
-    tokens, kv_heads, group, size = query.shape
-    if layer.prefix is None:
-        own.copy_(torch.softmax(own, dim=-1))
-        return query.new_zeros(kv_heads, tokens, group, size)
+    assert layer.prefix is not None
+    rows, queries, kv_heads, group, size = query.shape
     keys, values = layer.prefix
-    # So many tokens that their scores stay in a processor's cache.
-    some = max(1, MAX_SCORES[query.device.type] // (kv_heads * group * keys.shape[1]))
-    out = query.new_empty(kv_heads, tokens, group, size)
-    for start in range(0, tokens, some):
-        part = slice(start, start + some)
-        flat = query[part].transpose(0, 1).reshape(kv_heads, -1, size)
-        # Behind the prefix are zeros: room for the own tokens' scores.
-        flat_scores = torch.bmm(flat, keys.transpose(1, 2))
-        scores = flat_scores.view(kv_heads, -1, group, keys.shape[1])
-        scores[..., length:] = own[:, part]
-        if earlier is not None:
-            scores[..., :length] += earlier[:, part]
-        weights = torch.softmax(flat_scores, dim=-1)
-        out[:, part] = torch.bmm(weights, values).view(kv_heads, -1, group, size)
-        own[:, part] = weights.view_as(scores)[..., length:]
-    return out
+    length, end = layer.length, layer.length + own.shape[-1]
+    flat = query.permute(2, 0, 1, 3, 4).reshape(kv_heads, -1, size)
+    # Behind the prefix are zeros: room for the own tokens' scores.
+    flat_scores = torch.bmm(flat, keys.transpose(1, 2))
+    scores = flat_scores.view(kv_heads, rows, queries, group, -1)
+    if mask is not None:
+        scores[..., :length] += mask[:, :, None]
+    torch.add(own.transpose(0, 1), own_mask.transpose(0, 1), out=scores[..., length:end])
+    if end < scores.shape[-1]:
+        scores[..., end:] = -torch.inf
+    weights = torch.softmax(flat_scores, dim=-1)
+    out = torch.bmm(weights, values).view(kv_heads, rows, queries, group, size)
+    return weights.view_as(scores)[..., length:end].transpose(0, 1), out.permute(1, 2, 0, 3, 4)
 
 
 AttentionInterface.register(ATTENTION, shared_prefix_attention)
