@@ -170,6 +170,14 @@ def test_activations_computed_again_take_time_and_save_memory() -> None:
     assert HERE.training_mb(SHAPE, again, None) < HERE.training_mb(SHAPE, kept, None)
 
 
+def test_on_one_rank_rollouts_are_written_by_a_copy_of_the_policy() -> None:
+    alone, two = (Training(steps=1, batch=8, longest=100, ranks=ranks) for ranks in (1, 2))
+    more = HERE.training_mb(SHAPE, alone, SHAPE) - HERE.training_mb(SHAPE, two, SHAPE)
+    assert more == pytest.approx(2e8 / MB)  # in bfloat16
+    # Without reward models it is no reinforcement learning.
+    assert HERE.training_mb(SHAPE, alone, None) == HERE.training_mb(SHAPE, two, None)
+
+
 def test_a_size_is_read_from_the_files(tiny_models: dict[str, Path]) -> None:
     folder = tiny_models["tiny-small"]
     entry = TinyModel(source="tiny", layers=1, hidden_size=32)

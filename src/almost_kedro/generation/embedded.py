@@ -41,7 +41,7 @@ PART = 4096
 # Rows continued together at most, and tokens of new rows read in one pass (a row that has more is
 # read alone): beyond these, nothing is gained.
 MAX_ROWS = {"cpu": 256, "cuda": 1024}
-MAX_FRESH = {"cpu": 512, "cuda": 8192}
+MAX_FRESH = {"cpu": 2048, "cuda": 8192}
 # Rows continued together by a model that shares nothing.
 UNSHARED_ROWS = 32
 # Share of the available memory that slots may take.

@@ -15,6 +15,8 @@ DRAWS = 8
 PART = 3 * 2**18
 # Tokens whose probabilities are summed up first.
 BLOCK = 256
+# By how much probabilities may miss one in sum.
+ROUNDING = 1e-3
 
 
 def random_stream(seed: int, request_hash: str, length: int) -> np.ndarray:
@@ -85,8 +87,11 @@ def _sample_part(
 def _outside(probabilities: torch.Tensor, tokens: torch.Tensor, top_p: float) -> torch.Tensor:
     """Return the numbers of the rows whose token is outside the nucleus."""
     own = probabilities.gather(-1, tokens[:, None])
+    # What is more probable than this leaves too little for all others to reach `top_p`.
+    unsure = (own[:, 0] < 1 - top_p + ROUNDING).nonzero()[:, 0]
+    probabilities, own = probabilities[unsure], own[unsure]
     mass_before = torch.where(probabilities > own, probabilities, 0).sum(dim=-1)
-    return (mass_before >= top_p).nonzero()[:, 0]
+    return unsure[mass_before >= top_p]
 
 
 def _invert_nucleus(

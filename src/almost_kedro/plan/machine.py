@@ -192,5 +192,7 @@ class ThisMachine:
             activation,
             copies=self.number == BFLOAT16 and not training.checkpointing,
             judge=judge,
+            # `training.rollouts.use_engine`
+            writer=self.number if judge and training.ranks == 1 else 0,
         )
         return self.found.training_base_mb + needed / MB

@@ -64,6 +64,7 @@ def training_bytes(
     shards: int = 1,
     copies: bool = False,
     judge: ModelShape | None = None,
+    writer: int = 0,
     whole_logits: bool = True,
 ) -> float:
     """Return what training takes on one rank.
@@ -75,6 +76,7 @@ def training_bytes(
         shards: Over how many ranks weights, gradients and moments are spread.
         copies: Whether there is a bfloat16 copy of the weights.
         judge: The reward models of reinforcement learning, both whole on every rank, in bfloat16.
+        writer: Bytes of a number in the copy that writes rollouts, where there is one.
         whole_logits: Whether the logits of labelled positions are there at once.
     """
     weights = shape.parameters * TRAINED / shards
@@ -82,6 +84,7 @@ def training_bytes(
         weights += shape.parameters * FLOAT32 / shards
     if judge:
         weights += 2 * judge.parameters * BFLOAT16
+    weights += shape.parameters * writer
     if copies:
         weights += shape.parameters * BFLOAT16
     held = training.batch * training.longest * activation
