@@ -1,28 +1,15 @@
 """The generation contract on tiny models, and (marked `real`) on the default model."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from contract import PREFIX, REQUESTS, TEXTS, complete
+from families import SHARING, make_tiny
 from near_ties import Referee
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    PhimoeConfig,
-    PhimoeForCausalLM,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import EmbeddedEngine
@@ -54,40 +41,12 @@ def generate_plainly(folder: Path, engine: EmbeddedEngine, request: Request, n: 
     return str(engine.tokenizer.decode(output, skip_special_tokens=True))
 
 
-SIZES: dict[str, Any] = {
-    "vocab_size": 259,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 2048,
-}
-GROUPED = SIZES | {"num_key_value_heads": 2}
-# Windows are much shorter than the prefix. PhiMoE's comes by a mask alone, which the shared product
-# does not read.
-FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
-    "gemma3": lambda: Gemma3ForCausalLM(
-        Gemma3TextConfig(
-            **GROUPED,
-            head_dim=16,
-            sliding_window=24,
-            num_hidden_layers=3,
-            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
-        )
-    ),
-    "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SIZES, num_hidden_layers=2)),
-    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED, num_hidden_layers=2)),
-    "phimoe": lambda: PhimoeForCausalLM(
-        PhimoeConfig(**GROUPED, num_hidden_layers=2, num_local_experts=2, sliding_window=24)
-    ),
-}
-
-
 @pytest.fixture(scope="module")
 def engine(tiny_models: dict[str, Path]) -> EmbeddedEngine:
     return EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", rows=3)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["gemma3", "gpt_neox", "qwen2", "phimoe"])
 @pytest.mark.parametrize(("bos", "scores"), [(False, None), (True, None), (False, 300)])
 def test_greedy_answers_equal_plain_generate(
     family: str,
@@ -100,16 +59,12 @@ def test_greedy_answers_equal_plain_generate(
     """However many `scores` are computed at once."""
     if scores:
         monkeypatch.setitem(MAX_SCORES, "cpu", scores)
-    torch.manual_seed(0)
-    model = FAMILIES[family]()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(4)  # so that attention is far from uniform
+    model = make_tiny(family)
     model.save_pretrained(tmp_path)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tiny_models["tiny-small"] / file, tmp_path)
     engine = EmbeddedEngine(tmp_path, dtype="float32", rows=3, bos=bos)
-    assert engine.shares_prefix == (family != "phimoe")
+    assert engine.shares_prefix == (family in SHARING)
     answers = complete(engine, REQUESTS, GREEDY)
     assert [a.text for a in answers] == [
         generate_plainly(tmp_path, engine, r, GREEDY.max_new_tokens) for r in REQUESTS

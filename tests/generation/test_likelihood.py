@@ -6,24 +6,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    BloomConfig,
-    BloomForCausalLM,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-)
+from families import SIZES, VOCABULARY, make_tiny, scale
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from almost_kedro.checkpoints import hash_file
 from almost_kedro.errors import UserError
@@ -41,7 +30,6 @@ from almost_kedro.json_lines import read_rows, write_rows
 
 # Of float32, a token.
 TOLERANCE = 1e-4
-VOCABULARY = 259
 ROWS = [
     Likelihood(id=f"{i}{answer}", context=context, continuation=answer)
     for i, context in enumerate(
@@ -54,31 +42,7 @@ ROWS = [
     )
     for answer in ("A", "B", " Yes, it is.", " No")
 ]
-SIZES: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 2048,
-}
-# A window shorter than the contexts; rotary positions; positions by the mask alone.
-FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
-    "gemma3": lambda: Gemma3ForCausalLM(
-        Gemma3TextConfig(
-            **SIZES,
-            num_key_value_heads=2,
-            head_dim=16,
-            sliding_window=8,
-            layer_types=["sliding_attention", "full_attention"],
-        )
-    ),
-    "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SIZES)),
-    "bloom": lambda: BloomForCausalLM(
-        BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)
-    ),
-}
+FAMILIES = ("llama", "gemma3", "gpt_neox", "bloom")
 
 
 def save(model: PreTrainedModel, folder: Path, tiny_models: dict[str, Path]) -> Path:
@@ -87,13 +51,6 @@ def save(model: PreTrainedModel, folder: Path, tiny_models: dict[str, Path]) -> 
     for file in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(tiny_models["tiny-small"] / file, folder)
     return folder
-
-
-def scale(model: PreTrainedModel, factor: float) -> PreTrainedModel:
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(factor)
-    return model
 
 
 def make_job(out: Path, model: Path, rows: list[Likelihood], **changes: Any) -> LikelihoodJob:
@@ -134,9 +91,8 @@ def ask_plainly(folder: Path, row: Likelihood, bos: bool = False) -> float:
 
 @pytest.fixture(scope="module")
 def tiny(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    return save(scale(FAMILIES["llama"](), 4), folder, tiny_models)
+    return save(make_tiny("llama"), folder, tiny_models)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -144,8 +100,7 @@ def tiny(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 def test_log_probabilities_are_the_models_own(
     family: str, bos: bool, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    folder = save(scale(FAMILIES[family](), 4), tmp_path / "model", tiny_models)
+    folder = save(make_tiny(family), tmp_path / "model", tiny_models)
     found = run(tmp_path / "job", folder, ROWS, bos=bos)
     assert list(found) == [row["id"] for row in ROWS]
     for row in ROWS:
@@ -159,8 +114,7 @@ def test_log_probabilities_are_the_models_own(
 def test_rows_with_a_prefix_in_common_have_the_models_own_log_probabilities(
     family: str, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    folder = save(scale(FAMILIES[family](), 4), tmp_path / "model", tiny_models)
+    folder = save(make_tiny(family), tmp_path / "model", tiny_models)
     prefixes = {"a": "Be brief.\n\n-----\n\n", "b": "Here are some questions. " * 2, "c": ""}
     rows = [
         Likelihood(**{**row, "id": name + row["id"], "prefix": prefix})
@@ -177,8 +131,7 @@ def test_rows_with_a_prefix_in_common_have_the_models_own_log_probabilities(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_of_bfloat16_states_are_float32(family: str) -> None:
-    torch.manual_seed(0)
-    model = scale(FAMILIES[family](), 4).to(torch.bfloat16).eval()
+    model = make_tiny(family).to(torch.bfloat16)
     ids = torch.arange(20)[None]
     with torch.no_grad():
         states = model.base_model(ids).last_hidden_state
@@ -220,15 +173,15 @@ def test_a_row_that_is_cut_shares_no_prefix(tiny_models: dict[str, Path], tmp_pa
 def test_all_tokens_are_alike_to_a_model_whose_weights_are_zero(
     tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
-    folder = save(scale(FAMILIES["llama"](), 0), tmp_path / "model", tiny_models)
+    folder = save(make_tiny("llama", 0), tmp_path / "model", tiny_models)
     found = run(tmp_path / "job", folder, ROWS)
-    assert found["0A"]["logprob"] == pytest.approx(-math.log(259), abs=1e-6)
-    assert found["0 Yes, it is."]["logprob"] == pytest.approx(-12 * math.log(259), abs=1e-5)
+    assert found["0A"]["logprob"] == pytest.approx(-math.log(VOCABULARY), abs=1e-6)
+    assert found["0 Yes, it is."]["logprob"] == pytest.approx(-12 * math.log(VOCABULARY), abs=1e-5)
 
 
 def test_probabilities_by_hand(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     """Every hidden state is all ones; the logit of "A" is log 3, all others are 0."""
-    model = scale(FAMILIES["llama"](), 0)
+    model = make_tiny("llama", 0)
     [a] = Encoder(tiny_models["tiny-small"]).encode(["A"])[0]
     with torch.no_grad():
         model.model.embed_tokens.weight.fill_(1)
@@ -311,7 +264,7 @@ def test_a_model_without_safetensors_here_is_one_clear_line(
 
 
 def test_broken_weights_are_one_clear_line(tiny_models: dict[str, Path], tmp_path: Path) -> None:
-    folder = save(scale(FAMILIES["llama"](), math.nan), tmp_path / "model", tiny_models)
+    folder = save(make_tiny("llama", math.nan), tmp_path / "model", tiny_models)
     with pytest.raises(UserError, match=r"^row '3A': its log-probability is nan; "):
         run(tmp_path / "job", folder, ROWS)
 

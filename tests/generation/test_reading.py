@@ -1,61 +1,14 @@
 """Read in trees, texts have the model's own numbers; models that can't share read them alone."""
 
 import logging
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
-from transformers import (
-    BloomConfig,
-    BloomForCausalLM,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    GPTNeoXConfig,
-    GPTNeoXForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    LlamaForSequenceClassification,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from families import SHARING, make_tiny
 
 from almost_kedro.generation.reading import Reader, read_states
 from almost_kedro.generation.shared_prefix import MAX_SCORES
 from almost_kedro.generation.trees import make_batches
-
-SIZES: dict[str, Any] = {
-    "vocab_size": 259,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 512,
-}
-GROUPED = SIZES | {"num_key_value_heads": 2}
-# Windows shorter than the texts; what shares, and what can't.
-FAMILIES: dict[str, tuple[Callable[[], PreTrainedModel], bool]] = {
-    "llama": (lambda: LlamaForCausalLM(LlamaConfig(**GROUPED)), True),
-    "reward": (lambda: LlamaForSequenceClassification(LlamaConfig(**GROUPED)), True),
-    "qwen2": (lambda: Qwen2ForCausalLM(Qwen2Config(**GROUPED)), True),
-    "gpt_neox": (lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SIZES)), True),
-    "gemma3": (
-        lambda: Gemma3ForCausalLM(
-            Gemma3TextConfig(
-                **GROUPED,
-                head_dim=16,
-                sliding_window=8,
-                layer_types=["sliding_attention", "full_attention"],
-            )
-        ),
-        True,
-    ),
-    "bloom": (
-        lambda: BloomForCausalLM(BloomConfig(vocab_size=259, hidden_size=32, n_layer=2, n_head=4)),
-        False,
-    ),
-}
 
 
 def draw_texts(seed: int) -> list[list[int]]:
@@ -74,7 +27,7 @@ def draw_texts(seed: int) -> list[list[int]]:
     return texts
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*SHARING, "bloom"])
 @pytest.mark.parametrize(("share", "scores"), [(False, None), (True, None), (True, 500)])
 def test_texts_have_the_models_own_numbers(
     family: str,
@@ -86,12 +39,7 @@ def test_texts_have_the_models_own_numbers(
     """However many `scores` are computed at once."""
     if scores:
         monkeypatch.setitem(MAX_SCORES, "cpu", scores)
-    torch.manual_seed(0)
-    make, shares = FAMILIES[family]
-    model = make().eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(4)
+    model = make_tiny(family)
     states = read_states(model)
     texts = draw_texts(0)
     texts = texts if share else [text[::-1] for text in texts]
@@ -103,8 +51,8 @@ def test_texts_have_the_models_own_numbers(
             expected.append(states(index, input_ids=torch.tensor([text]), use_cache=False)[0])
     with caplog.at_level(logging.WARNING):
         reader = Reader(model, states)
-    assert reader.shares == shares
-    assert bool(caplog.records) != shares
+    assert reader.shares == (family in SHARING)
+    assert bool(caplog.records) != reader.shares
     batches = make_batches(texts, n_last, 32, 100, 50)
     assert len(batches) > 1
     assert bool(batches[0].shared) == share
@@ -115,8 +63,7 @@ def test_texts_have_the_models_own_numbers(
 
 
 def test_another_beginning_is_computed_anew() -> None:
-    torch.manual_seed(0)
-    model = FAMILIES["llama"][0]().eval()
+    model = make_tiny("llama", 1)
     states = read_states(model)
     reader = Reader(model, states)
     for seed in (1, 2, 1):

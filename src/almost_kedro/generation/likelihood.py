@@ -91,8 +91,8 @@ class LikelihoodModel:
         Raises:
             UserError: If a log-probability is not finite.
         """
-        texts = [row.inputs for row in rows]
-        n_last = [len(row.continuation) for row in rows]
+        texts = {number: rows[number].inputs for number in batch.numbers}
+        n_last = {number: len(rows[number].continuation) for number in batch.numbers}
         for number, logits in self.reader.read(batch, texts, n_last):
             row = rows[number]
             tokens = torch.tensor(row.continuation, device=self.device)[:, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ TRIAL_TOKENS, TRIAL_PREFIX, TRIAL_BRANCH = 40, 24, 32
 TRIAL_TOLERANCE = {torch.bfloat16: 0.1, torch.float32: 1e-3}
 # Given positions and the model's arguments, returns what the model has to say there.
 Output = Callable[..., torch.Tensor]
+Texts = Sequence[Text] | Mapping[int, Text]
+Counts = Sequence[int] | Mapping[int, int]
 
 
 class Reader:
@@ -45,14 +47,14 @@ class Reader:
 
     @torch.inference_mode()
     def read(
-        self, batch: Batch, texts: Sequence[Text], n_last: Sequence[int]
+        self, batch: Batch, texts: Texts, n_last: Counts
     ) -> Iterator[tuple[int, torch.Tensor]]:
         """Read a batch.
 
         Args:
             batch: Which texts.
-            texts: Token ids of all texts.
-            n_last: How many of its last positions are asked about, by text.
+            texts: Token ids by number, of the batch's texts at least.
+            n_last: How many of its last positions are asked about, likewise.
 
         Returns:
             Each text's number and the outputs at its last positions, `(n_last, ...)`.
@@ -61,7 +63,7 @@ class Reader:
         yield from read(batch, texts, n_last, self.output)
 
     def _read_trees(
-        self, batch: Batch, texts: Sequence[Text], n_last: Sequence[int], output: Output
+        self, batch: Batch, texts: Texts, n_last: Counts, output: Output
     ) -> Iterator[tuple[int, torch.Tensor]]:
         trees = [[texts[number] for number in tree] for tree in batch.trees]
         ids, step, paths = plan_reading(trees, len(batch.shared), self.device)
@@ -83,7 +85,7 @@ class Reader:
         return self.slots
 
     def _read_alone(
-        self, batch: Batch, texts: Sequence[Text], n_last: Sequence[int], output: Output
+        self, batch: Batch, texts: Texts, n_last: Counts, output: Output
     ) -> Iterator[tuple[int, torch.Tensor]]:
         for number in batch.numbers:
             ids = torch.tensor([texts[number]], device=self.device)
