@@ -198,3 +198,21 @@ def test_programs_of_a_real_run_are_read(evaluated: Path) -> None:
         assert program["metrics"]["peak_memory_mb"] > 0
     table = end_to_end.format_programs(programs, 1000.0)
     assert len(table.splitlines()) == 2 + len(programs)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "lines"),
+    [
+        ("decoding_steps", ["--prompts", "3", "--shots", "1"], ["3 prompts, 1 shots", "softmax"]),
+        ("reading", [], ["64 requests for prompts", "Rewards of 4 answers", "ours"]),
+    ],
+)
+def test_where_time_goes_is_printed_for_a_tiny_model(
+    name: str, options: list[str], lines: list[str], tiny_models: dict[str, Path]
+) -> None:
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *options]
+    command += ["--model", str(tiny_models["tiny-large"])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for line in lines:
+        assert line in done.stdout

@@ -1,0 +1,107 @@
+"""Where the embedded engine's decoding steps spend their time.
+
+Run: `python benchmarks/decoding_steps.py [--prompts 32,128] [--shots 3] [--model ...]`
+
+Requests are those of `generation.py`. A step continues every row by a token, long after the prompts
+were read. Twenty steps are timed, and as many others are profiled; the shares are of the time that
+operations take, without Python's between them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+from generation_engines import ASSETS, TEMPERATURE, build_requests
+from torch.profiler import ProfilerActivity, profile
+
+from almost_kedro.generation.embedded import EmbeddedEngine
+from almost_kedro.generation.engine import Request, Sampling
+
+MODEL = ASSETS.parent / "data/01_raw/models/smollm2-135m"
+# Steps before the first one that counts, and how many count.
+BEFORE, COUNTED, NEW_TOKENS = 12, 20, 48
+KINDS = {
+    "products with weights": ("mkldnn::_linear_pointwise", "aten::mm", "aten::addmm"),
+    "products of attention": ("aten::bmm",),
+    "softmax": ("aten::_softmax",),
+    "copies": (
+        "aten::copy_",
+        "aten::cat",
+        "aten::index",
+        "aten::_index_put_impl_",
+        "aten::fill_",
+        "aten::zero_",
+    ),
+}
+OTHER = "anything else"
+
+
+def run(
+    engine: EmbeddedEngine, requests: Sequence[Request], on_step: Callable[[int], None]
+) -> None:
+    """Generate, and tell how many steps are done after each."""
+    steps = 0
+
+    def count(_: int) -> None:
+        nonlocal steps
+        steps += 1
+        on_step(steps)
+
+    for _ in engine.generate(requests, Sampling(TEMPERATURE, 0.9, NEW_TOKENS), count):
+        pass
+
+
+def time_steps(engine: EmbeddedEngine, requests: Sequence[Request]) -> float:
+    """Return the median seconds of a step."""
+    times: list[float] = []
+    run(engine, requests, lambda _: times.append(time.perf_counter()))
+    counted = times[BEFORE : BEFORE + COUNTED + 1]
+    return median(after - before for before, after in pairwise(counted))
+
+
+def profile_steps(engine: EmbeddedEngine, requests: Sequence[Request]) -> dict[str, float]:
+    """Return the share of each kind of operation."""
+    profiler = profile(activities=[ProfilerActivity.CPU])
+
+    def switch(step: int) -> None:
+        if step == BEFORE:
+            profiler.start()
+        elif step == BEFORE + COUNTED:
+            profiler.stop()
+
+    run(engine, requests, switch)
+    kinds = {name: kind for kind, names in KINDS.items() for name in names}
+    seconds: Counter[str] = Counter()
+    for event in profiler.key_averages():
+        seconds[kinds.get(event.key, OTHER)] += event.self_cpu_time_total
+    return {kind: seconds[kind] / seconds.total() for kind in (*KINDS, OTHER)}
+
+
+def main() -> None:
+    """Print a block for each number of prompts."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--prompts", default="32,128")
+    parser.add_argument("--shots", type=int, default=3)
+    parser.add_argument("--model", type=Path, default=MODEL)
+    options = parser.parse_args()
+    engine = EmbeddedEngine(options.model, dtype="bfloat16")
+    engine.end_ids = set()
+    for prompts in map(int, options.prompts.split(",")):
+        requests = build_requests(prompts, options.shots)
+        print(
+            f"{prompts} prompts, {options.shots} shots: {time_steps(engine, requests):.4f} s a step"
+        )
+        for kind, share in profile_steps(engine, requests).items():
+            print(f"  {kind:22} {share:4.0%}")
+
+
+if __name__ == "__main__":
+    main()
