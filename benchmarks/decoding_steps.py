@@ -1,6 +1,6 @@
 """Where the embedded engine's decoding steps spend their time.
 
-Run: `python benchmarks/decoding_steps.py [--prompts 32,128] [--shots 3] [--model ...]`
+Run: `python benchmarks/decoding_steps.py [--prompts 32,128] [--shots 3] [--dtype float32]`
 
 Requests are those of `generation.py`. A step continues every row by a token, long after the prompts
 were read. Twenty steps are timed, and as many others are profiled; the shares are of the time that
@@ -91,8 +91,9 @@ def main() -> None:
     parser.add_argument("--prompts", default="32,128")
     parser.add_argument("--shots", type=int, default=3)
     parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     options = parser.parse_args()
-    engine = EmbeddedEngine(options.model, dtype="bfloat16")
+    engine = EmbeddedEngine(options.model, dtype=options.dtype)
     engine.end_ids = set()
     for prompts in map(int, options.prompts.split(",")):
         requests = build_requests(prompts, options.shots)

@@ -2,12 +2,12 @@
 
 Run: `python benchmarks/generation.py --out build/generation.json [--only ours,vllm] [--dry-run]`
 
-Same model, demonstrations, prompts and sampling (temperature 1.0); bfloat16; exactly `--new-tokens`
-tokens each, as nothing ends a text. Every measurement is a process of its own
-(`generation_engines.py`), one at a time; the engines take turns, and medians of `--repeats` count.
-A process loads its engine, writes four tokens after two unrelated short texts, and is then timed
-from texts to texts. So compiling counts as loading, the demonstrations count as generation, and no
-cache knows them. There is no request cache.
+Same model, demonstrations, prompts and sampling (temperature 1.0); bfloat16, or what `--dtype`
+says; exactly `--new-tokens` tokens each, as nothing ends a text. Every measurement is a process of
+its own (`generation_engines.py`), one at a time; the engines take turns, and medians of `--repeats`
+count. A process loads its engine, writes four tokens after two unrelated short texts, and is then
+timed from texts to texts. So compiling counts as loading, the demonstrations count as generation,
+and no cache knows them. There is no request cache.
 
 Without `--prompts`, `--shots` or `--top-p`, the cells are those of docs/speed.md: all engines on
 128 and 32 prompts, and ours and vLLM over numbers of prompts and shots. With any of them, the cells
@@ -76,6 +76,19 @@ class Cell(NamedTuple):
         return self[1:]
 
 
+class Subject(NamedTuple):
+    """What all cells of a table have in common."""
+
+    commit: str
+    model: str
+    dtype: str
+
+    @classmethod
+    def read(cls, run: Mapping[str, Any]) -> Subject:
+        """Say which a run is of."""
+        return cls(*(run[name] for name in cls._fields))
+
+
 class Figures(NamedTuple):
     """Medians of a cell's runs; the memory is their largest, the spread what they differ by."""
 
@@ -124,18 +137,18 @@ def order_runs(cells: Sequence[Cell], repeats: int) -> Iterator[tuple[Cell, int]
 
 def name_run(run: Mapping[str, Any]) -> tuple[Any, ...]:
     """Say which run it is: what must agree for it not to be repeated."""
-    return (run["commit"], run["model"], run["repeat"], *(run[name] for name in Cell._fields))
+    return (Subject.read(run), run["repeat"], *(run[name] for name in Cell._fields))
 
 
 def list_missing(
-    cells: Sequence[Cell], repeats: int, commit: str, model: str, done: Sequence[Mapping[str, Any]]
+    cells: Sequence[Cell], repeats: int, subject: Subject, done: Sequence[Mapping[str, Any]]
 ) -> list[tuple[Cell, int]]:
-    """List the runs that have not been done on this commit, in their order."""
+    """List the runs that have not been done of this, in their order."""
     names = {name_run(run) for run in done}
     return [
         (cell, repeat)
         for cell, repeat in order_runs(cells, repeats)
-        if (commit, model, repeat, *cell) not in names
+        if (subject, repeat, *cell) not in names
     ]
 
 
@@ -151,9 +164,9 @@ def describe_cell(cell: Cell) -> str:
     return f"{cell.engine}: {cell.prompts} prompts, {cell.shots} shots, top_p {cell.top_p}"
 
 
-def run_child(cell: Cell, model: Path, python: Path) -> dict[str, Any] | None:
+def run_child(cell: Cell, model: Path, dtype: str, python: Path) -> dict[str, Any] | None:
     """Measure in a process of its own; None, and its last lines on stderr, if it fails."""
-    job = {**cell._asdict(), "model": str(model), "started": time.time()}
+    job = {**cell._asdict(), "model": str(model), "dtype": dtype, "started": time.time()}
     command = [str(python), str(Path(__file__).with_name("generation_engines.py"))]
     # As our programs are started; the others get it, too.
     env = {"GLIBC_TUNABLES": KEEP_MEMORY, **os.environ, **QUIET}
@@ -195,11 +208,11 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def summarise(runs: Sequence[Mapping[str, Any]], commit: str, model: str) -> dict[Cell, Figures]:
-    """Take the medians of each cell's runs on a commit."""
+def summarise(runs: Sequence[Mapping[str, Any]], subject: Subject) -> dict[Cell, Figures]:
+    """Take the medians of each cell's runs of a subject."""
     found: dict[Cell, list[Mapping[str, Any]]] = {}
     for run in runs:
-        if (run["commit"], run["model"]) == (commit, model):
+        if Subject.read(run) == subject:
             found.setdefault(Cell(*(run[name] for name in Cell._fields)), []).append(run)
     figures = {}
     for cell, each in found.items():
@@ -320,6 +333,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model", type=Path, default=MODEL, help="a model folder")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--vllm-python", type=Path, default=VLLM_PYTHON, help="has vLLM installed")
     parser.add_argument("--dry-run", action="store_true", help="list what would be run")
     options = parser.parse_args()
@@ -347,12 +361,13 @@ def plan(options: argparse.Namespace) -> list[Cell]:
 def main() -> None:
     """Run what is missing, and print the tables."""
     options = parse_options()
-    commit, model = read_commit(PROJECT), options.model.resolve()
+    model = options.model.resolve()
+    subject = Subject(read_commit(PROJECT), model.name, options.dtype)
     runs: list[dict[str, Any]] = []
     if options.out and options.out.is_file():
         runs = json.loads(options.out.read_text(encoding="utf-8"))["runs"]
     cells = plan(options)
-    missing = list_missing(cells, options.repeats, commit, model.name, runs)
+    missing = list_missing(cells, options.repeats, subject, runs)
     left = sum(estimate_minutes(cell) for cell, _ in missing)
     print(f"{len(missing)} runs of {len(cells)} cells, about {left:.0f} minutes", flush=True)
     failed = 0
@@ -364,16 +379,16 @@ def main() -> None:
     for cell, repeat in missing:
         load = os.getloadavg()[0]
         python = options.vllm_python if cell.engine.startswith("vllm") else Path(sys.executable)
-        found = run_child(cell, model, python)
+        found = run_child(cell, model, options.dtype, python)
         if found is None:
             failed += 1
             continue
-        run = {"commit": commit, "model": model.name, "repeat": repeat, **cell._asdict()}
+        run = {**subject._asdict(), "repeat": repeat, **cell._asdict()}
         runs.append({**run, "load_before": load, **found})
         save(options.out, runs)
         speed = found["tokens"] / found["seconds"]
         print(f"  {describe_cell(cell)}, run {repeat + 1}: {speed:.0f} tokens/s", flush=True)
-    print_tables(summarise(runs, commit, model.name))
+    print_tables(summarise(runs, subject))
     if failed:
         sys.exit(f"{failed} runs failed")
 

@@ -76,6 +76,7 @@ class Measurement:
         top_p: Mass of the nucleus.
         new_tokens: Tokens that each request gets.
         started: When the process was started, in seconds since the epoch.
+        dtype: Numbers that are computed with.
     """
 
     engine: str
@@ -85,6 +86,7 @@ class Measurement:
     top_p: float
     new_tokens: int
     started: float
+    dtype: str = "bfloat16"
 
 
 def build_requests(prompts: int, shots: int) -> list[Request]:
@@ -119,12 +121,11 @@ def open_plain(job: Measurement) -> Write:
     return open_generate(job, LARGE_BATCH)
 
 
-def load_model(folder: str) -> Any:
+def load_model(folder: str, dtype: str) -> Any:
     """Load a model in transformers that takes no token for the end of a text."""
-    import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     model.generation_config.eos_token_id = None
     return model.eval()
 
@@ -133,7 +134,7 @@ def open_generate(job: Measurement, batch_size: int) -> Write:
     """Open `generate`: every row has the whole text, padded on the left."""
     import torch
 
-    encoder, model = Encoder(Path(job.model)), load_model(job.model)
+    encoder, model = Encoder(Path(job.model)), load_model(job.model, job.dtype)
     torch.manual_seed(0)
 
     def write(requests: Sequence[Request], new_tokens: int) -> list[tuple[int, str]]:
@@ -167,7 +168,7 @@ def open_continuous(job: Measurement) -> Write:
     """
     from transformers import ContinuousBatchingConfig, GenerationConfig
 
-    encoder, model = Encoder(Path(job.model)), load_model(job.model)
+    encoder, model = Encoder(Path(job.model)), load_model(job.model, job.dtype)
 
     def write(requests: Sequence[Request], new_tokens: int) -> list[tuple[int, str]]:
         rows = encode(encoder, requests)
@@ -206,7 +207,7 @@ def open_vllm(job: Measurement) -> Write:
     from vllm import LLM, SamplingParams
 
     encoder = Encoder(Path(job.model))
-    llm = LLM(model=job.model, dtype="bfloat16", enable_prefix_caching=True)
+    llm = LLM(model=job.model, dtype=job.dtype, enable_prefix_caching=True)
 
     def write(requests: Sequence[Request], new_tokens: int) -> list[tuple[int, str]]:
         sampling = SamplingParams(
@@ -235,7 +236,7 @@ def open_ours(job: Measurement) -> Write:
     """Open the embedded engine."""
     from almost_kedro.generation.embedded import EmbeddedEngine
 
-    engine = EmbeddedEngine(Path(job.model), dtype="bfloat16")
+    engine = EmbeddedEngine(Path(job.model), dtype=job.dtype)
     engine.end_ids = set()
 
     def write(requests: Sequence[Request], new_tokens: int) -> list[tuple[int, str]]:

@@ -1,11 +1,11 @@
 """What is mostly read: requests for prompts, and rewards; ours beside plain transformers.
 
-Run: `python benchmarks/reading.py [--model data/01_raw/models/smollm2-135m]`
+Run: `python benchmarks/reading.py [--dtype float32]`
 
 Requests for prompts have ten examples each, of which no two requests have the same, and get sixteen
 tokens. Rewards are of four answers to each dialogue, by a reward model whose head is random. Plain
-transformers pads batches of 64, rewards in order of length. All is bfloat16; ways take turns, and
-medians of three count.
+transformers pads batches of 64, rewards in order of length. All is bfloat16, or what `--dtype`
+says; ways take turns, and medians of three count.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from transformers import AutoModelForSequenceClassification
 
 from almost_kedro.feedback.prompts import SeedFile, build_prompt_request, read_seed_file
 from almost_kedro.feedback.responses import build_question
-from almost_kedro.generation.embedded import EmbeddedEngine
+from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
 from almost_kedro.generation.engine import Request, Sampling
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.tokens import Encoder
@@ -59,9 +59,9 @@ def build_prompt_requests() -> list[Request]:
     return [Request(text, prefix, sample) for sample, (prefix, text) in enumerate(parts)]
 
 
-def write_answers(model: Path) -> list[list[int]]:
+def write_answers(model: Path, dtype: str) -> list[list[int]]:
     """Let the model answer each dialogue; returns token ids of dialogues with an answer and eos."""
-    engine = EmbeddedEngine(model, dtype="bfloat16")
+    engine = EmbeddedEngine(model, dtype=dtype)
     engine.end_ids = set()
     requests = [
         Request(build_question(seed, "corrected"), sample=sample)
@@ -111,8 +111,10 @@ def main() -> None:
     """Print both comparisons."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL)
-    folder = parser.parse_args().model.resolve()
-    job = Measurement("", str(folder), 0, 0, 0.9, PROMPT_TOKENS, time.time())
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    options = parser.parse_args()
+    folder, dtype = options.model.resolve(), options.dtype
+    job = Measurement("", str(folder), 0, 0, 0.9, PROMPT_TOKENS, time.time(), dtype)
     requests = build_prompt_requests()
     texts = Encoder(folder).encode([request.prefix + request.text for request in requests])
     plain, ours = open_generate(job, LARGE_BATCH), open_ours(job)
@@ -124,16 +126,16 @@ def main() -> None:
             "ours": lambda: ours(requests, PROMPT_TOKENS),
         },
     )
-    rows = write_answers(folder)
+    rows = write_answers(folder, dtype)
     torch.manual_seed(SEED)
     scorer = RewardScorer(
         ModelFolder(name="random head", folder=folder, fingerprint=""),
-        torch.bfloat16,
+        choose_dtype(dtype),
         torch.device("cpu"),
     )
     torch.manual_seed(SEED)
     model = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.bfloat16, num_labels=1
+        folder, dtype=dtype, num_labels=1
     ).eval()
     model.score.load_state_dict(scorer.model.score.state_dict())
     compare(

@@ -4,15 +4,17 @@ import time
 from pathlib import Path
 
 import pytest
-import torch  # noqa: F401 - reads the variable below when it is imported
 import yaml
 from sessions import run_pipeline
 
 from almost_kedro.models import get_model
 from almost_kedro.options import Models
 
-# For child processes, which run tiny models: these gain nothing from threads, and lose much where
-# others compute, too. Models in this process keep theirs.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Reads the variable below when it is imported: a single process of pytest keeps its threads.
+    import torch  # noqa: F401
+# Child processes run tiny models: these gain nothing from threads, and lose much where others
+# compute, too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 PROJECT = Path(__file__).parents[1]
 STORE = PROJECT / "data/01_raw/models"
@@ -71,6 +73,18 @@ def evaluated(project: Path, aligned: Path, tmp_path_factory: pytest.TempPathFac
     (root / "seconds").write_text(str(time.monotonic() - start))
     (root / "log").write_text(done.stdout + done.stderr)
     return root
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests: those of a module stay together.
+
+    So do all modules that look at the whole run, which is then made once.
+    """
+    shared = {item.path for item in items if "aligned" in getattr(item, "fixturenames", ())}
+    for item in items:
+        group = "aligned" if item.path in shared else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -27,10 +27,11 @@ generation, engines, end_to_end = map(load, ("generation", "generation_engines",
 Cell = generation.Cell
 OURS = Cell("ours", 128, 3, 0.9, 64)
 VLLM = OURS._replace(engine="vllm")
+SUBJECT = generation.Subject("c", "m", "bfloat16")
 
 
 def make_run(cell: Any, seconds: float, repeat: int = 0, **changed: Any) -> dict[str, Any]:
-    run = {"commit": "c", "model": "m", "repeat": repeat, **cell._asdict()}
+    run = {**SUBJECT._asdict(), "repeat": repeat, **cell._asdict()}
     tokens = cell.prompts * cell.new_tokens
     run |= {"tokens": tokens, "seconds": seconds, "load_seconds": 10, "peak_memory_mb": 1000}
     return run | changed
@@ -70,13 +71,12 @@ def test_engines_take_turns_on_a_workload() -> None:
     assert runs == [(VLLM, 0), (OURS, 0), (VLLM, 1), (OURS, 1), (other, 0), (other, 1)]
 
 
-def test_finished_runs_are_not_repeated_on_the_same_commit_and_model() -> None:
+@pytest.mark.parametrize("field", SUBJECT._fields)
+def test_finished_runs_are_not_repeated_but_of_another_subject(field: str) -> None:
     done = [make_run(OURS, 8.0)]
-    missing = generation.list_missing([OURS], 2, "c", "m", done)
-    assert missing == [(OURS, 1)]
-    for commit, model in (("other", "m"), ("c", "other")):
-        missing = generation.list_missing([OURS], 2, commit, model, done)
-        assert missing == [(OURS, 0), (OURS, 1)]
+    assert generation.list_missing([OURS], 2, SUBJECT, done) == [(OURS, 1)]
+    other = SUBJECT._replace(**{field: "other"})
+    assert generation.list_missing([OURS], 2, other, done) == [(OURS, 0), (OURS, 1)]
 
 
 def test_medians_of_a_commit_are_taken_with_the_largest_memory() -> None:
@@ -85,7 +85,7 @@ def test_medians_of_a_commit_are_taken_with_the_largest_memory() -> None:
     runs = [make_run(OURS, seconds, n) for n, seconds in enumerate((8.0, 16.0, 32.0))]
     runs[0]["peak_memory_mb"] = 1200
     runs.append(make_run(OURS, 1.0, 3, commit="other"))
-    [(cell, figures)] = generation.summarise(runs, "c", "m").items()
+    [(cell, figures)] = generation.summarise(runs, SUBJECT).items()
     assert cell == OURS
     assert figures.speed == 512
     assert figures.speed_with_loading == pytest.approx(8192 / 26)
@@ -96,7 +96,7 @@ def test_medians_of_a_commit_are_taken_with_the_largest_memory() -> None:
 def test_table_of_engines_has_ratios_and_no_sweep() -> None:
     slow = OURS._replace(engine="original")
     runs = [make_run(slow, 64.0), make_run(OURS, 16.0), make_run(OURS._replace(prompts=1024), 1.0)]
-    table = generation.tabulate_engines(generation.summarise(runs, "c", "m"))
+    table = generation.tabulate_engines(generation.summarise(runs, SUBJECT))
     assert table == (
         "| prompts | shots | top_p | engine | tokens/s | with loading | peak MB | ours is |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
@@ -111,7 +111,7 @@ def test_table_of_a_sweep_sets_ours_beside_the_fastest_vllm() -> None:
     runs.append(make_run(VLLM._replace(engine="vllm_process"), 32.0, peak_memory_mb=900))
     runs.append(make_run(OURS._replace(shots=5), 16.0))
     runs.append(make_run(OURS._replace(top_p=1.0), 16.0))
-    figures = generation.summarise(runs, "c", "m")
+    figures = generation.summarise(runs, SUBJECT)
     assert generation.tabulate_sweep(figures, "prompts").splitlines()[2:] == [
         "| 128 | 512 | 256 | 2.00 \u00d7 | 1,000 | 900 |",
         "| 1,024 | 1,024 |  |  | 1,000 |  |",
