@@ -204,7 +204,7 @@ def test_programs_of_a_real_run_are_read(evaluated: Path) -> None:
     ("name", "options", "lines"),
     [
         ("decoding_steps", ["--prompts", "3", "--shots", "1"], ["3 prompts, 1 shots", "softmax"]),
-        ("reading", [], ["64 requests for prompts", "Rewards of 4 answers", "ours"]),
+        ("short_requests", [], ["64 requests for prompts", "Rollouts", "Rewards of 4 answers"]),
     ],
 )
 def test_where_time_goes_is_printed_for_a_tiny_model(

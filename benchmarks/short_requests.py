@@ -1,11 +1,13 @@
-"""What is mostly read: requests for prompts, and rewards; ours beside plain transformers.
+"""Work without long demonstrations: requests for prompts, rollouts, rewards; beside transformers.
 
-Run: `python benchmarks/reading.py [--dtype float32]`
+Run: `python benchmarks/short_requests.py [--dtype float32]`
 
 Requests for prompts have ten examples each, of which no two requests have the same, and get sixteen
-tokens. Rewards are of four answers to each dialogue, by a reward model whose head is random. Plain
-transformers pads batches of 64, rewards in order of length. All is bfloat16, or what `--dtype`
-says; ways take turns, and medians of three count.
+tokens. Rollouts are four answers to each dialogue, sixteen at once, as a step of RL has them; ours
+takes the policy's weights before, as it does at each step. Rewards are of four answers to each
+dialogue, by a reward model whose head is random. Plain transformers pads batches of 64 (rollouts:
+of 16), rewards in order of length. All is bfloat16, or what `--dtype` says; ways take turns, and
+medians of three count.
 """
 
 from __future__ import annotations
@@ -18,26 +20,31 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from generation_engines import (
     ASSETS,
     LARGE_BATCH,
     TEMPERATURE,
     Measurement,
+    load_model,
     open_generate,
     open_ours,
 )
 from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging
 
 from almost_kedro.feedback.prompts import SeedFile, build_prompt_request, read_seed_file
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
 from almost_kedro.generation.engine import Request, Sampling
 from almost_kedro.generation.job import ModelFolder
+from almost_kedro.generation.sampling import DRAWS
 from almost_kedro.generation.tokens import Encoder
 from almost_kedro.training.score import RewardScorer
 
 REPEATS, PROMPT_REQUESTS, EXAMPLES, PROMPT_TOKENS = 3, 64, 10, 16
+ROLLOUT_DIALOGUES, ROLLOUTS_AT_ONCE, ROLLOUT_TOKENS = 8, 16, 64
 DIALOGUES, ANSWERS, ANSWER_TOKENS = 48, 4, 100
 SEED = 0
 MODEL = ASSETS.parent / "data/01_raw/models/smollm2-135m"
@@ -59,15 +66,37 @@ def build_prompt_requests() -> list[Request]:
     return [Request(text, prefix, sample) for sample, (prefix, text) in enumerate(parts)]
 
 
+def build_answer_requests(dialogues: int) -> list[Request]:
+    """Ask for several answers to each dialogue."""
+    return [
+        Request(build_question(seed, "corrected"), sample=sample)
+        for seed in read_seeds().prompts[:dialogues]
+        for sample in range(ANSWERS)
+    ]
+
+
+def open_rollouts(job: Measurement) -> Callable[[Sequence[list[int]]], None]:
+    """Open the engine as RL uses it: with other weights at each step."""
+    engine = EmbeddedEngine(Path(job.model), dtype=job.dtype, rows=ROLLOUTS_AT_ONCE)
+    engine.end_ids = set()
+    weights = load_model(job.model, job.dtype).state_dict()
+    sampling = Sampling(TEMPERATURE, job.top_p, ROLLOUT_TOKENS)
+
+    def write(texts: Sequence[list[int]]) -> None:
+        for start in range(0, len(texts), ROLLOUTS_AT_ONCE):
+            part = texts[start : start + ROLLOUTS_AT_ONCE]
+            engine.take_weights(weights)
+            uniforms = np.random.default_rng(SEED).random((len(part), ROLLOUT_TOKENS, DRAWS))
+            engine.continue_ids(part, uniforms, sampling)
+
+    return write
+
+
 def write_answers(model: Path, dtype: str) -> list[list[int]]:
     """Let the model answer each dialogue; returns token ids of dialogues with an answer and eos."""
     engine = EmbeddedEngine(model, dtype=dtype)
     engine.end_ids = set()
-    requests = [
-        Request(build_question(seed, "corrected"), sample=sample)
-        for seed in read_seeds().prompts[:DIALOGUES]
-        for sample in range(ANSWERS)
-    ]
+    requests = build_answer_requests(DIALOGUES)
     found = dict(engine.generate(requests, Sampling(TEMPERATURE, 0.9, ANSWER_TOKENS)))
     texts = [request.text + found[i].text for i, request in enumerate(requests)]
     return [[*ids, engine.tokenizer.eos_token_id] for ids in engine.encode(texts)]
@@ -108,11 +137,13 @@ def compare(title: str, tokens: int, ways: Mapping[str, Callable[[], Any]]) -> N
 
 
 def main() -> None:
-    """Print both comparisons."""
+    """Print the comparisons."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     folder, dtype = options.model.resolve(), options.dtype
     job = Measurement("", str(folder), 0, 0, 0.9, PROMPT_TOKENS, time.time(), dtype)
     requests = build_prompt_requests()
@@ -124,6 +155,18 @@ def main() -> None:
         {
             "transformers": lambda: plain(requests, PROMPT_TOKENS),
             "ours": lambda: ours(requests, PROMPT_TOKENS),
+        },
+    )
+    asked = build_answer_requests(ROLLOUT_DIALOGUES)
+    texts = Encoder(folder).encode([request.text for request in asked])
+    plain, write = open_generate(job, ROLLOUTS_AT_ONCE), open_rollouts(job)
+    compare(
+        f"Rollouts: {ANSWERS} answers of {ROLLOUT_TOKENS} tokens to each of "
+        f"{ROLLOUT_DIALOGUES} dialogues",
+        sum(map(len, texts)) + len(texts) * ROLLOUT_TOKENS,
+        {
+            "transformers": lambda: plain(asked, ROLLOUT_TOKENS),
+            "ours": lambda: write(texts),
         },
     )
     rows = write_answers(folder, dtype)
