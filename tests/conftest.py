@@ -1,6 +1,7 @@
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,8 @@ def evaluated(project: Path, aligned: Path, tmp_path_factory: pytest.TempPathFac
     return root
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Where several processes share the tests: those of a module stay together.
 
     So do all modules that look at the whole run, which is then made once.
@@ -85,6 +86,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "aligned" if item.path in shared else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+    # xdist's own hook, which reads the marks, comes after.
+    yield
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
