@@ -92,11 +92,11 @@ def open_rollouts(job: Measurement) -> Callable[[Sequence[list[int]]], None]:
     return write
 
 
-def write_answers(model: Path, dtype: str) -> list[list[int]]:
+def write_answers(model: Path, dtype: str, dialogues: int) -> list[list[int]]:
     """Let the model answer each dialogue; returns token ids of dialogues with an answer and eos."""
     engine = EmbeddedEngine(model, dtype=dtype)
     engine.end_ids = set()
-    requests = build_answer_requests(DIALOGUES)
+    requests = build_answer_requests(dialogues)
     found = dict(engine.generate(requests, Sampling(TEMPERATURE, 0.9, ANSWER_TOKENS)))
     texts = [request.text + found[i].text for i, request in enumerate(requests)]
     return [[*ids, engine.tokenizer.eos_token_id] for ids in engine.encode(texts)]
@@ -140,6 +140,7 @@ def main() -> None:
     """Print the comparisons."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL)
+    parser.add_argument("--dialogues", type=int, default=DIALOGUES, help="that get rewards")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     options = parser.parse_args()
     logging.set_verbosity_error()
@@ -169,7 +170,7 @@ def main() -> None:
             "ours": lambda: write(texts),
         },
     )
-    rows = write_answers(folder, dtype)
+    rows = write_answers(folder, dtype, options.dialogues)
     torch.manual_seed(SEED)
     scorer = RewardScorer(
         ModelFolder(name="random head", folder=folder, fingerprint=""),
@@ -182,7 +183,7 @@ def main() -> None:
     ).eval()
     model.score.load_state_dict(scorer.model.score.state_dict())
     compare(
-        f"Rewards of {ANSWERS} answers to each of {DIALOGUES} dialogues",
+        f"Rewards of {ANSWERS} answers to each of {options.dialogues} dialogues",
         sum(map(len, rows)),
         {
             "transformers": lambda: score_padded(model, rows),

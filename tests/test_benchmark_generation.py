@@ -204,14 +204,18 @@ def test_programs_of_a_real_run_are_read(evaluated: Path) -> None:
     ("name", "options", "lines"),
     [
         ("decoding_steps", ["--prompts", "3", "--shots", "1"], ["3 prompts, 1 shots", "softmax"]),
-        ("short_requests", [], ["64 requests for prompts", "Rollouts", "Rewards of 4 answers"]),
+        (
+            "short_requests",
+            ["--dialogues", "4"],
+            ["64 requests for prompts", "Rollouts", "Rewards of 4 answers"],
+        ),
     ],
 )
 def test_where_time_goes_is_printed_for_a_tiny_model(
     name: str, options: list[str], lines: list[str], tiny_models: dict[str, Path]
 ) -> None:
     command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *options]
-    command += ["--model", str(tiny_models["tiny-large"])]
+    command += ["--dtype", "float32", "--model", str(tiny_models["tiny-large"])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     for line in lines:
