@@ -128,9 +128,9 @@ def wait_until_gone(site: Site) -> None:
         time.sleep(0.05)
 
 
-def finish(site: Site) -> str:
+def finish(site: Site, timeout: float = 300) -> str:
     kedro = site.start()
-    output, _ = kedro.communicate(timeout=300)
+    output, _ = kedro.communicate(timeout=timeout)
     assert kedro.returncode == 0, output
     return output
 

@@ -156,6 +156,7 @@ def test_the_pipeline_goes_on_when_one_of_two_servers_is_killed(
     assert site.load()["comparisons"] == rows["comparisons"]
 
 
+@pytest.mark.timeout(900)
 def test_the_pipeline_runs_on_vllm_in_the_worker(
     project: Path, smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +171,7 @@ def test_the_pipeline_runs_on_vllm_in_the_worker(
     kedro.communicate()
     kept = count_cached(site.root)
     time.sleep(1)
-    finish(site)
+    finish(site, timeout=600)
     rows = site.load()
     assert len(rows["prompts"]) == 12
     check_responses(rows)
