@@ -17,13 +17,12 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from generation_engines import ASSETS, TEMPERATURE, build_requests
+from generation_engines import MODEL, TEMPERATURE, build_requests
 from torch.profiler import ProfilerActivity, profile
 
 from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.engine import Request, Sampling
 
-MODEL = ASSETS.parent / "data/01_raw/models/smollm2-135m"
 # Steps before the first one that counts, and how many count.
 BEFORE, COUNTED, NEW_TOKENS = 12, 20, 48
 KINDS = {

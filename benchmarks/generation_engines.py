@@ -30,6 +30,8 @@ from almost_kedro.generation.tokens import Encoder
 from almost_kedro.generation.worker import peak_memory
 
 ASSETS = Path(__file__).parents[1] / "assets"
+# The default of those that are run by hand.
+MODEL = ASSETS.parent / "data/01_raw/models/smollm2-135m"
 MARK = "@result "
 TEMPERATURE = 1.0
 # Rows that `generate` gets at once: in the original's way, and where there are many.

@@ -25,6 +25,7 @@ import torch
 from generation_engines import (
     ASSETS,
     LARGE_BATCH,
+    MODEL,
     TEMPERATURE,
     Measurement,
     load_model,
@@ -47,7 +48,6 @@ REPEATS, PROMPT_REQUESTS, EXAMPLES, PROMPT_TOKENS = 3, 64, 10, 16
 ROLLOUT_DIALOGUES, ROLLOUTS_AT_ONCE, ROLLOUT_TOKENS = 8, 16, 64
 DIALOGUES, ANSWERS, ANSWER_TOKENS = 48, 4, 100
 SEED = 0
-MODEL = ASSETS.parent / "data/01_raw/models/smollm2-135m"
 
 
 def read_seeds() -> SeedFile:
