@@ -171,11 +171,12 @@ def main() -> None:
         },
     )
     rows = write_answers(folder, dtype, options.dialogues)
+    cpu = torch.device("cpu")
     torch.manual_seed(SEED)
     scorer = RewardScorer(
         ModelFolder(name="random head", folder=folder, fingerprint=""),
-        choose_dtype(dtype),
-        torch.device("cpu"),
+        choose_dtype(dtype, cpu),
+        cpu,
     )
     torch.manual_seed(SEED)
     model = AutoModelForSequenceClassification.from_pretrained(

@@ -126,10 +126,11 @@ def train_with_trl(program: str, variant: str, file: str) -> None:
     from almost_kedro.generation.worker import peak_memory
 
     rows = list(read_rows(Path(file)))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     arguments: dict[str, Any] = {
         "output_dir": tempfile.mkdtemp(),
-        "use_cpu": not torch.cuda.is_available(),
-        "bf16": choose_dtype("auto") == torch.bfloat16,
+        "use_cpu": device.type == "cpu",
+        "bf16": choose_dtype("auto", device) == torch.bfloat16,
         "num_train_epochs": 1,
         "save_strategy": "no",
         "report_to": [],

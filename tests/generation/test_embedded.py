@@ -7,19 +7,26 @@ import numpy as np
 import pytest
 import torch
 from contract import PREFIX, REQUESTS, TEXTS, complete
-from families import SHARING, make_tiny
+from families import FAMILIES, SHARING, make_tiny
 from near_ties import Referee
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from almost_kedro.errors import UserError
-from almost_kedro.generation.embedded import EmbeddedEngine
+from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
 from almost_kedro.generation.engine import Request, Sampling
+from almost_kedro.generation.packed_linear import multiplies_bfloat16
 from almost_kedro.generation.reading import prefill
 from almost_kedro.generation.scheduling import Row
 from almost_kedro.generation.shared_prefix import MAX_SCORES, Slots
+from almost_kedro.generation.tokens import Encoder
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=40)
 DRAWN = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=40, seed=5)
+# A Llama is `tiny-large`; reward models don't write.
+SHARED = [family for family in SHARING if family not in ("llama", "reward")]
+UNSHARED = [family for family in FAMILIES if family not in SHARING]
 ASSETS = Path(__file__).parents[2] / "assets"
 # How far logits may be from float32's, as a share of their spread (docs/generation.md).
 BFLOAT16_TOLERANCE = 0.05
@@ -28,6 +35,9 @@ BFLOAT16_TOLERANCE = 0.05
 def generate_plainly(folder: Path, engine: EmbeddedEngine, request: Request, n: int) -> str:
     """Greedy decoding by transformers' own `generate`, one row, the whole text as one input."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    if model.config.model_type == "gemma2":
+        # transformers' other ways to attend don't cap its scores.
+        model.set_attn_implementation("eager")
     ids = engine.encode([request.prefix + request.text])[0]
     output = model.generate(
         torch.tensor([ids]),
@@ -46,7 +56,15 @@ def engine(tiny_models: dict[str, Path]) -> EmbeddedEngine:
     return EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", rows=3)
 
 
-@pytest.mark.parametrize("family", ["gemma3", "gpt_neox", "qwen2", "phimoe"])
+def save_tiny(family: str, folder: Path, tiny_models: dict[str, Path]) -> Path:
+    """Save a tiny model with the tiny tokenizer; returns its folder."""
+    make_tiny(family).save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_models["tiny-small"] / file, folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", SHARED)
 @pytest.mark.parametrize(("bos", "scores"), [(False, None), (True, None), (False, 300)])
 def test_greedy_answers_equal_plain_generate(
     family: str,
@@ -59,16 +77,119 @@ def test_greedy_answers_equal_plain_generate(
     """However many `scores` are computed at once."""
     if scores:
         monkeypatch.setitem(MAX_SCORES, "cpu", scores)
-    model = make_tiny(family)
-    model.save_pretrained(tmp_path)
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tiny_models["tiny-small"] / file, tmp_path)
+    save_tiny(family, tmp_path, tiny_models)
     engine = EmbeddedEngine(tmp_path, dtype="float32", rows=3, bos=bos)
-    assert engine.shares_prefix == (family in SHARING)
+    assert engine.shares_prefix
     answers = complete(engine, REQUESTS, GREEDY)
     assert [a.text for a in answers] == [
         generate_plainly(tmp_path, engine, r, GREEDY.max_new_tokens) for r in REQUESTS
     ]
+
+
+@pytest.mark.parametrize("family", UNSHARED)
+def test_models_that_can_not_share_say_so_and_answer_as_plain_generate_does(
+    family: str,
+    tiny_models: dict[str, Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    save_tiny(family, tmp_path, tiny_models)
+    engine = EmbeddedEngine(tmp_path, dtype="float32", rows=3)
+    assert not engine.shares_prefix
+    assert "is not shared with this model" in caplog.text
+    answers = complete(engine, REQUESTS, GREEDY)
+    assert [a.text for a in answers] == [
+        generate_plainly(tmp_path, engine, r, GREEDY.max_new_tokens) for r in REQUESTS
+    ]
+
+
+@pytest.mark.parametrize("family", UNSHARED)
+def test_rows_that_end_leave_the_states_of_the_others_alone(
+    family: str, tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    save_tiny(family, tmp_path, tiny_models)
+    requests = [Request(text, PREFIX, sample) for text in TEXTS for sample in range(2)]
+    sampling = Sampling(temperature=1.5, top_p=1.0, max_new_tokens=60, stop=("e", "T"))
+    found = [
+        complete(EmbeddedEngine(tmp_path, dtype="float32", rows=rows), requests, sampling)
+        for rows in (1, len(requests))
+    ]
+    assert found[0] == found[1]
+    assert len({completion.n_tokens for completion in found[0]}) > 3
+
+
+def test_a_free_place_is_taken_at_once_and_what_rows_share_is_read_once(
+    engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [Request(text, PREFIX, sample) for text in TEXTS for sample in range(3)]
+    sampling = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=60, stop=("e", "T", "a"))
+    read, active = [0], list[int]()
+    embed = engine.model.get_input_embeddings()
+    hook = embed.register_forward_hook(lambda _, inputs, __: read.append(inputs[0].numel()))
+    try:
+        answers = dict(engine.generate(requests, sampling, active.append))
+    finally:
+        hook.remove()
+    lengths = [answer.n_tokens for answer in answers.values()]
+    assert len(set(lengths)) > 3
+    # Three rows in every pass until no request is left.
+    assert max(active) == active[0] == 3
+    assert active == sorted(active, reverse=True)
+    texts = engine.encode([PREFIX + text for text in TEXTS])
+    prefix = len(engine.encode([PREFIX])[0])
+    # Each token once: the prefix; what texts have of their own, but for its last token shared by
+    # the samples that begin together; and what is written, but for the last.
+    own = sum(len(text) - prefix for text in texts)
+    once = prefix + own + sum(lengths) - len(lengths)
+    alone = prefix + 3 * own + sum(lengths) - len(lengths)
+    assert once < sum(read) < alone
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_without_numbers_is_refused(
+    temperature: float, tiny_models: dict[str, Path]
+) -> None:
+    engine = EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", rows=3)
+    with torch.no_grad():
+        next(iter(engine.model.parameters())).fill_(torch.nan)
+    sampling = Sampling(temperature=temperature, top_p=0.9, max_new_tokens=4)
+    with pytest.raises(UserError, match="logits are no finite numbers"):
+        complete(engine, REQUESTS, sampling)
+
+
+def test_a_request_without_text_is_refused(engine: EmbeddedEngine) -> None:
+    with pytest.raises(UserError, match="a request has no text"):
+        complete(engine, [*REQUESTS, Request("")], DRAWN)
+
+
+def test_numbers_are_those_that_the_device_computes_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert choose_dtype("float32", cuda) == torch.float32
+    assert choose_dtype("bfloat16", cpu) == torch.bfloat16
+    here = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+    assert choose_dtype("auto", cpu) == here
+    # A GPU beside it changes nothing for the CPU.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert choose_dtype("auto", cpu) == here
+    assert choose_dtype("auto", cuda) == torch.bfloat16
+    # Builds of torch without oneDNN, as for some laptops, don't know the question.
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert choose_dtype("auto", cpu) == torch.float32
+
+
+def test_whether_texts_begin_with_bos_is_the_tokenizers_to_say(
+    tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_models["tiny-small"], tmp_path / "model")
+    plain = Encoder(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    bos = ("<bos>", plain.tokenizer.bos_token_id)
+    tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[bos])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert plain.bos == []
+    assert Encoder(folder).encode(["say <bos>"]) == [[bos[1], *plain.encode(["say <bos>"])[0]]]
+    assert Encoder(folder, bos=False).encode(["a"]) == plain.encode(["a"])
 
 
 def test_greedy_answers_of_a_llama_equal_plain_generate(

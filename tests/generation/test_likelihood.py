@@ -42,7 +42,7 @@ ROWS = [
     )
     for answer in ("A", "B", " Yes, it is.", " No")
 ]
-FAMILIES = ("llama", "gemma3", "gpt_neox", "bloom")
+FAMILIES = ("llama", "gemma3", "gpt_neox", "bloom", "llama4", "falcon_h1")
 
 
 def save(model: PreTrainedModel, folder: Path, tiny_models: dict[str, Path]) -> Path:
@@ -129,7 +129,8 @@ def test_rows_with_a_prefix_in_common_have_the_models_own_log_probabilities(
     assert read_metrics(tmp_path / "job")["padding_difference"] < TOLERANCE
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# transformers takes a Llama 4 for text for its own base, which has no states.
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "llama4"])
 def test_logits_of_bfloat16_states_are_float32(family: str) -> None:
     model = make_tiny(family).to(torch.bfloat16)
     ids = torch.arange(20)[None]

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -6,6 +9,7 @@ import torch
 
 from almost_kedro.generation.embedded import MAX_ROWS, EmbeddedEngine
 from almost_kedro.generation.memory import available_memory, container_room
+from almost_kedro.programs import KEEP_MEMORY
 
 
 def test_what_is_available_is_what_the_system_says() -> None:
@@ -19,6 +23,9 @@ def test_a_containers_limit_is_known(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("400000\n")
     assert container_room(tmp_path) == [600000]
+    # Files that were read count as used, and give way.
+    (tmp_path / "memory.stat").write_text("anon 90\nactive_file 7\ninactive_file 250000\n")
+    assert container_room(tmp_path) == [850000]
     (tmp_path / "memory.max").write_text("max\n")
     assert container_room(tmp_path) == []
 
@@ -27,11 +34,52 @@ def test_rows_are_as_many_as_fit(
     tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = EmbeddedEngine(tiny_models["tiny-large"], dtype="float32")
-    assert engine._choose_rows(0, 16) == MAX_ROWS["cpu"]
+    assert engine._choose_rows(7, 0, 16) == 7
+    assert engine._choose_rows(9999, 0, 16) == MAX_ROWS["cpu"]
     monkeypatch.setattr("almost_kedro.generation.embedded.available_memory", lambda device: 2**24)
-    few, fewer = engine._choose_rows(0, 160), engine._choose_rows(0, 1600)
+    few, fewer = engine._choose_rows(9999, 0, 160), engine._choose_rows(9999, 0, 1600)
     assert 1 <= fewer < few < MAX_ROWS["cpu"]
     # Keys and values of a row, twice over, are within what may be taken.
     assert fewer * 1600 * engine.token_bytes <= 2**24
     monkeypatch.setattr("almost_kedro.generation.embedded.available_memory", lambda device: 1)
-    assert engine._choose_rows(0, 16) == 1
+    assert engine._choose_rows(9999, 0, 16) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="malloc_trim is glibc's")
+def test_what_is_not_used_any_more_is_given_back(tmp_path: Path) -> None:
+    """In a process of its own, as programs keep their memory from step to step."""
+    code = """
+import psutil, torch
+from almost_kedro.generation.memory import release_memory
+size = lambda: psutil.Process().memory_info().rss
+tensors = [torch.ones(2**18) for _ in range(256)]
+last, full = tensors[-1].clone(), size()
+del tensors
+kept = size()
+release_memory()
+print(full - kept < 2**26 and kept - size() > 2**27)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "GLIBC_TUNABLES": KEEP_MEMORY},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "True\n", done.stdout + done.stderr
+
+
+def test_rows_are_counted_anew_when_memory_was_given_back(
+    tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = EmbeddedEngine(tiny_models["tiny-large"], dtype="float32")
+    room = [2**20]
+    monkeypatch.setattr("almost_kedro.generation.embedded.available_memory", lambda _: room[0])
+    monkeypatch.setattr(
+        "almost_kedro.generation.embedded.release_memory", lambda: room.insert(0, 2**34)
+    )
+    assert engine._choose_rows(100, 0, 160) == 100
+    assert len(room) == 2
+    # Where there is enough, nothing is given back: it would have to be taken again.
+    engine._choose_rows(100, 0, 160)
+    assert len(room) == 2

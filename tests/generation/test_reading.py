@@ -4,7 +4,7 @@ import logging
 
 import pytest
 import torch
-from families import SHARING, make_tiny
+from families import FAMILIES, SHARING, make_tiny
 
 from almost_kedro.generation.reading import Reader, read_states
 from almost_kedro.generation.shared_prefix import MAX_SCORES
@@ -27,7 +27,8 @@ def draw_texts(seed: int) -> list[list[int]]:
     return texts
 
 
-@pytest.mark.parametrize("family", [*SHARING, "bloom"])
+# Of a Llama 4 for text, transformers calls the whole model its base: it has no states to be read.
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "llama4"])
 @pytest.mark.parametrize(("share", "scores"), [(False, None), (True, None), (True, 500)])
 def test_texts_have_the_models_own_numbers(
     family: str,
@@ -45,6 +46,9 @@ def test_texts_have_the_models_own_numbers(
     texts = texts if share else [text[::-1] for text in texts]
     n_last = [1 + i % 2 for i in range(len(texts))]
     expected = []
+    if family == "gemma2":
+        # transformers' other ways to attend don't cap its scores.
+        model.set_attn_implementation("eager")
     with torch.no_grad():
         for text, n in zip(texts, n_last, strict=True):
             index = torch.arange(len(text))[-n:]

@@ -3,6 +3,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from almost_kedro.errors import UserError
 from almost_kedro.generation.sampling import DRAWS, invert, random_stream, sample_tokens
 
 
@@ -102,6 +103,18 @@ def test_blocks_invert_as_the_whole_row_does(width: int) -> None:
 def test_temperature_zero_takes_the_most_probable_token() -> None:
     logits = torch.tensor([[0.0, 3.0, 1.0], [2.0, 1.0, 0.0]])
     assert sample_tokens(logits, numbers([0.9], [0.9]), 0.0, 0.9).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_logits_that_are_no_numbers_are_refused(temperature: float, wrong: float) -> None:
+    logits = torch.zeros(3, 1000)
+    logits[0, 5] = -torch.inf
+    uniforms = torch.from_numpy(random_stream(0, "test", 3))
+    sample_tokens(logits, uniforms, temperature, 0.9)
+    logits[1, 700] = wrong
+    with pytest.raises(UserError, match="no finite numbers; try dtype float32"):
+        sample_tokens(logits, uniforms, temperature, 0.9)
 
 
 def test_peaked_and_flat_rows_can_share_a_batch() -> None:

@@ -1,6 +1,7 @@
 from collections import deque
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +100,34 @@ def test_slots_are_as_long_as_the_longest_row_needs_and_keep_what_they_have() ->
     ids, step = plan_step([row], [], 0, CPU)
     slots.begin(ids, step)
     assert slots.layer(0, torch.zeros(1, 1, 1, 2)).keys.shape[2] == 16
+
+
+@pytest.mark.parametrize("trees", [False, True])
+@pytest.mark.parametrize("window", [None, 50])
+def test_masks_are_as_small_as_what_they_mask(trees: bool, window: int | None) -> None:
+    """A long text beside many short ones is the only one with a large mask."""
+    sizes = [600, *[4] * 300]
+    fresh = torch.full((len(sizes), 600), -1)
+    ends = np.cumsum(sizes)
+    for line, end, size in zip(fresh, ends, sizes, strict=True):
+        line[:size] = torch.arange(end - size, end)
+    positions = torch.cat([torch.arange(size) for size in sizes])
+    none = torch.empty(0, dtype=torch.long)
+    seen = [torch.ones(size, size, dtype=torch.bool).tril() for size in sizes] if trees else None
+    step = Step(positions, none, 0, none, none, none, fresh, sizes, seen)
+    cells = 0
+    for rows, queries in step.fresh_parts(10_000, 100):
+        mask = step.mask_fresh(rows, queries, window, torch.float32)
+        cells += mask.numel()
+        assert mask is step.mask_fresh(rows, queries, window, torch.float32)
+        index = torch.arange(queries.stop)
+        back = index[queries, None] - index
+        expected = (back >= 0) & (back < (window or queries.stop))
+        for row, size in enumerate(sizes[rows]):
+            own = max(0, min(size, queries.stop) - queries.start)
+            line = mask[row if trees else 0, :own, :size]
+            assert line.isfinite().equal(expected[:own, :size])
+    assert cells < 600**2 + 300 * 4**2
 
 
 @given(

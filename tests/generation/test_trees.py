@@ -42,9 +42,9 @@ def test_a_tree_has_what_its_texts_have_in_common_once() -> None:
     assert step.fresh.tolist() == [list(range(7)), [7, 8, *[-1] * 5]]
     assert step.seen is not None
     # The 6 sees 1, 2, 3, 5 and itself; the 9 sees the 1; nothing in the other tree.
-    assert step.seen[0, 5].tolist() == [True, True, True, False, True, True, False]
-    assert step.seen[0, 6].tolist() == [True, *[False] * 5, True]
-    assert step.seen[1, 1].tolist() == [True, True, *[False] * 5]
+    assert step.seen[0][5].tolist() == [True, True, True, False, True, True, False]
+    assert step.seen[0][6].tolist() == [True, *[False] * 5, True]
+    assert step.seen[1][1].tolist() == [True, True]
 
 
 @given(texts_of, st.integers(0, 3), st.integers(1, 40), st.integers(1, 30), st.integers(1, 9))
@@ -70,7 +70,7 @@ def test_every_token_is_there_at_its_place_and_sees_what_is_before_it(
             tree = int(np.searchsorted(ends, path[0], side="right"))
             own = path - (ends[tree - 1] if tree else 0)
             for i, place in enumerate(own):
-                assert step.seen[tree, place].nonzero()[:, 0].tolist() == own[: i + 1].tolist()
+                assert step.seen[tree][place].nonzero()[:, 0].tolist() == own[: i + 1].tolist()
 
 
 def test_texts_are_joined_where_reading_costs_more_than_attention() -> None:

@@ -19,8 +19,12 @@ from transformers import AutoModelForCausalLM
 from almost_kedro.errors import UserError
 from almost_kedro.generation.endings import Endings
 from almost_kedro.generation.engine import Completion, Request, Sampling
-from almost_kedro.generation.memory import available_memory
-from almost_kedro.generation.packed_linear import PackedLinear, pack_linear_layers
+from almost_kedro.generation.memory import available_memory, release_memory
+from almost_kedro.generation.packed_linear import (
+    PackedLinear,
+    multiplies_bfloat16,
+    pack_linear_layers,
+)
 from almost_kedro.generation.reading import (
     TRIAL_PREFIX,
     TRIAL_TOKENS,
@@ -48,14 +52,14 @@ UNSHARED_ROWS = 32
 MEMORY_SHARE = 0.5
 
 
-def choose_dtype(name: str) -> torch.dtype:
-    """Resolve `auto` to bfloat16 where the processor computes in it, else float32."""
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """Resolve `auto` to bfloat16 where the device computes in it, else float32."""
     if name != "auto":
         return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
-    if torch.cuda.is_available():
-        fast = torch.cuda.is_bf16_supported()
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        fast = multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
 
 
@@ -88,7 +92,7 @@ class EmbeddedEngine:
         self.tokenizer, self.encode = self.encoder.tokenizer, self.encoder.encode
         self.model = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=choose_dtype(dtype),
+            dtype=choose_dtype(dtype, self.device),
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
         ).to(self.device)
@@ -106,7 +110,10 @@ class EmbeddedEngine:
     def _try_sharing(self) -> bool:
         """Find out whether the shared prefix gives this architecture's own logits."""
         ids = trial_ids(self.model)
-        expected = self.model(torch.tensor([ids], device=self.device)).logits[0, -1]
+
+        def expect() -> torch.Tensor:
+            logits: torch.Tensor = self.model(torch.tensor([ids], device=self.device)).logits
+            return logits[0, -1]
 
         def write() -> tuple[torch.Tensor, bool]:
             layers = prefill(self.model, ids[:TRIAL_PREFIX])
@@ -117,7 +124,7 @@ class EmbeddedEngine:
             row.generated.append(ids[-1])
             return self._forward([row], [], slots)[0], slots.windowed
 
-        return try_sharing(self.model, expected, write)
+        return try_sharing(self.model, expect, write)
 
     def _end_ids(self) -> set[int]:
         """Collect the ids that end a text."""
@@ -179,6 +186,8 @@ class EmbeddedEngine:
     ) -> list[Row]:
         """Tokenise requests."""
         tokens = self.encode([requests[i].prefix + requests[i].text for i in indices])
+        if not all(tokens):
+            raise UserError("a request has no text, and this model's texts begin with no bos token")
         longest = max(map(len, tokens)) + sampling.max_new_tokens
         if self.context is not None and longest > self.context:
             raise UserError(
@@ -225,8 +234,9 @@ class EmbeddedEngine:
         # part is what all whole texts really have in common with it.
         length = min(count_common(prefix_ids, row.tokens[:-1]) for row in rows)
         room = round_up(len(rows[0].tokens) - length + sampling.max_new_tokens)
-        capacity = min(len(rows), self._choose_rows(length, room))
-        slots = Slots(prefill(self.model, prefix_ids[:length]), length, capacity, room)
+        prefix = prefill(self.model, prefix_ids[:length])
+        capacity = self._choose_rows(len(rows), length, room)
+        slots = Slots(prefix, length, capacity, room)
         endings = Endings(self.tokenizer, self.end_ids, sampling)
         waiting, active = deque(rows), list[Row]()
         while waiting or active:
@@ -238,17 +248,32 @@ class EmbeddedEngine:
             yield from ((active[number].index, found) for number, found in done.items())
             active = leave(active, list(done), slots)
 
-    def _choose_rows(self, length: int, room: int) -> int:
-        """Find how many rows fit into the memory, `length` tokens of a prefix being shared."""
+    def _choose_rows(self, wanted: int, length: int, room: int) -> int:
+        """Find how many rows are continued together.
+
+        Args:
+            wanted: Rows that there are.
+            length: Tokens of the prefix that they share.
+            room: Own tokens of a row at most.
+        """
+        wanted = min(wanted, self.rows or MAX_ROWS[self.device.type])
         if self.rows is not None:
-            return self.rows
+            return wanted
         # Keys and values; logits, probabilities and a copy of them, in float32; scores, twice.
         config = self.model.config.get_text_config()
         heads: int = config.num_attention_heads
         numbers = 12 * self.vocabulary + 4 * heads * (length + room)
         row_bytes = room * self.token_bytes + numbers
-        fitting = int(available_memory(self.device) * MEMORY_SHARE) // row_bytes
-        return max(1, min(fitting, MAX_ROWS[self.device.type]))
+
+        def count() -> int:
+            return int(available_memory(self.device) * MEMORY_SHARE) // row_bytes
+
+        fitting = count()
+        if fitting < wanted:
+            # What rows before these have left counts as taken until it is given back.
+            release_memory()
+            fitting = count()
+        return max(1, min(wanted, fitting))
 
     def _extend(
         self, rows: list[Row], logits: torch.Tensor, endings: Endings

@@ -32,7 +32,7 @@ from almost_kedro.generation.progress import Progress
 from almost_kedro.generation.reading import Reader
 from almost_kedro.generation.tokens import Encoder
 from almost_kedro.generation.trees import Batch, count_batch
-from almost_kedro.generation.worker import peak_memory
+from almost_kedro.generation.worker import measure_memory
 from almost_kedro.json_lines import read_rows, write_rows, write_whole
 from almost_kedro.programs import carry_out
 
@@ -126,12 +126,12 @@ def run_job(job: LikelihoodJob) -> None:
     part = job.out / f"{job.identity(hash_file(job.out / job.rows))[:12]}.part.jsonl"
     done = read_batches(part)
     todo = batches[len(done) :]
-    dtype = choose_dtype(job.dtype)
     progress = Progress(f"log-probabilities ({job.model.name})", len(rows))
     progress.set_rows(sum(map(len, done)))
     loaded, padding = time.perf_counter(), 0.0
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = choose_dtype(job.dtype, device)
     if todo:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = LikelihoodModel(job.model, dtype, device)
         loaded = time.perf_counter()
         done += compute_batches(model, todo, rows, part, progress)
@@ -153,7 +153,7 @@ def run_job(job: LikelihoodJob) -> None:
         "dtype": str(dtype).removeprefix("torch."),
         "load_seconds": round(loaded - start, 2),
         "seconds": round(time.perf_counter() - start, 2),
-        "peak_memory_mb": round(peak_memory() / 2**20, 1),
+        **measure_memory(),
     }
     with write_whole(job.out / "metrics.json") as file:
         file.write(json.dumps(metrics).encode())

@@ -36,13 +36,19 @@ class PackedLinear(nn.Module):
         return outputs
 
 
+def multiplies_bfloat16() -> bool:
+    """Tell whether torch multiplies bfloat16 on this CPU; not every build of it has oneDNN."""
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return there and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
 def pack_linear_layers(model: nn.Module) -> None:
     """Replace a model's linear layers, if it computes with bfloat16 on a CPU that can.
 
     Subclasses stay as they are: they do more than multiply. What shares its weights with another
     module, as an output head does with the embeddings, takes them up a second time.
     """
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not multiplies_bfloat16():
         return
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 # may be apart, as a share of their spread (measured in bfloat16: 0.03).
 TRIAL_TOKENS, TRIAL_PREFIX, TRIAL_BRANCH = 40, 24, 32
 TRIAL_TOLERANCE = {torch.bfloat16: 0.1, torch.float32: 1e-3}
+# Kinds of layers that the attention here does exactly.
+KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 # Given positions and the model's arguments, returns what the model has to say there.
 Output = Callable[..., torch.Tensor]
 Texts = Sequence[Text] | Mapping[int, Text]
@@ -105,8 +107,9 @@ class Reader:
 
         index = torch.tensor([TRIAL_TOKENS - 1], device=self.device)
         whole = torch.tensor([ids, other], device=self.device)
-        expected = states(index, input_ids=whole, use_cache=False)[:, 0]
-        return try_sharing(self.model, expected, read)
+        return try_sharing(
+            self.model, lambda: states(index, input_ids=whole, use_cache=False)[:, 0], read
+        )
 
 
 def read_states(model: PreTrainedModel) -> Output:
@@ -150,34 +153,61 @@ def trial_ids(model: PreTrainedModel) -> list[int]:
 
 def try_sharing(
     model: PreTrainedModel,
-    expected: torch.Tensor,
+    expect: Callable[[], torch.Tensor],
     find: Callable[[], tuple[torch.Tensor, bool]],
 ) -> bool:
     """Find out whether the shared prefix gives an architecture's own numbers.
 
     Not every model goes through the attention interface, and some say by a mask alone what they
-    see. Such a model shares nothing: slower, and exact.
+    see, or read short texts otherwise beside long ones. Such a model shares nothing: slower, and
+    exact.
 
     Args:
-        model: The model; attends as transformers has it if it does not share.
-        expected: Its own numbers.
+        model: The model; attends as transformers has it exactly if it does not share.
+        expect: Computes its own numbers.
         find: Computes the same with a shared prefix, and says whether a layer has asked for a
             sliding window.
     """
+    config = model.config.get_text_config()
     try:
+        refuse(model)
+        # Other ways to attend leave out that scores are capped.
+        model.set_attn_implementation("eager")
+        expected = expect()
         model.set_attn_implementation(ATTENTION)
         found, windowed = find()
         error = float((found - expected).float().std() / expected.float().std())
     except Exception as exc:
         reason = f"{type(exc).__name__}: {exc}"
     else:
-        window = getattr(model.config.get_text_config(), "sliding_window", None)
+        window = getattr(config, "sliding_window", None)
         if error < TRIAL_TOLERANCE[model.dtype] and not (window and not windowed):
             return True
         reason = f"numbers {error:.2g} of their spread apart, window {window}"
     logger.warning("what texts have in common is not shared with this model (%s)", reason)
-    model.set_attn_implementation("sdpa" if model._supports_sdpa else "eager")
+    capped = getattr(config, "attn_logit_softcapping", None)
+    model.set_attn_implementation("sdpa" if model._supports_sdpa and not capped else "eager")
     return False
+
+
+def refuse(model: PreTrainedModel) -> None:
+    """Refuse what a short trial might find exact though it is not.
+
+    Raises:
+        NotImplementedError: If layers keep states besides keys and values (Falcon-H1, LFM2), see
+            chunks of a long text by the mask alone (Llama 4), or turn positions otherwise for all
+            texts of a pass that has a long one (LongRoPE).
+    """
+    config = model.config.get_text_config()
+    if model._is_stateful:
+        raise NotImplementedError("states besides keys and values")
+    if others := {*(getattr(config, "layer_types", None) or ())} - KNOWN_LAYERS:
+        raise NotImplementedError(f"layers of {', '.join(sorted(others))}")
+    # One for all layers, or one for each kind of them.
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]
+    if any(each.get("rope_type") == "longrope" for each in kinds):
+        raise NotImplementedError("LongRoPE")
 
 
 def plan_reading(
@@ -209,13 +239,13 @@ def plan_reading(
     sizes = np.diff(starts)
     most = int(sizes.max())
     fresh = np.full((len(trees), most), -1)
-    seen = np.zeros((len(trees), most, most), dtype=bool)
+    seen = [torch.zeros(int(size), int(size), dtype=torch.bool) for size in sizes]
     rest = iter(paths)
     for number, tree in enumerate(trees):
         fresh[number, : sizes[number]] = np.arange(starts[number], starts[number + 1])
         for _ in tree:
             path = next(rest) - starts[number]
-            seen[number][np.ix_(path, path)] |= np.tri(len(path), dtype=bool)
+            seen[number].numpy()[np.ix_(path, path)] |= np.tri(len(path), dtype=bool)
 
     def put(numbers: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(numbers).to(device)
@@ -230,6 +260,6 @@ def plan_reading(
         places=none,
         fresh=put(fresh),
         sizes=sizes.tolist(),
-        seen=put(seen),
+        seen=seen,
     )
     return torch.tensor(ids, device=device), step, paths

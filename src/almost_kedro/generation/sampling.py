@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from almost_kedro.errors import UserError
+
 # Random numbers of a token: a token outside the nucleus is drawn anew, with the next one. The last
 # one draws from the sorted nucleus, so that every row is finished.
 DRAWS = 8
@@ -50,9 +52,14 @@ def sample_tokens(
 
     Returns:
         `(batch,)` token ids.
+
+    Raises:
+        UserError: If a row's logits are no numbers.
     """
     if temperature == 0:
-        return logits.argmax(dim=-1)
+        largest, tokens = logits.max(dim=-1)
+        check_numbers(largest)
+        return tokens
     size = max(1, PART // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
     return torch.cat(
         [
@@ -69,6 +76,8 @@ def _sample_part(
     if temperature != 1:
         logits = logits.float() / temperature
     probabilities = torch.softmax(logits, dim=-1, dtype=torch.float32)
+    # One that is no number leaves none in its row.
+    check_numbers(probabilities[:, 0])
     tokens = invert(probabilities, uniforms[:, 0])
     if top_p >= 1:
         return tokens
@@ -82,6 +91,14 @@ def _sample_part(
     if len(left):
         tokens[left] = _invert_nucleus(probabilities[left], uniforms[left, -1], top_p)
     return tokens
+
+
+def check_numbers(of_rows: torch.Tensor) -> None:
+    """Refuse rows whose logits are no numbers; `of_rows` has one of each, `(batch,)`."""
+    if not of_rows.isfinite().all():
+        raise UserError(
+            "the model's logits are no finite numbers; try dtype float32, or check its weights"
+        )
 
 
 def _outside(probabilities: torch.Tensor, tokens: torch.Tensor, top_p: float) -> torch.Tensor:

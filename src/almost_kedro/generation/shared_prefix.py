@@ -19,7 +19,7 @@ from almost_kedro.generation.steps import Step, round_up
 
 ATTENTION = "shared_prefix"
 # Arguments by which some models change their scores; the products here do not know them.
-SCORE_CHANGING = ("s_aux", "softcap", "position_bias", "chunk_size", "head_mask")
+SCORE_CHANGING = ("s_aux", "position_bias", "chunk_size", "head_mask")
 # Scores of one product at most.
 MAX_SCORES = {"cpu": 3 * 2**19, "cuda": 2**27}
 KeysAndValues = tuple[torch.Tensor, torch.Tensor]
@@ -161,25 +161,26 @@ def shared_prefix_attention(
         attention_mask: Ignored.
         scaling: Factor on the scores.
         slots: The prefix, the rows and the step.
-        extra: `sliding_window`, how far back a query sees, itself included; anything else that
-            would change the scores is refused.
+        extra: `sliding_window`, how far back a query sees, itself included; `softcap`, what no
+            score exceeds; anything else that would change the scores is refused.
 
     Returns:
         `(1, tokens, heads, head_size)` and None.
 
     Raises:
-        NotImplementedError: If the layer wants more than scores and a window.
+        NotImplementedError: If the layer wants more than that.
     """
     unknown = [name for name in SCORE_CHANGING if extra.get(name) is not None]
     if unknown:
         raise NotImplementedError(f"attention with {', '.join(unknown)}")
-    window = extra.get("sliding_window")
+    window, softcap = extra.get("sliding_window"), extra.get("softcap")
     assert window is None or isinstance(window, int)
+    assert softcap is None or isinstance(softcap, float)
     slots.windowed |= window is not None
     step, layer = slots.step, slots.layer(int(module.layer_idx), key)  # type: ignore[arg-type]
     heads, tokens, size = query.shape[1:]
     kv_heads, length = key.shape[1], slots.length
-    earlier, own, among_fresh = step.masks(window, length, query.dtype)
+    earlier, own = step.masks(window, length, query.dtype)
     key, value = key[0].transpose(0, 1), value[0].transpose(0, 1)
     layer.write(step, key, value)
     query = (query[0] * scaling).transpose(0, 1).view(tokens, kv_heads, heads // kv_heads, size)
@@ -198,6 +199,7 @@ def shared_prefix_attention(
             own[part],
             layer,
             None if earlier is None else earlier[last, None],
+            softcap,
         )[:, 0]
     for part, queries in step.fresh_parts(most, columns if length else 0):
         seen = step.fresh[part, : queries.stop]
@@ -206,9 +208,10 @@ def shared_prefix_attention(
             query[asking],
             key[seen].transpose(1, 2),
             value[seen].transpose(1, 2),
-            among_fresh[part, queries, : queries.stop],
+            step.mask_fresh(part, queries, window, query.dtype),
             layer,
             None if earlier is None else earlier[asking],
+            softcap,
         )
         there = asking >= 0
         out[asking[there]] = found[there]
@@ -222,6 +225,7 @@ def attend(
     mask: torch.Tensor,
     layer: Layer,
     prefix_mask: torch.Tensor | None,
+    softcap: float | None,
 ) -> torch.Tensor:
     """Attend to what rows have of their own and to the prefix.
 
@@ -229,9 +233,10 @@ def attend(
         query: `(rows, queries, kv_heads, group, head_size)`, scaled.
         key: `(rows, kv_heads, own, head_size)`.
         value: As `key`.
-        mask: `(rows, queries, own)`, added to the scores.
+        mask: `(rows or 1, queries, own)`, added to the scores.
         layer: The prefix.
         prefix_mask: `(rows, queries, length)`, added to the scores; None where all is seen.
+        softcap: See `cap`.
 
     Returns:
         As `query`.
@@ -239,12 +244,12 @@ def attend(
     rows, queries, kv_heads, group, size = query.shape
     own = key.shape[2]
     flat = query.transpose(1, 2).reshape(rows * kv_heads, queries * group, size)
-    scores = torch.bmm(flat, key.reshape(rows * kv_heads, own, size).transpose(1, 2))
+    scores = cap(torch.bmm(flat, key.reshape(rows * kv_heads, own, size).transpose(1, 2)), softcap)
     scores, mask = scores.view(rows, kv_heads, queries, group, own), mask[:, None, :, None]
     if layer.prefix is None:
         weights, out = torch.softmax(scores.add_(mask), dim=-1), None
     else:
-        weights, out = read_prefix(query, scores, mask, layer, prefix_mask)
+        weights, out = read_prefix(query, scores, mask, layer, prefix_mask, softcap)
     weights = weights.reshape(rows * kv_heads, queries * group, own)
     read = torch.bmm(weights, value.reshape(rows * kv_heads, own, size))
     read = read.view(rows, kv_heads, queries, group, size).transpose(1, 2)
@@ -257,15 +262,17 @@ def read_prefix(
     own_mask: torch.Tensor,
     layer: Layer,
     mask: torch.Tensor | None,
+    softcap: float | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Turn scores into weights, and read the prefix by them.
 
     Args:
         query: `(rows, queries, kv_heads, group, head_size)`, scaled.
         own: Scores of own tokens, `(rows, kv_heads, queries, group, own)`.
-        own_mask: `(rows, 1, queries, 1, own)`, added to them.
+        own_mask: `(rows or 1, 1, queries, 1, own)`, added to them.
         layer: The prefix.
         mask: `(rows, queries, length)`, added to the prefix's scores; None where all is seen.
+        softcap: See `cap`.
 
     Returns:
         Weights of own tokens, as `own`, and what was read, as `query`.
@@ -276,7 +283,7 @@ def read_prefix(
     length, end = layer.length, layer.length + own.shape[-1]
     flat = query.permute(2, 0, 1, 3, 4).reshape(kv_heads, -1, size)
     # Behind the prefix are zeros: room for the own tokens' scores.
-    flat_scores = torch.bmm(flat, keys.transpose(1, 2))
+    flat_scores = cap(torch.bmm(flat, keys.transpose(1, 2)), softcap)
     scores = flat_scores.view(kv_heads, rows, queries, group, -1)
     if mask is not None:
         scores[..., :length] += mask[:, :, None]
@@ -286,6 +293,11 @@ def read_prefix(
     weights = torch.softmax(flat_scores, dim=-1)
     out = torch.bmm(weights, values).view(kv_heads, rows, queries, group, size)
     return weights.view_as(scores)[..., length:end].transpose(0, 1), out.permute(1, 2, 0, 3, 4)
+
+
+def cap(scores: torch.Tensor, most: float | None) -> torch.Tensor:
+    """Bend scores in place, so that none exceeds `most` (Gemma 2); None leaves them."""
+    return scores if most is None else scores.div_(most).tanh_().mul_(most)
 
 
 AttentionInterface.register(ATTENTION, shared_prefix_attention)

@@ -9,7 +9,7 @@ import torch
 
 # Own tokens are attended to in multiples of so many: fewer different shapes, faster kernels.
 TILE = 16
-Masks = tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]
+Masks = tuple[torch.Tensor | None, torch.Tensor]
 
 
 def round_up(length: int) -> int:
@@ -29,8 +29,8 @@ class Step:
             begin alike share their fresh tokens, which are then written to several slots.
         fresh: `(new, longest fresh)` numbers of fresh tokens by new row, -1 for padding.
         sizes: How many fresh tokens each new row has.
-        seen: `(new, longest fresh, longest fresh)`, which of a row's fresh tokens each of them
-            sees; None for all up to itself.
+        seen: For each new row `(size, size)`, which of its fresh tokens each of them sees; None
+            for all up to itself.
     """
 
     positions: torch.Tensor
@@ -41,38 +41,67 @@ class Step:
     places: torch.Tensor
     fresh: torch.Tensor
     sizes: Sequence[int]
-    seen: torch.Tensor | None = None
+    seen: Sequence[torch.Tensor] | None = None
     _masks: dict[int | None, Masks] = field(default_factory=dict)
+    _fresh_masks: dict[tuple[int | None, int, int], torch.Tensor] = field(default_factory=dict)
 
     def masks(self, window: int | None, prefix: int, dtype: torch.dtype) -> Masks:
         """Tell what each token sees, 0 or -inf; the same for all layers with one window.
 
         Returns:
             For all tokens' prefix `(m + n, prefix)`, or None where all is seen; for the rows' own
-            tokens `(n, 1, longest)`, and for fresh ones `(new, longest fresh, longest fresh)`.
+            tokens `(n, 1, longest)`.
         """
         if window not in self._masks:
             device = self.positions.device
             index = torch.arange(self.longest, device=device)
             last = self.lengths[:, None] - 1
             own = index > last
-            place = index[: self.fresh.shape[1]].expand_as(self.fresh)
-            fresh = place[:, None] > place[..., None]
-            if self.seen is not None:
-                place, fresh = self.positions[self.fresh], ~self.seen
             earlier = None
             if window is not None:
                 own = own | (index <= last - window)
-                fresh = fresh | (place[:, None] <= place[..., None] - window)
                 if int(self.positions.max()) >= window:
                     seen_from = self.positions[:, None] - window
                     earlier = torch.arange(prefix, device=device) <= seen_from
             self._masks[window] = (
                 None if earlier is None else hide(earlier, dtype),
                 hide(own, dtype)[:, None],
-                hide(fresh, dtype),
             )
         return self._masks[window]
+
+    def mask_fresh(
+        self, rows: slice, queries: slice, window: int | None, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Tell what a part's tokens see of the fresh ones of their rows, 0 or -inf.
+
+        Each part has a mask of its own, as one for all would be as large as if every row were as
+        long as the longest.
+
+        Args:
+            rows: New rows, of `fresh_parts`.
+            queries: Which of their fresh tokens, likewise.
+            window: How far back a token sees, itself included.
+            dtype: Of the scores.
+
+        Returns:
+            `(rows, queries, queries.stop)`, or `(1, queries, queries.stop)` where rows are alike.
+        """
+        key = window, rows.start, queries.start
+        if key not in self._fresh_masks:
+            if self.seen is None:
+                place = torch.arange(queries.stop, device=self.positions.device)[None]
+                hidden = place[:, None] > place[:, queries, None]
+            else:
+                place = self.positions[self.fresh[rows, : queries.stop]]
+                hidden = torch.ones(*place[:, queries].shape, queries.stop, dtype=torch.bool)
+                for line, seen in zip(hidden, self.seen[rows], strict=True):
+                    there = seen[queries, : queries.stop]
+                    line[: there.shape[0], : there.shape[1]] = ~there
+                hidden = hidden.to(place.device)
+            if window is not None:
+                hidden = hidden | (place[:, None] <= place[:, queries, None] - window)
+            self._fresh_masks[key] = hide(hidden, dtype)
+        return self._fresh_masks[key]
 
     def fresh_parts(self, most: int, prefix: int) -> Iterator[tuple[slice, slice]]:
         """Go through the fresh tokens in parts.

@@ -29,7 +29,7 @@ def continue_batch(
         Each row's index and its completion.
     """
     inputs, mask = pad([row.tokens for row in batch], model.device)
-    cache = DynamicCache()
+    cache = DynamicCache(config=model.config)
     while batch:
         output = model(
             inputs,
@@ -47,7 +47,8 @@ def continue_batch(
             select = torch.tensor(kept, dtype=torch.long, device=model.device)
             mask = mask[select]
             if batch:
-                cache.batch_select_indices(select)
+                # Unlike `batch_select_indices`, it is there for every kind of layer.
+                cache.reorder_cache(select)
         inputs = torch.tensor([[row.last] for row in batch], device=model.device)
         mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
 

@@ -8,7 +8,6 @@ there.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
@@ -21,6 +20,7 @@ from almost_kedro.generation.cache import CompletionCache
 from almost_kedro.generation.engine import Request
 from almost_kedro.generation.generator import Generator
 from almost_kedro.generation.job import KEYS_VARIABLE, Job, PromptsTask, ResponsesTask
+from almost_kedro.generation.memory import release_memory
 from almost_kedro.generation.progress import Progress
 from almost_kedro.json_lines import write_rows, write_whole
 from almost_kedro.programs import carry_out
@@ -35,6 +35,7 @@ def main(*job_files: str) -> int:
 def run_job(job: Job) -> None:
     """Do the task, then write what it cost."""
     start = time.perf_counter()
+    # Engines ask how much memory there is; a job before this one may have left some.
     release_memory()
     task = job.task
     name = f"{task.kind} ({job.model.name})"
@@ -94,19 +95,16 @@ def measure(generator: Generator, seconds: float) -> dict[str, float]:
         "load_seconds": round(generator.load_seconds, 2),
         "generate_seconds": round(spent, 2),
         "seconds": round(seconds, 2),
-        "peak_memory_mb": round(peak_memory() / 2**20, 1),
+        **measure_memory(),
     }
 
 
-def release_memory() -> None:
-    """Give back what a job before this one had: engines ask how much memory there is.
-
-    Its model is gone by then; what it took is kept by torch on GPUs, and else by malloc.
-    """
+def measure_memory() -> dict[str, float]:
+    """Return the memory that this process took at most, in MB: the machine's and the GPU's."""
+    found = {"peak_memory_mb": peak_memory() / 2**20}
     if torch := sys.modules.get("torch"):
-        torch.cuda.empty_cache()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
+        found["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    return {name: round(size, 1) for name, size in found.items() if size}
 
 
 def peak_memory() -> int:

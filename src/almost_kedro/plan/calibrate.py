@@ -68,7 +68,7 @@ def measure_generation(job: CalibrationJob, device: torch.device) -> dict[str, A
     del engine
     gc.collect()
     return {
-        "dtype": str(choose_dtype(job.dtype)).removeprefix("torch."),
+        "dtype": str(choose_dtype(job.dtype, device)).removeprefix("torch."),
         "load_seconds": round(load_seconds, 2),
         "writing_peak_mb": peak,
         "writing": {"few": few, "short": short, "prefix": prefix},
@@ -111,7 +111,7 @@ def write(
 def read(job: CalibrationJob, device: torch.device) -> float:
     """Return how many tokens a reward model reads in a second."""
     check_architecture(job.model)
-    scorer = RewardScorer(job.model, choose_dtype(job.launch.dtype), device)
+    scorer = RewardScorer(job.model, choose_dtype(job.launch.dtype, device), device)
     rows = draw_rows(scorer.model, 2, job.text_tokens)
     scorer.score(rows)
     seconds = time_best(lambda: scorer.score(rows), device)

@@ -142,7 +142,7 @@ class ThisMachine:
         return 1
 
     def rows(self, shape: ModelShape, ask: Ask) -> float:
-        """Return the rows that the engine continues together, memory allowing."""
+        """Return the rows that the engine continues together, if there is memory for them."""
         return ROWS
 
     def start(self) -> float:

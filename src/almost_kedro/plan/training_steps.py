@@ -15,6 +15,7 @@ from almost_kedro.plan.calibration_job import CalibrationJob
 from almost_kedro.plan.memory import BFLOAT16, TRAINED
 from almost_kedro.plan.probes import draw, fit_rows, peak_mb, time_best
 from almost_kedro.plan.shape import count_parameters
+from almost_kedro.training.devices import training_device
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import score_labels
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
@@ -85,7 +86,8 @@ def measure_reward_model(
         "update_seconds": update,
         "training_rows": n,
         "text_tokens": job.text_tokens,
-        "copies": choose_dtype(job.launch.dtype) == torch.bfloat16 and job.launch.config == "cpu",
+        "copies": job.launch.config == "cpu"
+        and choose_dtype(job.launch.dtype, training_device(training)) == torch.bfloat16,
         "training_peak_mb": peak_mb(device),
         "training_start_mb": start_mb,
     }

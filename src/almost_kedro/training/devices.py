@@ -12,6 +12,12 @@ from almost_kedro.generation.worker import peak_memory
 from almost_kedro.training.job import TrainingJob
 
 
+def training_device(job: TrainingJob) -> torch.device:
+    """Return what kind of device a job trains on."""
+    on_gpu = job.launch.config != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
+
+
 def check_devices(job: TrainingJob) -> None:
     """Refuse FSDP without a GPU for each rank of this node.
 

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from almost_kedro.generation.embedded import choose_dtype
+from almost_kedro.training.devices import training_device
 from almost_kedro.training.job import TrainingJob
 
 # Up to this length, attention by matrix products is faster on CPUs than torch's fused kernel,
@@ -39,7 +40,7 @@ def use_bfloat16_copies(model: PreTrainedModel, job: TrainingJob) -> None:
     with checkpointed activations, which are computed again when the copies are gone, and calls
     without gradient, such as each of the many that write a text.
     """
-    wanted = choose_dtype(job.launch.dtype) == torch.bfloat16
+    wanted = choose_dtype(job.launch.dtype, training_device(job)) == torch.bfloat16
     if job.launch.config != "cpu" or job.options.gradient_checkpointing or not wanted:
         return
     plain = model.forward

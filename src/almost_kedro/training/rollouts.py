@@ -33,7 +33,7 @@ class Rewarder:
         if job.reward_max_length:
             check_context(model, job.reward_max_length, "reward_model.max_length")
         self.encoder = TextEncoder(model, job.separator, job.reward_max_length or NO_LIMIT)
-        dtype = choose_dtype(job.launch.dtype)
+        dtype = choose_dtype(job.launch.dtype, device)
         self.scorer = RewardScorer(model, dtype, device)
 
     def reward(

@@ -19,7 +19,7 @@ from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.progress import Progress
 from almost_kedro.generation.reading import Reader, read_states
 from almost_kedro.generation.trees import make_batches
-from almost_kedro.generation.worker import peak_memory
+from almost_kedro.generation.worker import measure_memory
 from almost_kedro.json_lines import read_rows, write_rows, write_whole
 from almost_kedro.programs import carry_out
 from almost_kedro.training.job import ScoreJob
@@ -97,7 +97,7 @@ def run_job(job: ScoreJob) -> None:
     encoder = TextEncoder(job.model, job.separator, job.max_length)
     texts = [sequence.ids for sequence in encoder.encode_rows(rows, "answer")]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    scorer = RewardScorer(job.model, choose_dtype(job.dtype), device)
+    scorer = RewardScorer(job.model, choose_dtype(job.dtype, device), device)
     loaded = time.perf_counter()
     progress = Progress(f"rewards ({job.model.name})", len(rows))
     rewards = scorer.score(texts, job.batch_tokens, progress)
@@ -116,7 +116,7 @@ def run_job(job: ScoreJob) -> None:
         "padding_difference": measure_padding(scorer, texts, rewards, job.check_padding),
         "load_seconds": round(loaded - start, 2),
         "seconds": round(time.perf_counter() - start, 2),
-        "peak_memory_mb": round(peak_memory() / 2**20, 1),
+        **measure_memory(),
     }
     with write_whole(job.out / "metrics.json") as file:
         file.write(json.dumps(metrics).encode())

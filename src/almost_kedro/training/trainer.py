@@ -16,7 +16,7 @@ from transformers import PrinterCallback, Trainer
 from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import choose_dtype
 from almost_kedro.json_lines import read_rows, write_rows, write_whole
-from almost_kedro.training.devices import check_ranks, is_sharded, measure_memory
+from almost_kedro.training.devices import check_ranks, is_sharded, measure_memory, training_device
 from almost_kedro.training.guards import ShardingCheck, check_finite
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.reporter import CURVE, Reporter, find_resumable, summarise_curve
@@ -27,12 +27,12 @@ STATE, MODEL = "state", "model"
 
 def make_arguments(job: TrainingJob, n_steps: int) -> dict[str, Any]:
     """Return the arguments of transformers' Trainer that all programs share."""
-    options = job.options
+    options, device = job.options, training_device(job)
     return {
         "output_dir": str(job.out / STATE),
         "seed": job.seed,
-        "use_cpu": job.launch.config == "cpu" or not torch.cuda.is_available(),
-        "bf16": choose_dtype(job.launch.dtype) == torch.bfloat16,
+        "use_cpu": device.type == "cpu",
+        "bf16": choose_dtype(job.launch.dtype, device) == torch.bfloat16,
         "per_device_train_batch_size": options.batch_size,
         "gradient_accumulation_steps": options.accumulation,
         "gradient_checkpointing": options.gradient_checkpointing,
