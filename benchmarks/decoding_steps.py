@@ -4,7 +4,9 @@ Run: `python benchmarks/decoding_steps.py [--prompts 32,128] [--shots 3] [--dtyp
 
 Requests are those of `generation.py`. A step continues every row by a token, long after the prompts
 were read. Twenty steps are timed, and as many others are profiled; the shares are of the time that
-operations take, without Python's between them.
+operations take, without Python's between them. What no engine can do without are the products with
+the weights and those of attention: they are counted, and would take the time that is printed if all
+of them went as fast as one of large square matrices does.
 """
 
 from __future__ import annotations
@@ -17,14 +19,19 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+import torch
 from generation_engines import MODEL, TEMPERATURE, build_requests
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.engine import Request, Sampling
+from almost_kedro.generation.packed_linear import PackedLinear
 
 # Steps before the first one that counts, and how many count.
 BEFORE, COUNTED, NEW_TOKENS = 12, 20, 48
+# Of a large matrix.
+SIZE = 2048
 KINDS = {
     "products with weights": ("mkldnn::_linear_pointwise", "aten::mm", "aten::addmm"),
     "products of attention": ("aten::bmm",),
@@ -82,6 +89,32 @@ def profile_steps(engine: EmbeddedEngine, requests: Sequence[Request]) -> dict[s
     return {kind: seconds[kind] / seconds.total() for kind in (*KINDS, OTHER)}
 
 
+def count_products(engine: EmbeddedEngine, requests: Sequence[Request]) -> float:
+    """Return the floating-point operations of products in a step; each weight takes two a row."""
+    config = engine.model.config.get_text_config()
+    layers, width = config.num_hidden_layers, config.num_attention_heads * config.head_dim
+    weights = sum(
+        module.in_features * module.out_features
+        for module in engine.model.modules()
+        if isinstance(module, nn.Linear | PackedLinear)
+    )
+    texts = engine.encode([request.prefix + request.text for request in requests])
+    # In the middle of the steps that count. Scores are one product, reading by them another.
+    tokens = sum(map(len, texts)) + len(texts) * (BEFORE + COUNTED // 2)
+    return 2.0 * len(texts) * weights + 4.0 * tokens * width * layers
+
+
+def measure_peak(dtype: torch.dtype) -> float:
+    """Return how many floating-point operations a second a product of large matrices reaches."""
+    matrix = torch.randn(SIZE, SIZE).to(dtype)
+    times = []
+    for _ in range(10):
+        start = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - start)
+    return 2 * SIZE**3 / median(times)
+
+
 def main() -> None:
     """Print a block for each number of prompts."""
     parser = argparse.ArgumentParser(
@@ -94,10 +127,16 @@ def main() -> None:
     options = parser.parse_args()
     engine = EmbeddedEngine(options.model, dtype=options.dtype)
     engine.end_ids = set()
+    peak = measure_peak(engine.model.dtype)
     for prompts in map(int, options.prompts.split(",")):
         requests = build_requests(prompts, options.shots)
         print(
             f"{prompts} prompts, {options.shots} shots: {time_steps(engine, requests):.4f} s a step"
+        )
+        products = count_products(engine, requests)
+        print(
+            f"  products alone: {products / peak:.4f} s "
+            f"({products / 1e9:.1f} GFLOP at {peak / 1e9:.0f} GFLOP/s)"
         )
         for kind, share in profile_steps(engine, requests).items():
             print(f"  {kind:22} {share:4.0%}")

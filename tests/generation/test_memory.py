@@ -1,14 +1,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
+from families import make_tiny
 
-from almost_kedro.generation.embedded import MAX_ROWS, EmbeddedEngine
+from almost_kedro.generation.embedded import MAX_ROWS, EmbeddedEngine, count_token_bytes
+from almost_kedro.generation.engine import Completion, Request, Sampling
 from almost_kedro.generation.memory import available_memory, container_room
+from almost_kedro.generation.scheduling import Row
+from almost_kedro.generation.unshared import continue_batch
 from almost_kedro.programs import KEEP_MEMORY
 
 
@@ -43,6 +48,40 @@ def test_rows_are_as_many_as_fit(
     assert fewer * 1600 * engine.token_bytes <= 2**24
     monkeypatch.setattr("almost_kedro.generation.embedded.available_memory", lambda device: 1)
     assert engine._choose_rows(9999, 0, 16) == 1
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_neox", "gemma3"])
+def test_keys_and_values_of_a_token_are_counted_as_a_model_has_them(family: str) -> None:
+    model = make_tiny(family)
+    with torch.no_grad():
+        cache = model(torch.arange(6)[None]).past_key_values
+    held = sum(each.nbytes for layer in cache.layers for each in (layer.keys, layer.values))
+    assert count_token_bytes(model.config, torch.float32) == held // 6
+
+
+def test_models_that_share_nothing_are_as_many_rows_as_fit(
+    tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Plain(EmbeddedEngine):
+        def _try_sharing(self) -> bool:
+            return False
+
+    batches: list[int] = []
+
+    def count(model: object, batch: list[Row], *rest: object) -> Iterator[tuple[int, Completion]]:
+        batches.append(len(batch))
+        yield from continue_batch(model, batch, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("almost_kedro.generation.embedded.continue_batch", count)
+    requests = [Request(f"{i} " * 50) for i in range(40)]
+    for available in (2**34, 2**23):
+        monkeypatch.setattr(
+            "almost_kedro.generation.embedded.available_memory", lambda _, n=available: n
+        )
+        engine = Plain(tiny_models["tiny-large"], dtype="float32")
+        assert len(list(engine.generate(requests, Sampling(1.0, 1.0, 2)))) == 40
+    assert batches[:2] == [32, 8]
+    assert max(batches[2:]) < 16
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="malloc_trim is glibc's")

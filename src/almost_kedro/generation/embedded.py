@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.endings import Endings
@@ -46,7 +46,7 @@ PART = 4096
 # read alone): beyond these, nothing is gained.
 MAX_ROWS = {"cpu": 256, "cuda": 1024}
 MAX_FRESH = {"cpu": 2048, "cuda": 8192}
-# Rows continued together by a model that shares nothing.
+# Rows continued together by a model that shares nothing, if there is memory for them.
 UNSHARED_ROWS = 32
 # Share of the available memory that slots may take.
 MEMORY_SHARE = 0.5
@@ -61,6 +61,16 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     else:
         fast = multiplies_bfloat16()
     return torch.bfloat16 if fast else torch.float32
+
+
+def count_token_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
+    """Return the bytes of a token's keys and values in all layers; 0 of a model without any."""
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:
+        return 0
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kept = getattr(config, "num_key_value_heads", None) or heads
+    return int(2 * config.num_hidden_layers * kept * size * dtype.itemsize)
 
 
 class EmbeddedEngine:
@@ -101,8 +111,7 @@ class EmbeddedEngine:
         config = self.model.config.get_text_config()
         self.context: int | None = getattr(config, "max_position_embeddings", None)
         self.vocabulary: int = config.vocab_size
-        # Bytes of a token's keys and values, of all layers.
-        self.token_bytes = 0
+        self.token_bytes = count_token_bytes(config, self.model.dtype)
         self.shares_prefix = self._try_sharing()
         self.end_ids = self._end_ids()
 
@@ -117,7 +126,6 @@ class EmbeddedEngine:
 
         def write() -> tuple[torch.Tensor, bool]:
             layers = prefill(self.model, ids[:TRIAL_PREFIX])
-            self.token_bytes = sum(each.nbytes for pair in layers for each in pair) // TRIAL_PREFIX
             slots = Slots(layers, TRIAL_PREFIX, 2, TRIAL_TOKENS)
             row = Row(0, ids[:-1], np.empty(0))
             self._forward([row], [[row]], slots)
@@ -218,7 +226,8 @@ class EmbeddedEngine:
             return
         endings = Endings(self.tokenizer, self.end_ids, sampling)
         extend = partial(self._extend, endings=endings)
-        size = self.rows or UNSHARED_ROWS
+        longest = len(rows[0].tokens)
+        size = self._choose_rows(UNSHARED_ROWS, 0, longest + sampling.max_new_tokens, longest)
         for start in range(0, len(rows), size):
             yield from continue_batch(self.model, rows[start : start + size], extend, on_tokens)
 
@@ -248,21 +257,22 @@ class EmbeddedEngine:
             yield from ((active[number].index, found) for number, found in done.items())
             active = leave(active, list(done), slots)
 
-    def _choose_rows(self, wanted: int, length: int, room: int) -> int:
+    def _choose_rows(self, wanted: int, length: int, room: int, read: int = 1) -> int:
         """Find how many rows are continued together.
 
         Args:
             wanted: Rows that there are.
             length: Tokens of the prefix that they share.
             room: Own tokens of a row at most.
+            read: Tokens of a row whose scores are there at once.
         """
         wanted = min(wanted, self.rows or MAX_ROWS[self.device.type])
         if self.rows is not None:
             return wanted
         # Keys and values; logits, probabilities and a copy of them, in float32; scores, twice.
         config = self.model.config.get_text_config()
-        heads: int = config.num_attention_heads
-        numbers = 12 * self.vocabulary + 4 * heads * (length + room)
+        heads: int = getattr(config, "num_attention_heads", 0)
+        numbers = 12 * self.vocabulary + 4 * heads * (length + room) * read
         row_bytes = room * self.token_bytes + numbers
 
         def count() -> int:
