@@ -92,7 +92,8 @@ def profile_steps(engine: EmbeddedEngine, requests: Sequence[Request]) -> dict[s
 def count_products(engine: EmbeddedEngine, requests: Sequence[Request]) -> float:
     """Return the floating-point operations of products in a step; each weight takes two a row."""
     config = engine.model.config.get_text_config()
-    layers, width = config.num_hidden_layers, config.num_attention_heads * config.head_dim
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    width = heads * (getattr(config, "head_dim", None) or config.hidden_size // heads)
     weights = sum(
         module.in_features * module.out_features
         for module in engine.model.modules()
@@ -125,7 +126,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     options = parser.parse_args()
-    engine = EmbeddedEngine(options.model, dtype=options.dtype)
+    engine = EmbeddedEngine(options.model, dtype=options.dtype, device="cpu")
     engine.end_ids = set()
     peak = measure_peak(engine.model.dtype)
     for prompts in map(int, options.prompts.split(",")):

@@ -74,7 +74,7 @@ def test_models_that_share_nothing_are_as_many_rows_as_fit(
 
     monkeypatch.setattr("almost_kedro.generation.embedded.continue_batch", count)
     requests = [Request(f"{i} " * 50) for i in range(40)]
-    for available in (2**34, 2**23):
+    for available in (2**34, 2**21):
         monkeypatch.setattr(
             "almost_kedro.generation.embedded.available_memory", lambda _, n=available: n
         )

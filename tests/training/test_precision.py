@@ -8,15 +8,21 @@ from typing import Any
 import pytest
 import torch
 from training_jobs import Run, make_rows, train
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import Gemma2Config, LlamaConfig, LlamaForCausalLM
 
 from almost_kedro.training.precision import SHORT, choose_attention, use_bfloat16_copies
 from almost_kedro.training_options import LaunchOptions
 
 
-def make_job(dtype: str = "bfloat16", config: str = "cpu", checkpointing: bool = False) -> Any:
+def make_job(
+    dtype: str = "bfloat16",
+    config: str = "cpu",
+    checkpointing: bool = False,
+    base: Path | None = None,
+) -> Any:
     """What is looked at of a job."""
     return SimpleNamespace(
+        base=SimpleNamespace(folder=base, trust_remote_code=False),
         launch=SimpleNamespace(dtype=dtype, config=config),
         options=SimpleNamespace(gradient_checkpointing=checkpointing),
     )
@@ -74,11 +80,18 @@ def test_who_computes_without_copies(job: Any) -> None:
     assert vars(model).keys() == before
 
 
-def test_attention_is_plain_for_short_sequences_on_cpus() -> None:
+def test_attention_is_plain_for_short_sequences_on_cpus_and_where_scores_are_capped(
+    tmp_path: Path,
+) -> None:
     eager = {"attn_implementation": "eager"}
-    assert choose_attention(make_job(), [3, SHORT]) == eager
-    assert choose_attention(make_job(), [3, SHORT + 1]) == {}
-    assert choose_attention(make_job(config="fsdp"), [3]) == {}
+    LlamaConfig().save_pretrained(tmp_path / "llama")
+    Gemma2Config().save_pretrained(tmp_path / "gemma")
+    llama, gemma = tmp_path / "llama", tmp_path / "gemma"
+    assert choose_attention(make_job(base=llama), [3, SHORT]) == eager
+    assert choose_attention(make_job(base=llama), [3, SHORT + 1]) == {}
+    assert choose_attention(make_job(base=llama)) == {}
+    assert choose_attention(make_job(base=llama, config="fsdp"), [3]) == {}
+    assert choose_attention(make_job(base=gemma, config="fsdp"), [SHORT + 1]) == eager
 
 
 @pytest.mark.parametrize(("program", "ranks"), [("reward", 2), ("sft", 1)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from itertools import groupby
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from almost_kedro.generation.reading import (
     prefill,
     trial_ids,
     try_sharing,
+    uses_longrope,
 )
 from almost_kedro.generation.sampling import random_stream, sample_tokens
 from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
@@ -64,13 +66,11 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def count_token_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
-    """Return the bytes of a token's keys and values in all layers; 0 of a model without any."""
-    heads = getattr(config, "num_attention_heads", None)
-    if not heads:
-        return 0
-    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    """Return the bytes of a token's keys and values in all layers, as far as names tell."""
+    heads = getattr(config, "num_attention_heads", None) or 1
+    size = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 0) // heads
     kept = getattr(config, "num_key_value_heads", None) or heads
-    return int(2 * config.num_hidden_layers * kept * size * dtype.itemsize)
+    return int(2 * getattr(config, "num_hidden_layers", 0) * kept * size * dtype.itemsize)
 
 
 class EmbeddedEngine:
@@ -109,10 +109,22 @@ class EmbeddedEngine:
         self.model.eval()
         pack_linear_layers(self.model)
         config = self.model.config.get_text_config()
-        self.context: int | None = getattr(config, "max_position_embeddings", None)
+        # Beyond what LongRoPE was made longer from, a text would change those beside it.
+        self.context: int | None = (
+            config.original_max_position_embeddings
+            if uses_longrope(config)
+            else getattr(config, "max_position_embeddings", None)
+        )
         self.vocabulary: int = config.vocab_size
+        # The trial counts them, where there is one.
         self.token_bytes = count_token_bytes(config, self.model.dtype)
         self.shares_prefix = self._try_sharing()
+        kept = signature(type(self.model).forward).parameters
+        if not self.shares_prefix and "past_key_values" not in kept:
+            raise UserError(
+                f"model {folder.name}: {type(self.model).__name__} keeps what it has read in a way "
+                "of its own, which generation.engine: embedded does not know; take vllm or openai"
+            )
         self.end_ids = self._end_ids()
 
     @torch.inference_mode()
@@ -126,6 +138,7 @@ class EmbeddedEngine:
 
         def write() -> tuple[torch.Tensor, bool]:
             layers = prefill(self.model, ids[:TRIAL_PREFIX])
+            self.token_bytes = sum(each.nbytes for pair in layers for each in pair) // TRIAL_PREFIX
             slots = Slots(layers, TRIAL_PREFIX, 2, TRIAL_TOKENS)
             row = Row(0, ids[:-1], np.empty(0))
             self._forward([row], [[row]], slots)
@@ -227,7 +240,9 @@ class EmbeddedEngine:
         endings = Endings(self.tokenizer, self.end_ids, sampling)
         extend = partial(self._extend, endings=endings)
         longest = len(rows[0].tokens)
-        size = self._choose_rows(UNSHARED_ROWS, 0, longest + sampling.max_new_tokens, longest)
+        scored = longest if self.model.config._attn_implementation == "eager" else 1
+        wanted = min(len(rows), self.rows or UNSHARED_ROWS)
+        size = self._choose_rows(wanted, 0, longest + sampling.max_new_tokens, scored)
         for start in range(0, len(rows), size):
             yield from continue_batch(self.model, rows[start : start + size], extend, on_tokens)
 

@@ -45,10 +45,11 @@ def multiplies_bfloat16() -> bool:
 def pack_linear_layers(model: nn.Module) -> None:
     """Replace a model's linear layers, if it computes with bfloat16 on a CPU that can.
 
-    Subclasses stay as they are: they do more than multiply. What shares its weights with another
+    Subclasses stay as they are: they do more than multiply. So do models with states besides keys
+    and values (Jamba), which use weights without their layers. What shares its weights with another
     module, as an output head does with the embeddings, takes them up a second time.
     """
-    if not multiplies_bfloat16():
+    if not multiplies_bfloat16() or getattr(model, "_is_stateful", False):
         return
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):

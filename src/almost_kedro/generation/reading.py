@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from almost_kedro.generation.shared_prefix import ATTENTION, KeysAndValues, Slots
 from almost_kedro.generation.steps import Step, round_up
@@ -203,11 +203,15 @@ def refuse(model: PreTrainedModel) -> None:
         raise NotImplementedError("states besides keys and values")
     if others := {*(getattr(config, "layer_types", None) or ())} - KNOWN_LAYERS:
         raise NotImplementedError(f"layers of {', '.join(sorted(others))}")
-    # One for all layers, or one for each kind of them.
+    if uses_longrope(config):
+        raise NotImplementedError("LongRoPE")
+
+
+def uses_longrope(config: PreTrainedConfig) -> bool:
+    """Tell whether a model turns positions by LongRoPE, in all layers or in some kind of them."""
     rope = getattr(config, "rope_parameters", None) or {}
     kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]
-    if any(each.get("rope_type") == "longrope" for each in kinds):
-        raise NotImplementedError("LongRoPE")
+    return any(each.get("rope_type") == "longrope" for each in kinds)
 
 
 def plan_reading(

@@ -43,7 +43,7 @@ class Step:
     sizes: Sequence[int]
     seen: Sequence[torch.Tensor] | None = None
     _masks: dict[int | None, Masks] = field(default_factory=dict)
-    _fresh_masks: dict[tuple[int | None, int, int], torch.Tensor] = field(default_factory=dict)
+    _fresh_masks: dict[tuple[int | None, ...], torch.Tensor] = field(default_factory=dict)
 
     def masks(self, window: int | None, prefix: int, dtype: torch.dtype) -> Masks:
         """Tell what each token sees, 0 or -inf; the same for all layers with one window.
@@ -86,7 +86,7 @@ class Step:
         Returns:
             `(rows, queries, queries.stop)`, or `(1, queries, queries.stop)` where rows are alike.
         """
-        key = window, rows.start, queries.start
+        key = window, rows.start, rows.stop, queries.start, queries.stop
         if key not in self._fresh_masks:
             if self.seen is None:
                 place = torch.arange(queries.stop, device=self.positions.device)[None]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import wraps
 from types import MethodType
 from typing import Any
 
 import torch
 from torch.func import functional_call
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from almost_kedro.generation.embedded import choose_dtype
 from almost_kedro.training.devices import training_device
@@ -20,15 +20,19 @@ from almost_kedro.training.job import TrainingJob
 SHORT = 256
 
 
-def choose_attention(job: TrainingJob, lengths: Iterable[int]) -> dict[str, str]:
+def choose_attention(job: TrainingJob, lengths: Sequence[int] = ()) -> dict[str, str]:
     """Return the argument that loads a model with the attention that suits a job.
 
     Args:
         job: The job.
-        lengths: Tokens of all sequences.
+        lengths: Tokens of all sequences, where they are short enough to choose by.
     """
-    short = job.launch.config == "cpu" and max(lengths) <= SHORT
-    return {"attn_implementation": "eager"} if short else {}
+    base = job.base
+    config = AutoConfig.from_pretrained(base.folder, trust_remote_code=base.trust_remote_code)
+    # Other ways to attend leave out that scores are capped, as Gemma 2's are.
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+    short = job.launch.config == "cpu" and lengths and max(lengths) <= SHORT
+    return {"attn_implementation": "eager"} if capped or short else {}
 
 
 def use_bfloat16_copies(model: PreTrainedModel, job: TrainingJob) -> None:

@@ -17,6 +17,7 @@ from almost_kedro.training.batches import order_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import use_plain_head
 from almost_kedro.training.over_optimisation import Watch
+from almost_kedro.training.precision import choose_attention
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.rollouts import Rewarder, RolloutMixin, use_engine
 from almost_kedro.training.texts import TextEncoder, check_context
@@ -62,7 +63,7 @@ def make_rl_arguments(job: TrainingJob, options: RLOptions) -> dict[str, Any]:
         "temperature": options.temperature,
         "top_p": options.top_p,
         "shuffle_dataset": False,
-        "model_init_kwargs": {"dtype": "float32"},
+        "model_init_kwargs": {"dtype": "float32", **choose_attention(job)},
         "use_vllm": options.vllm_server is not None,
         "vllm_mode": "server",
         "vllm_server_base_url": options.vllm_server,
