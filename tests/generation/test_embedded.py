@@ -120,7 +120,7 @@ def test_rows_that_end_leave_the_states_of_the_others_alone(
 
 
 def test_a_free_place_is_taken_at_once_and_what_rows_share_is_read_once(
-    engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+    engine: EmbeddedEngine,
 ) -> None:
     requests = [Request(text, PREFIX, sample) for text in TEXTS for sample in range(3)]
     sampling = Sampling(temperature=1.0, top_p=1.0, max_new_tokens=60, stop=("e", "T", "a"))

@@ -171,7 +171,7 @@ def try_sharing(
     config = model.config.get_text_config()
     try:
         refuse(model)
-        # Other ways to attend leave out that scores are capped.
+        # As other ways to attend don't cap scores.
         model.set_attn_implementation("eager")
         expected = expect()
         model.set_attn_implementation(ATTENTION)
@@ -185,8 +185,8 @@ def try_sharing(
             return True
         reason = f"numbers {error:.2g} of their spread apart, window {window}"
     logger.warning("what texts have in common is not shared with this model (%s)", reason)
-    capped = getattr(config, "attn_logit_softcapping", None)
-    model.set_attn_implementation("sdpa" if model._supports_sdpa and not capped else "eager")
+    fused = model._supports_sdpa and not caps_scores(config)
+    model.set_attn_implementation("sdpa" if fused else "eager")
     return False
 
 
@@ -205,6 +205,11 @@ def refuse(model: PreTrainedModel) -> None:
         raise NotImplementedError(f"layers of {', '.join(sorted(others))}")
     if uses_longrope(config):
         raise NotImplementedError("LongRoPE")
+
+
+def caps_scores(config: PreTrainedConfig) -> bool:
+    """Tell whether a model caps its scores, as Gemma 2 does; of transformers' ways, eager alone."""
+    return bool(getattr(config, "attn_logit_softcapping", None))
 
 
 def uses_longrope(config: PreTrainedConfig) -> bool:

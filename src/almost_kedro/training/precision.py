@@ -12,6 +12,7 @@ from torch.func import functional_call
 from transformers import AutoConfig, PreTrainedModel
 
 from almost_kedro.generation.embedded import choose_dtype
+from almost_kedro.generation.reading import caps_scores
 from almost_kedro.training.devices import training_device
 from almost_kedro.training.job import TrainingJob
 
@@ -29,8 +30,7 @@ def choose_attention(job: TrainingJob, lengths: Sequence[int] = ()) -> dict[str,
     """
     base = job.base
     config = AutoConfig.from_pretrained(base.folder, trust_remote_code=base.trust_remote_code)
-    # Other ways to attend leave out that scores are capped, as Gemma 2's are.
-    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+    capped = caps_scores(config.get_text_config())
     short = job.launch.config == "cpu" and lengths and max(lengths) <= SHORT
     return {"attn_implementation": "eager"} if capped or short else {}
 
