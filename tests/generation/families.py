@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -152,6 +154,14 @@ def make_tiny(family: str, factor: float = 4) -> PreTrainedModel:
     """Make a model with weights `factor` times as large, so that attention is far from uniform."""
     torch.manual_seed(0)
     return scale(FAMILIES[family]().eval(), factor)
+
+
+def save(model: PreTrainedModel, folder: Path, tiny_models: dict[str, Path]) -> Path:
+    """Write a model with the tiny byte-level tokenizer."""
+    model.save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_models["tiny-small"] / file, folder)
+    return folder
 
 
 def scale(model: PreTrainedModel, factor: float) -> PreTrainedModel:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from contract import PREFIX, REQUESTS, TEXTS, complete
-from families import FAMILIES, SHARING, make_tiny
+from families import FAMILIES, SHARING, make_tiny, save
 from near_ties import Referee
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
@@ -56,14 +56,6 @@ def engine(tiny_models: dict[str, Path]) -> EmbeddedEngine:
     return EmbeddedEngine(tiny_models["tiny-large"], dtype="float32", rows=3)
 
 
-def save_tiny(family: str, folder: Path, tiny_models: dict[str, Path]) -> Path:
-    """Save a tiny model with the tiny tokenizer; returns its folder."""
-    make_tiny(family).save_pretrained(folder)
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tiny_models["tiny-small"] / file, folder)
-    return folder
-
-
 @pytest.mark.parametrize("family", SHARED)
 @pytest.mark.parametrize(("bos", "scores"), [(False, None), (True, None), (False, 300)])
 def test_greedy_answers_equal_plain_generate(
@@ -77,7 +69,7 @@ def test_greedy_answers_equal_plain_generate(
     """However many `scores` are computed at once."""
     if scores:
         monkeypatch.setitem(MAX_SCORES, "cpu", scores)
-    save_tiny(family, tmp_path, tiny_models)
+    save(make_tiny(family), tmp_path, tiny_models)
     engine = EmbeddedEngine(tmp_path, dtype="float32", rows=3, bos=bos)
     assert engine.shares_prefix
     answers = complete(engine, REQUESTS, GREEDY)
@@ -93,7 +85,7 @@ def test_models_that_can_not_share_say_so_and_answer_as_plain_generate_does(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    save_tiny(family, tmp_path, tiny_models)
+    save(make_tiny(family), tmp_path, tiny_models)
     engine = EmbeddedEngine(tmp_path, dtype="float32", rows=3)
     assert not engine.shares_prefix
     assert "is not shared with this model" in caplog.text
@@ -107,7 +99,7 @@ def test_models_that_can_not_share_say_so_and_answer_as_plain_generate_does(
 def test_rows_that_end_leave_the_states_of_the_others_alone(
     family: str, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
-    save_tiny(family, tmp_path, tiny_models)
+    save(make_tiny(family), tmp_path, tiny_models)
     requests = [Request(text, PREFIX, sample) for text in TEXTS for sample in range(2)]
     sampling = Sampling(temperature=1.5, top_p=1.0, max_new_tokens=60, stop=("e", "T"))
     found = [
@@ -162,9 +154,7 @@ def test_a_model_that_keeps_what_it_read_in_its_own_way_is_refused(
     tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
     config = MambaConfig(vocab_size=259, hidden_size=32, state_size=8, num_hidden_layers=2)
-    MambaForCausalLM(config).save_pretrained(tmp_path)
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tiny_models["tiny-small"] / file, tmp_path)
+    save(MambaForCausalLM(config), tmp_path, tiny_models)
     with pytest.raises(UserError, match="MambaForCausalLM keeps what it has read in a way of its"):
         EmbeddedEngine(tmp_path, dtype="float32")
 
@@ -172,7 +162,7 @@ def test_a_model_that_keeps_what_it_read_in_its_own_way_is_refused(
 def test_texts_that_would_change_the_positions_of_others_are_refused(
     tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
-    engine = EmbeddedEngine(save_tiny("phi3", tmp_path, tiny_models), dtype="float32")
+    engine = EmbeddedEngine(save(make_tiny("phi3"), tmp_path, tiny_models), dtype="float32")
     with pytest.raises(UserError, match="the model has a context of 1024"):
         complete(engine, [Request("x" * 1000)], DRAWN)
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 import torch
-from families import SIZES, VOCABULARY, make_tiny, scale
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from families import SIZES, VOCABULARY, make_tiny, save, scale
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from almost_kedro.checkpoints import hash_file
 from almost_kedro.errors import UserError
@@ -43,14 +43,6 @@ ROWS = [
     for answer in ("A", "B", " Yes, it is.", " No")
 ]
 FAMILIES = ("llama", "gemma3", "gpt_neox", "bloom", "llama4", "falcon_h1")
-
-
-def save(model: PreTrainedModel, folder: Path, tiny_models: dict[str, Path]) -> Path:
-    """Write a model with the tiny byte-level tokenizer."""
-    model.save_pretrained(folder)
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tiny_models["tiny-small"] / file, folder)
-    return folder
 
 
 def make_job(out: Path, model: Path, rows: list[Likelihood], **changes: Any) -> LikelihoodJob:
