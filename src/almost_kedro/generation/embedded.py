@@ -110,11 +110,9 @@ class EmbeddedEngine:
         pack_linear_layers(self.model)
         config = self.model.config.get_text_config()
         # Beyond what LongRoPE was made longer from, a text would change those beside it.
-        self.context: int | None = (
-            config.original_max_position_embeddings
-            if uses_longrope(config)
-            else getattr(config, "max_position_embeddings", None)
-        )
+        self.context: int | None = getattr(config, "max_position_embeddings", None)
+        if uses_longrope(config):
+            self.context = getattr(config, "original_max_position_embeddings", self.context)
         self.vocabulary: int = config.vocab_size
         # The trial counts them, where there is one.
         self.token_bytes = count_token_bytes(config, self.model.dtype)
