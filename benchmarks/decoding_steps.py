@@ -1,20 +1,27 @@
 """Where the embedded engine's decoding steps spend their time.
 
-Run: `python benchmarks/decoding_steps.py [--prompts 32,128] [--shots 3] [--dtype float32]`
+Run: `python benchmarks/decoding_steps.py [--prompts 32,128] [--shots 3] [--busy 2]`
 
 Requests are those of `generation.py`. A step continues every row by a token, long after the prompts
 were read. Twenty steps are timed, and as many others are profiled; the shares are of the time that
 operations take, without Python's between them. What no engine can do without are the products with
 the weights and those of attention: they are counted, and would take the time that is printed if all
 of them went as fast as one of large square matrices does.
+
+With `--busy`, steps are timed a second time beside so many other processes that never wait. Threads
+are as our programs have them; `GOMP_SPINCOUNT` in the environment overrules.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -27,6 +34,7 @@ from torch.profiler import ProfilerActivity, profile
 from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.engine import Request, Sampling
 from almost_kedro.generation.packed_linear import PackedLinear
+from almost_kedro.programs import TUNABLES
 
 # Steps before the first one that counts, and how many count.
 BEFORE, COUNTED, NEW_TOKENS = 12, 20, 48
@@ -69,6 +77,20 @@ def time_steps(engine: EmbeddedEngine, requests: Sequence[Request]) -> float:
     run(engine, requests, lambda _: times.append(time.perf_counter()))
     counted = times[BEFORE : BEFORE + COUNTED + 1]
     return median(after - before for before, after in pairwise(counted))
+
+
+@contextmanager
+def run_beside(processes: int) -> Iterator[None]:
+    """Keep cores busy with so many processes, each of which could use a whole one."""
+    command = [sys.executable, "-c", "while True: pass"]
+    # In sessions of their own, as another user's work would be: the system shares by these.
+    busy = [subprocess.Popen(command, start_new_session=True) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def profile_steps(engine: EmbeddedEngine, requests: Sequence[Request]) -> dict[str, float]:
@@ -125,6 +147,7 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=3)
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--busy", type=int, default=0)
     options = parser.parse_args()
     engine = EmbeddedEngine(options.model, dtype=options.dtype, device="cpu")
     engine.end_ids = set()
@@ -134,6 +157,10 @@ def main() -> None:
         print(
             f"{prompts} prompts, {options.shots} shots: {time_steps(engine, requests):.4f} s a step"
         )
+        if options.busy:
+            with run_beside(options.busy):
+                seconds = time_steps(engine, requests)
+            print(f"  beside {options.busy} busy processes: {seconds:.4f} s a step")
         products = count_products(engine, requests)
         print(
             f"  products alone: {products / peak:.4f} s "
@@ -144,4 +171,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if not TUNABLES.keys() <= os.environ.keys():
+        # Read when libraries are loaded, which they are by now.
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**TUNABLES, **os.environ})
     main()

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 from almost_kedro.hooks import read_commit
 from almost_kedro.json_lines import write_whole
-from almost_kedro.programs import KEEP_MEMORY, QUIET
+from almost_kedro.programs import QUIET, TUNABLES
 
 PROJECT = Path(__file__).parents[1]
 MODEL = PROJECT / "data/01_raw/models/smollm2-135m"
@@ -169,7 +169,7 @@ def run_child(cell: Cell, model: Path, dtype: str, python: Path) -> dict[str, An
     job = {**cell._asdict(), "model": str(model), "dtype": dtype, "started": time.time()}
     command = [str(python), str(Path(__file__).with_name("generation_engines.py"))]
     # As our programs are started; the others get it, too.
-    env = {"GLIBC_TUNABLES": KEEP_MEMORY, **os.environ, **QUIET}
+    env = {**TUNABLES, **os.environ, **QUIET}
     env |= {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(PROJECT / "src")}
     done = subprocess.run(
         [*command, json.dumps(job)],

@@ -22,6 +22,13 @@ PROJECT = Path(__file__).parents[1]
 STORE = PROJECT / "data/01_raw/models"
 
 
+def pytest_report_header() -> str:
+    """Say what this run can test: another processor has other instructions."""
+    from instruction_sets import list_levels, name_level
+
+    return f"numbers: float32 and bfloat16 by {name_level()}, of {', '.join(list_levels())}"
+
+
 @pytest.fixture(scope="session")
 def project() -> Path:
     return PROJECT

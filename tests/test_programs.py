@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from almost_kedro.errors import UserError
-from almost_kedro.programs import run_program
+from almost_kedro.programs import TUNABLES, run_program
 
 
 def write_module(folder: Path, code: str) -> dict[str, str]:
@@ -27,6 +27,19 @@ def test_output_is_kept_in_the_log_file(tmp_path: Path) -> None:
     env = write_module(tmp_path, "import sys; print('[bold]as it is[/bold]', sys.argv[1])")
     run_program("child_program", tmp_path / "job.json", tmp_path / "child.log", env)
     assert (tmp_path / "child.log").read_text() == f"[bold]as it is[/bold] {tmp_path}/job.json\n"
+
+
+@pytest.mark.parametrize("name", TUNABLES)
+def test_libraries_are_told_what_suits_our_programs_unless_the_user_says_otherwise(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = write_module(tmp_path, f"import os; print(os.environ[{name!r}])")
+    monkeypatch.delenv(name, raising=False)
+    run_program("child_program", tmp_path, tmp_path / "ours", env)
+    monkeypatch.setenv(name, "7")
+    run_program("child_program", tmp_path, tmp_path / "theirs", env)
+    assert (tmp_path / "ours").read_text() == f"{TUNABLES[name]}\n"
+    assert (tmp_path / "theirs").read_text() == "7\n"
 
 
 def test_progress_is_a_log_line_where_there_is_no_terminal(

@@ -31,11 +31,18 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_VERBOSITY": "error",
 }
-# glibc gives large tensors back to the system at once, and every step takes new pages: on CPUs
-# that may cost more than computing does.
-KEEP_MEMORY = (
-    "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000:glibc.malloc.arena_max=1"
-)
+# What a program's libraries are told, unless the environment says otherwise.
+TUNABLES = {
+    # glibc gives large tensors back to the system at once, and every step takes new pages: on CPUs
+    # that may cost more than computing does.
+    "GLIBC_TUNABLES": (
+        "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000:glibc.malloc.arena_max=1"
+    ),
+    # How often a thread of libgomp looks whether the others are done before it sleeps. By default
+    # it looks for longer than its turn on a core is, so that beside other work threads wait in
+    # turns for one another. This outlasts the pause between two operations, and little more.
+    "GOMP_SPINCOUNT": "10000",
+}
 # How Python and torchrun say that a child of theirs was killed.
 KILLED = re.compile(r"\bSIGKILL\b")
 
@@ -93,7 +100,7 @@ def run_command(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={"GLIBC_TUNABLES": KEEP_MEMORY, **os.environ, **(env or {}), LIFELINE: "1", **QUIET},
+        env={**TUNABLES, **os.environ, **(env or {}), LIFELINE: "1", **QUIET},
         text=True,
         encoding="utf-8",
         errors="replace",

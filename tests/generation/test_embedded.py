@@ -14,9 +14,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, MambaConfig, MambaForCausalLM
 
 from almost_kedro.errors import UserError
+from almost_kedro.generation import packed_linear
 from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
 from almost_kedro.generation.engine import Request, Sampling
-from almost_kedro.generation.packed_linear import multiplies_bfloat16
+from almost_kedro.generation.packed_linear import gains_by_bfloat16
 from almost_kedro.generation.reading import prefill
 from almost_kedro.generation.scheduling import Row
 from almost_kedro.generation.shared_prefix import MAX_SCORES, Slots
@@ -172,11 +173,11 @@ def test_a_request_without_text_is_refused(engine: EmbeddedEngine) -> None:
         complete(engine, [*REQUESTS, Request("")], DRAWN)
 
 
-def test_numbers_are_those_that_the_device_computes_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_are_those_that_the_device_is_faster_with(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert choose_dtype("float32", cuda) == torch.float32
     assert choose_dtype("bfloat16", cpu) == torch.bfloat16
-    here = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+    here = torch.bfloat16 if gains_by_bfloat16() else torch.float32
     assert choose_dtype("auto", cpu) == here
     # A GPU beside it changes nothing for the CPU.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -186,6 +187,38 @@ def test_numbers_are_those_that_the_device_computes_with(monkeypatch: pytest.Mon
     # Builds of torch without oneDNN, as for some laptops, don't know the question.
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert choose_dtype("auto", cpu) == torch.float32
+
+
+# What oneDNN says, whether there is AMX, how far oneDNN may go, and what is faster there.
+PROCESSORS = {
+    "AVX2": (False, False, None, False),
+    "AVX-512, Skylake to Ice Lake": (True, False, None, False),
+    "AVX512-BF16": (True, False, None, False),
+    "AMX": (True, True, None, True),
+    "AMX, all allowed": (True, True, "ALL", True),
+    "AMX, and no more": (True, True, "avx512_core_amx", True),
+    "AMX, held at AVX512-BF16": (True, True, "AVX512_CORE_BF16", False),
+    "AMX, held at AVX-512": (True, True, "AVX512_CORE", False),
+    "AMX, held at AVX2": (False, True, "AVX2", False),
+}
+
+
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_of_x86_only_amx_is_faster_with_bfloat16(
+    processor: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No machine has all of these: what it says of itself is put in their place."""
+    multiplies, amx, level, faster = PROCESSORS[processor]
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    if level:
+        monkeypatch.setenv(variable, level)
+    monkeypatch.setattr(packed_linear, "multiplies_bfloat16", lambda: multiplies)
+    monkeypatch.setattr(packed_linear.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: amx)
+    assert (choose_dtype("auto", torch.device("cpu")) == torch.bfloat16) is faster
 
 
 def test_whether_texts_begin_with_bos_is_the_tokenizers_to_say(

@@ -14,7 +14,7 @@ from almost_kedro.generation.engine import Completion, Request, Sampling
 from almost_kedro.generation.memory import available_memory, container_room
 from almost_kedro.generation.scheduling import Row
 from almost_kedro.generation.unshared import continue_batch
-from almost_kedro.programs import KEEP_MEMORY
+from almost_kedro.programs import TUNABLES
 
 
 def test_what_is_available_is_what_the_system_says() -> None:
@@ -100,7 +100,7 @@ print(full - kept < 2**26 and kept - size() > 2**27)
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "GLIBC_TUNABLES": KEEP_MEMORY},
+        env={**os.environ, **TUNABLES},
         capture_output=True,
         text=True,
         check=False,

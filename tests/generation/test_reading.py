@@ -4,27 +4,12 @@ import logging
 
 import pytest
 import torch
+from drawn_texts import draw_texts
 from families import FAMILIES, SHARING, make_tiny
 
 from almost_kedro.generation.reading import Reader, read_states
 from almost_kedro.generation.shared_prefix import MAX_SCORES
 from almost_kedro.generation.trees import make_batches
-
-
-def draw_texts(seed: int) -> list[list[int]]:
-    """A beginning of all, four questions, and three or four answers to each."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(least: int, most: int) -> list[int]:
-        n = int(torch.randint(least, most, (1,), generator=generator))
-        return [int(i) for i in torch.randint(3, 259, (n,), generator=generator)]
-
-    start = draw(20, 30)
-    texts = []
-    for n_answers in (3, 4, 3, 3):
-        question = start + draw(5, 30)
-        texts += [question + draw(2, 15) for _ in range(n_answers)]
-    return texts
 
 
 # Of a Llama 4 for text, transformers calls the whole model its base: it has no states to be read.

@@ -23,7 +23,7 @@ from almost_kedro.generation.engine import Completion, Request, Sampling
 from almost_kedro.generation.memory import available_memory, release_memory
 from almost_kedro.generation.packed_linear import (
     PackedLinear,
-    multiplies_bfloat16,
+    gains_by_bfloat16,
     pack_linear_layers,
 )
 from almost_kedro.generation.reading import (
@@ -55,13 +55,13 @@ MEMORY_SHARE = 0.5
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Resolve `auto` to bfloat16 where the device computes in it, else float32."""
+    """Resolve `auto` to bfloat16 where the device is faster with it, else float32."""
     if name != "auto":
         return {"bfloat16": torch.bfloat16, "float32": torch.float32}[name]
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = multiplies_bfloat16()
+        fast = gains_by_bfloat16()
     return torch.bfloat16 if fast else torch.float32
 
 

@@ -130,5 +130,6 @@ def plan_step(
         places=put(own_places),
         fresh=put(fresh),
         sizes=sizes,
+        taken=slice(len(rows) - sum(map(len, new)), len(rows)),
     )
     return torch.tensor(ids + [row.last for row in rows], device=device), step

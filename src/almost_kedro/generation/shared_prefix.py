@@ -85,8 +85,7 @@ class Slots:
         new = memory.as_strided(shape, (heads * self.room * size, self.room * size, size, 1), 0)
         kept = min(room, self.room)
         new[:, :, :kept] = old[:, :, :kept]
-        # What is not there yet has no weight, but 0 times whatever stood there may be no number.
-        new[:, :, kept:] = 0
+        new[:, :, kept:] = 0  # as in `Layer.write`
         if room:
             left.append(old)
         return new
@@ -130,6 +129,8 @@ class Layer:
     def write(self, step: Step, key: torch.Tensor, value: torch.Tensor) -> None:
         """Put tokens' keys and values, `(tokens, kv_heads, head_size)`, into their slots."""
         for slots, new in ((self.keys, key), (self.values, value)):
+            # What is hidden has no weight, but 0 times what is no number is none.
+            slots[step.taken] = 0
             slots.transpose(1, 2)[step.slots, step.places] = new[step.tokens]
 
 

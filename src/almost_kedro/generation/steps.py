@@ -31,6 +31,7 @@ class Step:
         sizes: How many fresh tokens each new row has.
         seen: For each new row `(size, size)`, which of its fresh tokens each of them sees; None
             for all up to itself.
+        taken: Slots that new rows take, where others may have left something.
     """
 
     positions: torch.Tensor
@@ -42,6 +43,7 @@ class Step:
     fresh: torch.Tensor
     sizes: Sequence[int]
     seen: Sequence[torch.Tensor] | None = None
+    taken: slice = field(default_factory=lambda: slice(0))
     _masks: dict[int | None, Masks] = field(default_factory=dict)
     _fresh_masks: dict[tuple[int | None, ...], torch.Tensor] = field(default_factory=dict)
 
@@ -75,7 +77,8 @@ class Step:
         """Tell what a part's tokens see of the fresh ones of their rows, 0 or -inf.
 
         Each part has a mask of its own, as one for all would be as large as if every row were as
-        long as the longest.
+        long as the longest. No line of it hides everything, padding's neither: its softmax would be
+        no number, and some processors' products carry that into other rows (AMX, oneDNN 3.12).
 
         Args:
             rows: New rows, of `fresh_parts`.
@@ -100,6 +103,9 @@ class Step:
                 hidden = hidden.to(place.device)
             if window is not None:
                 hidden = hidden | (place[:, None] <= place[:, queries, None] - window)
+            # Every token sees itself; padding, what stands in its place.
+            own = torch.arange(queries.start, queries.stop, device=hidden.device)
+            hidden[:, own - queries.start, own] = False
             self._fresh_masks[key] = hide(hidden, dtype)
         return self._fresh_masks[key]
 

@@ -54,8 +54,12 @@ def continue_batch(
 
 
 def pad(texts: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad on the left; returns ids and mask `(batch, length)`."""
+    """Pad on the left; returns ids and mask `(batch, length)`.
+
+    Each text is padded with its own first token: another one's embedding may be no number, which
+    no mask takes out of a product.
+    """
     width = max(map(len, texts))
-    ids = [[0] * (width - len(text)) + text for text in texts]
+    ids = [[text[0]] * (width - len(text)) + text for text in texts]
     mask = [[0] * (width - len(text)) + [1] * len(text) for text in texts]
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
