@@ -161,7 +161,7 @@ class GenerationOptions(Block):
     )
     tensor_parallel: Positive = Field(1, description="GPUs that share one model (vllm engine)")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
-        "auto", description="Number format; auto: bfloat16 where the processor computes in it"
+        "auto", description="Number format; auto: bfloat16 where the processor is faster with it"
     )
 
     def on_servers(self) -> GenerationOptions:

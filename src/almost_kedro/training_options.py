@@ -46,7 +46,7 @@ class LaunchOptions(Block):
     dtype: Number = Field(
         "auto",
         description="Numbers that are computed with; weights are kept in float32. auto: bfloat16 "
-        "where the processor computes in it",
+        "where the processor is faster with it",
     )
 
 
