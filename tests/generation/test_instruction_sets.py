@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from instruction_sets import LEVELS, VARIABLE, list_levels
 
-SUITES = ("test_poison.py", "test_reading.py", "test_embedded.py", "test_likelihood.py")
+SUITES = ("test_poisoned_memory.py", "test_reading.py", "test_embedded.py", "test_likelihood.py")
 
 
 @pytest.mark.parametrize("level", LEVELS)

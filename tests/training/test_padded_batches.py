@@ -1,9 +1,9 @@
-"""Padded batches are trained on by numbers alone; see `poison`."""
+"""Padded batches are trained on by numbers alone; see `poisoned_memory`."""
 
 import pytest
 import torch
 from families import VOCABULARY, make_tiny
-from poison import Poison
+from poisoned_memory import Poison
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])

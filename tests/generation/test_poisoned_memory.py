@@ -14,7 +14,7 @@ from drawn_texts import draw_texts
 from families import FAMILIES, GROUPED, SHARING, make_tiny, save
 from hypothesis import given
 from hypothesis import strategies as st
-from poison import Poison
+from poisoned_memory import Poison
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from almost_kedro.generation import embedded
