@@ -1,4 +1,4 @@
-"""Rows as JSON lines, in files that appear whole or not at all."""
+"""Rows as JSON lines, in files that appear whole or not at all; all figures in them are finite."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
+
+from almost_kedro.errors import UserError
+from almost_kedro.finite import find_endless
 
 REPLACE = "almost_kedro.replace"
 
@@ -44,10 +47,36 @@ def write_whole(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def dump(value: Any, what: str = "", indent: int | None = None) -> str:
+    """Return a value as JSON.
+
+    Args:
+        value: The value.
+        what: What it is, for the error.
+        indent: Spaces a level; None writes all in one line.
+
+    Raises:
+        UserError: Where a number in it is not finite; JSON has no such numbers.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    except ValueError as exc:
+        found = ", ".join(filter(None, [what, find_endless(value) or str(exc)]))
+        raise UserError(f"{found}; only finite figures are written") from exc
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a document, such as what a program cost; see `dump` for errors."""
+    content = encode(dump(document, str(path)))
+    with write_whole(path) as file:
+        file.write(content)
+
+
 def encode_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Return each row as a line."""
-    for row in rows:
-        yield encode(json.dumps(row, ensure_ascii=False) + "\n")
+    """Return each row as a line; see `dump` for errors."""
+    for number, row in enumerate(rows, 1):
+        # The first field is the row's own id.
+        yield encode(dump(row, f"row {number} ({next(iter(row.values()), '')!r:.80})") + "\n")
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -60,7 +89,8 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Read rows one by one.
 
     Raises:
-        ValueError: File and line of the first row that is no JSON object.
+        ValueError: File and line of the first row that is no JSON object; NaN and infinities,
+            which Python writes if it is let, are no JSON.
     """
     return (row for _, row in read_numbered_rows(path))
 
@@ -73,9 +103,18 @@ def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, parse_constant=refuse_constant)
             except ValueError as exc:
                 raise ValueError(f"{path}, line {number}: not JSON ({exc})") from exc
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}: not a JSON object")
             yield number, row
+
+
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse a number that is none, as JSON's readers find it.
+
+    Raises:
+        ValueError: Its name.
+    """
+    raise ValueError(f"{name} is no finite number")

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 from almost_kedro.generation.engine import FinishReason, digest
 
 Factor = Literal["size", "shots", "demonstrations", "topic"]
-STRICT = ConfigDict(extra="forbid", strict=True)
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 # Rows checked at once: pydantic copies what it checks.
 CHUNK = 1000
 # Ids, names and rules are no longer than this, most texts are.
@@ -196,9 +196,12 @@ class RowsValidator:
             error = exc.errors()[0]
             number, *field = error["loc"]
             where = ".".join(map(str, field)) or "the row"
+            # Other faults are found by their number: the id may be what is wrong.
+            endless = error["type"] == "finite_number"
+            id_ = f" in {self.key} {rows[int(number)].get(self.key)!r}" if endless else ""
             raise ValueError(
                 f"row {start + int(number) + 1}, {where}: {error['msg']}; "
-                f"found {error['input']!r:.80}"
+                f"found {error['input']!r:.80}{id_}"
             ) from exc
 
 

@@ -13,7 +13,7 @@ from kedro_datasets._typing import JSONPreview
 
 from almost_kedro.checkpoints import MANIFEST, Checkpoint, check_checkpoint, check_files
 from almost_kedro.errors import UserError
-from almost_kedro.json_lines import encode
+from almost_kedro.json_lines import dump, encode
 
 SHOWN = ("kind", "name", "base", "metrics", "options", "parents")
 
@@ -104,7 +104,7 @@ def fill_folder(folder: Path, checkpoint: Checkpoint) -> None:
     for name in checkpoint.manifest["files"]:
         link_file(checkpoint.folder / name, folder / name)
         sync(folder / name)
-    manifest = json.dumps(checkpoint.manifest, ensure_ascii=False, indent=2)
+    manifest = dump(checkpoint.manifest, MANIFEST, indent=2)
     (folder / MANIFEST).write_bytes(encode(manifest + "\n"))
     sync(folder / MANIFEST)
     sync(folder)

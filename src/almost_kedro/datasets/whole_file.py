@@ -16,7 +16,16 @@ from typing import Any, BinaryIO
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Version
 from kedro_datasets._typing import HTMLPreview, JSONPreview, PlotlyPreview, TablePreview
 
-from almost_kedro.json_lines import encode, encode_rows, read_rows, write_whole
+from almost_kedro.errors import UserError
+from almost_kedro.finite import find_endless
+from almost_kedro.json_lines import (
+    dump,
+    encode,
+    encode_rows,
+    read_rows,
+    refuse_constant,
+    write_whole,
+)
 from almost_kedro.rows import share_texts
 from almost_kedro.visible_text import make_visible
 
@@ -57,6 +66,8 @@ class WholeFileDataset(AbstractVersionedDataset[Any, Any]):
                 self._write(data, file)
         except OSError as exc:
             raise DatasetError(f"{path}: could not be written: {exc.strerror or exc}") from exc
+        except UserError as exc:
+            raise DatasetError(f"{path}: {exc}") from exc
 
     def load_path(self) -> Path:
         """Return the file that `load` reads."""
@@ -125,13 +136,22 @@ class JSONFileDataset(WholeFileDataset):
 
     def _write(self, data: Any, file: BinaryIO) -> None:
         # Piece by piece: `responses_aligned` is as large as all answers together.
+        if found := find_endless(data):
+            raise UserError(f"{found}; only finite figures are written")
         pieces = json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(data)
         file.writelines(encode(piece) for piece in pieces)
         file.write(b"\n")
 
     def load(self) -> Any:
         """Read the document."""
-        return json.loads(self.load_path().read_text(encoding="utf-8"))
+        path = self.load_path()
+        text = path.read_text(encoding="utf-8")
+        try:
+            return json.loads(text, parse_constant=refuse_constant)
+        except ValueError as exc:
+            raise DatasetError(
+                f"{path}: {exc}; run again what makes it, or load another version"
+            ) from exc
 
     def preview(self) -> JSONPreview:
         """Return the document for kedro-viz."""
@@ -174,7 +194,7 @@ class FigureDataset(WholeFileDataset):
     """A plotly figure as its JSON description."""
 
     def _write(self, data: dict[str, Any], file: BinaryIO) -> None:
-        file.write(encode(json.dumps(data) + "\n"))
+        file.write(encode(dump(data) + "\n"))
 
     def load(self) -> dict[str, Any]:
         """Read the description."""

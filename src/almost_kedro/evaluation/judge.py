@@ -5,7 +5,6 @@ A review that cannot be read is invalid, never a tie: it takes part in no share 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -13,8 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-from almost_kedro.errors import UserError
 from almost_kedro.evaluation.floors import score_wins
+from almost_kedro.finite import require_finite
 from almost_kedro.generation.engine import Completion, digest
 
 # "any": a reward model reads each answer by itself, so there is no order.
@@ -168,11 +167,7 @@ def votes_from_rewards(
     for item_id, reward_a in rewards[model_a].items():
         scores = (reward_a, rewards[model_b][item_id])
         for model, reward in zip((model_a, model_b), scores, strict=True):
-            if not math.isfinite(reward):
-                raise UserError(
-                    f"judge: the reward of {model}'s answer to {item_id} is {reward}; the reward "
-                    "model has diverged: train it again with a lower learning rate"
-                )
+            require_finite(reward, f"judge: the reward of {model}'s answer to {item_id}")
         votes.append(_make_vote(item_id, (model_a, model_b), "any", scores))
     return votes
 

@@ -120,8 +120,8 @@ def _collect_margins(comparisons: Sequence[Comparison], margins: Mapping[str, fl
     for row, margin in zip(comparisons, found, strict=True):
         if not np.isfinite(margin):
             raise ValueError(
-                f"comparison {row['comparison_id']}: the margin is {margin}; the reward model "
-                "has diverged: lower its learning rate"
+                f"comparison {row['comparison_id']}: the margin is {margin}; "
+                "only finite figures count"
             )
     return found
 

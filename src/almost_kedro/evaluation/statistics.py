@@ -65,7 +65,7 @@ def bootstrap_mean(
         level: Probability of the interval.
 
     Raises:
-        ValueError: If there are no rows.
+        ValueError: If there are no rows, or a number is not finite.
     """
     means = _redraw_means(np.asarray(values, dtype=float), groups, seed, n)
     return _cut_tails(means, level)
@@ -103,7 +103,7 @@ def bootstrap_difference(
         level: Probability of both intervals, the two-sided and the one-sided.
 
     Raises:
-        ValueError: If there are no rows.
+        ValueError: If there are no rows, or a number is not finite.
     """
     differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
     means = _redraw_means(differences, groups, seed, n)
@@ -134,7 +134,7 @@ def bootstrap_unpaired_difference(
         level: Probability of both intervals, the two-sided and the one-sided.
 
     Raises:
-        ValueError: If either has no rows.
+        ValueError: If either has no rows, or a number is not finite.
     """
     numbers = [np.asarray(values, dtype=float) for values in (a, b)]
     seeds = np.random.SeedSequence(seed).generate_state(2)
@@ -152,6 +152,7 @@ def _redraw_means(values: Floats, groups: Sequence[str], seed: int, n: int) -> F
     """Return the mean over rows of each draw, (n,)."""
     if not len(values):
         raise ValueError("there are no rows to draw from")
+    _check_finite(values, groups)
     places = {group: i for i, group in enumerate(sorted(set(groups)))}
     codes = np.array([places[group] for group in groups])
     sums = np.bincount(codes, weights=values)
@@ -163,6 +164,14 @@ def _redraw_means(values: Floats, groups: Sequence[str], seed: int, n: int) -> F
         drawn = generator.integers(len(sums), size=(min(at_once, n - start), len(sums)))
         means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
     return np.concatenate(means)
+
+
+def _check_finite(values: Floats, names: Sequence[object]) -> None:
+    """Raise ValueError for the first value that is not finite: it has no mean and no order."""
+    endless = ~np.isfinite(values)
+    if endless.any():
+        first = int(endless.argmax())
+        raise ValueError(f"a figure of {names[first]} is {values[first]}; only finite ones count")
 
 
 def _cut_tails(means: Floats, level: float) -> Interval:
@@ -189,8 +198,12 @@ def reliability_curve(
 
     Returns:
         The bins that hold pairs, from unsure to sure.
+
+    Raises:
+        ValueError: If a probability is not finite.
     """
     p, won = np.asarray(probabilities, dtype=float), np.asarray(outcomes, dtype=float)
+    _check_finite(p, [f"pair {number}" for number in range(1, len(p) + 1)])
     confidence = np.maximum(p, 1 - p)
     right = np.where(p > 0.5, won, np.where(p < 0.5, 1 - won, 0.5))
     edges = np.linspace(0.5, 1, bins + 1)

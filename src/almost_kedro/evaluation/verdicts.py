@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-from almost_kedro.errors import UserError
+from almost_kedro.finite import require_finite
 
 OutcomeName = Literal["right", "wrong", "tie"]
 # Probabilities that differ by less than this share are equal: it is what rounding leaves, so the
@@ -71,13 +70,7 @@ def read_score(scores: Mapping[str, float], request_id: str) -> float:
     Raises:
         UserError: If it is not a finite number.
     """
-    score = scores[request_id]
-    if not math.isfinite(score):
-        raise UserError(
-            f"benchmark request {request_id}: the model's score is {score}; the model has "
-            "diverged: train it again with a lower learning rate"
-        )
-    return score
+    return require_finite(scores[request_id], f"benchmark request {request_id}: the model's score")
 
 
 def summarise_verdicts(rows: Sequence[Outcome]) -> dict[str, Accuracy]:

@@ -9,6 +9,7 @@ from typing import Any
 from almost_kedro.evaluation.statistics import bootstrap_difference, bootstrap_mean
 from almost_kedro.feedback.ledger import Rules
 from almost_kedro.feedback.responses import extract_answer
+from almost_kedro.finite import require_finite
 from almost_kedro.generation.engine import Completion
 from almost_kedro.rows import Prompt, row_id
 from almost_kedro.training_rows import PolicyAnswer
@@ -46,12 +47,21 @@ def make_policy_answers(
 def add_rewards(
     rows: Sequence[PolicyAnswer], rewards: Mapping[str, float], held_out: Mapping[str, float]
 ) -> list[PolicyAnswer]:
-    """Return the rows with their rewards, by answer_id."""
+    """Return the rows with their rewards, by answer_id.
+
+    Raises:
+        UserError: The answer one of whose rewards is not finite.
+    """
+
+    def find(by_id: Mapping[str, float], row: PolicyAnswer, name: str) -> float:
+        answer = f"{row['policy']}'s answer {row['answer_id']}"
+        return require_finite(by_id[row["answer_id"]], f"the {name} of {answer}")
+
     return [
         {
             **row,
-            "reward": rewards[row["answer_id"]],
-            "held_out_reward": held_out[row["answer_id"]],
+            "reward": find(rewards, row, "reward"),
+            "held_out_reward": find(held_out, row, "held-out reward"),
         }
         for row in rows
     ]

@@ -18,6 +18,7 @@ from almost_kedro.feedback.responses import (
     find_ends,
     judge_answer,
 )
+from almost_kedro.finite import require_finite
 from almost_kedro.generation.engine import Completion, FinishReason
 from almost_kedro.rows import LedgerRow, row_id
 from almost_kedro.training_rows import Candidate, Demonstration
@@ -163,10 +164,15 @@ def keep_best(candidates: Sequence[Candidate], rewards: Mapping[str, float]) -> 
 
     Returns:
         The candidates in their order.
+
+    Raises:
+        UserError: The candidate whose reward is not finite.
     """
     usable = defaultdict(list)
     for row in candidates:
         if row["verdict"] == KEPT:
+            id_ = row["candidate_id"]
+            require_finite(rewards[id_], f"the reward of candidate {id_}")
             usable[row["prompt_id"], row["turn"]].append(row)
     best = {
         max(rows, key=lambda row: (rewards[row["candidate_id"]], -row["sample"]))["candidate_id"]

@@ -21,6 +21,7 @@ from almost_kedro.errors import UserError
 from almost_kedro.generation.endings import Endings
 from almost_kedro.generation.engine import Completion, Request, Sampling
 from almost_kedro.generation.memory import available_memory, release_memory
+from almost_kedro.generation.not_finite import explain, read_weights
 from almost_kedro.generation.packed_linear import (
     PackedLinear,
     gains_by_bfloat16,
@@ -34,7 +35,7 @@ from almost_kedro.generation.reading import (
     try_sharing,
     uses_longrope,
 )
-from almost_kedro.generation.sampling import random_stream, sample_tokens
+from almost_kedro.generation.sampling import LogitsError, random_stream, sample_tokens
 from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
 from almost_kedro.generation.shared_prefix import Slots
 from almost_kedro.generation.steps import round_up
@@ -52,6 +53,8 @@ MAX_FRESH = {"cpu": 2048, "cuda": 8192}
 UNSHARED_ROWS = 32
 # Share of the available memory that slots may take.
 MEMORY_SHARE = 0.5
+# Characters of a request that an error shows.
+SHOWN = 60
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
@@ -97,7 +100,7 @@ class EmbeddedEngine:
             device: `cpu` or `cuda`; None takes a GPU if there is one.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.rows = rows
+        self.folder, self.rows = folder, rows
         self.encoder = Encoder(folder, bos, trust_remote_code)
         self.tokenizer, self.encode = self.encoder.tokenizer, self.encoder.encode
         self.model = AutoModelForCausalLM.from_pretrained(
@@ -160,13 +163,24 @@ class EmbeddedEngine:
     ) -> Iterator[tuple[int, Completion]]:
         """See `generation.engine.Engine`."""
         order = sorted(range(len(requests)), key=lambda i: requests[i].prefix)
-        for prefix, group in groupby(order, key=lambda i: requests[i].prefix):
-            prefix_ids = self.encode([prefix])[0]
-            # In parts: a hundred thousand requests, tokenised at once, would fill the memory.
-            indices = list(group)
-            for start in range(0, len(indices), PART):
-                rows = self._rows(indices[start : start + PART], requests, sampling)
-                yield from self._generate_rows(prefix_ids, rows, sampling, on_tokens)
+        try:
+            for prefix, group in groupby(order, key=lambda i: requests[i].prefix):
+                prefix_ids = self.encode([prefix])[0]
+                # In parts: a hundred thousand requests, tokenised at once, would fill the memory.
+                indices = list(group)
+                for start in range(0, len(indices), PART):
+                    rows = self._rows(indices[start : start + PART], requests, sampling)
+                    yield from self._generate_rows(prefix_ids, rows, sampling, on_tokens)
+        except LogitsError as exc:
+            raise UserError(self._refuse(requests[exc.row])) from exc
+
+    def _refuse(self, request: Request) -> str:
+        """Say what is known of a request at which the logits are no numbers."""
+        end = request.text[-SHOWN:]
+        known = explain(
+            self.folder.name, read_weights(self.folder), self.model.dtype, "generation.dtype"
+        )
+        return f"the request that ends in {end!r}: its logits are no finite numbers; {known}"
 
     @torch.inference_mode()
     def continue_ids(
@@ -181,6 +195,9 @@ class EmbeddedEngine:
 
         Returns:
             New token ids of each text, the one that ended it included.
+
+        Raises:
+            LogitsError: The number of a text at which the logits are no finite numbers.
         """
         rows = [Row(i, ids, own) for i, (ids, own) in enumerate(zip(texts, uniforms, strict=True))]
         for _ in self._generate_rows([], rows, sampling, lambda n: None):
@@ -310,15 +327,21 @@ class EmbeddedEngine:
 
         Returns:
             Completions of the finished rows by number, ascending.
+
+        Raises:
+            LogitsError: The index of a row whose logits are no finite numbers.
         """
         uniforms = np.array([row.uniforms[len(row.generated)] for row in rows])
         sampling = endings.sampling
-        drawn = sample_tokens(
-            logits,
-            torch.from_numpy(uniforms).to(logits.device),
-            sampling.temperature,
-            sampling.top_p,
-        )
+        try:
+            drawn = sample_tokens(
+                logits,
+                torch.from_numpy(uniforms).to(logits.device),
+                sampling.temperature,
+                sampling.top_p,
+            )
+        except LogitsError as exc:
+            raise LogitsError(rows[exc.row].index) from exc
         done = {}
         for number, (row, token) in enumerate(zip(rows, drawn.tolist(), strict=True)):
             row.generated.append(token)

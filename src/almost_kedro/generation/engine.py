@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from almost_kedro.errors import UserError
@@ -14,6 +15,12 @@ from almost_kedro.errors import UserError
 # "withheld": a server's content filter kept the text back.
 FinishReason = Literal["eos", "stop", "length", "withheld"]
 EngineName = Literal["embedded", "vllm", "openai"]
+# What an engine wrote is kept in the request cache under its version. Raised by hand when the same
+# request comes to another text, as after a mend of its numbers: what is kept is then written anew.
+# By engine, as the replies of servers may have been paid for.
+ENGINE_VERSIONS: Mapping[EngineName, int] = MappingProxyType(
+    {"embedded": 1, "vllm": 1, "openai": 1}
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,14 @@ def digest(*parts: object) -> str:
     """Return the SHA-256 of the parts' JSON as 64 hexadecimal digits."""
     text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tell_version(version: int) -> list[str]:
+    """Return what a version adds to the parts of an identity.
+
+    The first one adds nothing: what was kept before there were versions goes by it.
+    """
+    return [f"version {version}"] if version > 1 else []
 
 
 def request_key(identity: str, request: Request, sampling: Sampling) -> str:

@@ -9,11 +9,13 @@ from types import MappingProxyType
 from almost_kedro.errors import UserError
 from almost_kedro.generation.cache import CompletionCache
 from almost_kedro.generation.engine import (
+    ENGINE_VERSIONS,
     Completion,
     Engine,
     Request,
     Sampling,
     request_key,
+    tell_version,
 )
 from almost_kedro.generation.job import Job, ModelFolder
 from almost_kedro.generation.progress import Progress
@@ -79,7 +81,8 @@ class Generator:
     def identity(self) -> str:
         """What all completions of this generator have in common."""
         options, model = self.job.generation, self.job.model
-        return f"{model.fingerprint}/bos={model.bos}/{options.engine}/{options.dtype}"
+        parts = [model.fingerprint, f"bos={model.bos}", options.engine, options.dtype]
+        return "/".join([*parts, *tell_version(ENGINE_VERSIONS[options.engine])])
 
     def generate(
         self,

@@ -28,12 +28,13 @@ from almost_kedro.generation.continuations import Tokens, encode_rows, make_row_
 from almost_kedro.generation.embedded import choose_dtype
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.likelihood_job import Likelihood, LikelihoodJob, LogProb
+from almost_kedro.generation.not_finite import explain
 from almost_kedro.generation.progress import Progress
 from almost_kedro.generation.reading import Reader
 from almost_kedro.generation.tokens import Encoder
 from almost_kedro.generation.trees import Batch, count_batch
 from almost_kedro.generation.worker import measure_memory
-from almost_kedro.json_lines import read_rows, write_rows, write_whole
+from almost_kedro.json_lines import read_rows, write_json, write_rows
 from almost_kedro.programs import carry_out
 
 # Logits held at once: 256 MB of float32.
@@ -59,7 +60,7 @@ class LikelihoodModel:
             dtype: Numbers that are computed with.
             device: Where.
         """
-        self.device = device
+        self.name, self.dtype, self.device = model.name, dtype, device
         self.model = AutoModelForCausalLM.from_pretrained(
             model.folder,
             dtype=dtype,
@@ -99,10 +100,10 @@ class LikelihoodModel:
             log_probs = torch.log_softmax(logits.float(), dim=-1).gather(1, tokens)
             found = log_probs.sum(dtype=torch.float64).item()
             if not math.isfinite(found):
-                raise UserError(
-                    f"row {row.id!r}: its log-probability is {found}; try dtype float32, or "
-                    "check the model's weights"
+                known = explain(
+                    self.name, self.model.named_parameters(), self.dtype, "generation.dtype"
                 )
+                raise UserError(f"row {row.id!r}: its log-probability is {found}; {known}")
             yield LogProb(id=row.id, logprob=found, n_tokens=len(tokens), cut=row.cut)
 
 
@@ -155,8 +156,7 @@ def run_job(job: LikelihoodJob) -> None:
         "seconds": round(time.perf_counter() - start, 2),
         **measure_memory(),
     }
-    with write_whole(job.out / "metrics.json") as file:
-        file.write(json.dumps(metrics).encode())
+    write_json(job.out / "metrics.json", metrics)
     part.unlink(missing_ok=True)
 
 

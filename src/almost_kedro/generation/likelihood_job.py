@@ -8,7 +8,8 @@ from typing import Literal, NotRequired, TypedDict
 from almost_kedro.generation.engine import digest
 from almost_kedro.generation.job import ModelFolder, Part
 
-# Raised when the same job comes to other figures: what is stored is then computed again.
+# Raised by hand when the same job comes to other log-probabilities: what is kept is then computed
+# anew.
 VERSION = 3
 
 

@@ -21,6 +21,15 @@ BLOCK = 256
 ROUNDING = 1e-3
 
 
+class LogitsError(UserError):
+    """Says which row's logits are no finite numbers, counted from 0."""
+
+    def __init__(self, row: int):
+        """Remember the row."""
+        super().__init__(f"row {row}: the model's logits are no finite numbers")
+        self.row = row
+
+
 def random_stream(seed: int, request_hash: str, length: int) -> np.ndarray:
     """Draw a request's uniform numbers.
 
@@ -54,7 +63,7 @@ def sample_tokens(
         `(batch,)` token ids.
 
     Raises:
-        UserError: If a row's logits are no numbers.
+        LogitsError: If a row's logits are no numbers.
     """
     if temperature == 0:
         largest, tokens = logits.max(dim=-1)
@@ -63,21 +72,21 @@ def sample_tokens(
     size = max(1, PART // logits.shape[-1]) if logits.device.type == "cpu" else len(logits)
     return torch.cat(
         [
-            _sample_part(logits[i : i + size], uniforms[i : i + size], temperature, top_p)
+            _sample_part(logits[i : i + size], uniforms[i : i + size], temperature, top_p, i)
             for i in range(0, len(logits), size)
         ]
     )
 
 
 def _sample_part(
-    logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p: float
+    logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p: float, first: int
 ) -> torch.Tensor:
-    """Draw for rows that are looked at together; see `sample_tokens`."""
+    """Draw for rows that are looked at together, `first` of all and those after it."""
     if temperature != 1:
         logits = logits.float() / temperature
     probabilities = torch.softmax(logits, dim=-1, dtype=torch.float32)
     # One that is no number leaves none in its row.
-    check_numbers(probabilities[:, 0])
+    check_numbers(probabilities[:, 0], first)
     tokens = invert(probabilities, uniforms[:, 0])
     if top_p >= 1:
         return tokens
@@ -93,12 +102,11 @@ def _sample_part(
     return tokens
 
 
-def check_numbers(of_rows: torch.Tensor) -> None:
+def check_numbers(of_rows: torch.Tensor, first: int = 0) -> None:
     """Refuse rows whose logits are no numbers; `of_rows` has one of each, `(batch,)`."""
-    if not of_rows.isfinite().all():
-        raise UserError(
-            "the model's logits are no finite numbers; try dtype float32, or check its weights"
-        )
+    endless = ~of_rows.isfinite()
+    if endless.any():
+        raise LogitsError(first + int(endless.nonzero()[0]))
 
 
 def _outside(probabilities: torch.Tensor, tokens: torch.Tensor, top_p: float) -> torch.Tensor:

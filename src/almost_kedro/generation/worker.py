@@ -22,7 +22,7 @@ from almost_kedro.generation.generator import Generator
 from almost_kedro.generation.job import KEYS_VARIABLE, Job, PromptsTask, ResponsesTask
 from almost_kedro.generation.memory import release_memory
 from almost_kedro.generation.progress import Progress
-from almost_kedro.json_lines import write_rows, write_whole
+from almost_kedro.json_lines import write_json, write_rows
 from almost_kedro.programs import carry_out
 from almost_kedro.wordpiece import choose_tokenizers
 
@@ -51,8 +51,7 @@ def run_job(job: Job) -> None:
         else:
             write_responses(task, generator, job.out)
     progress.finish()
-    with write_whole(job.out / "metrics.json") as file:
-        file.write(json.dumps(measure(generator, time.perf_counter() - start)).encode())
+    write_json(job.out / "metrics.json", measure(generator, time.perf_counter() - start))
 
 
 def write_prompts(task: PromptsTask, generator: Generator, out: Path) -> None:

@@ -204,7 +204,7 @@ def _list_pairs(
 
 
 def _list_scores(row: ScoredComparison) -> Scores | None:
-    """Round to what is worth showing; a reward model that has diverged has no scores to show."""
+    """Round to what is worth showing; what is not finite is no score."""
     found = (
         row["reward_chosen"],
         row["reward_rejected"],

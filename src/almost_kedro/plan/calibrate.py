@@ -8,7 +8,6 @@ reward model reads; of a job `training`, how fast a reward model and a policy ar
 from __future__ import annotations
 
 import gc
-import json
 import sys
 import time
 from itertools import cycle, islice, pairwise
@@ -20,7 +19,7 @@ import torch
 from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
 from almost_kedro.generation.engine import Request, Sampling
 from almost_kedro.generation.memory import whole_memory
-from almost_kedro.json_lines import write_whole
+from almost_kedro.json_lines import write_json
 from almost_kedro.plan.calibration_job import CalibrationJob
 from almost_kedro.plan.probes import SECONDS, draw_rows, fit_rows, peak_mb, time_best
 from almost_kedro.plan.training_steps import measure_training
@@ -44,8 +43,7 @@ def run_job(job: CalibrationJob) -> None:
         "peak_mb": peak_mb(device),
     }
     found["seconds"] = round(time.perf_counter() - start, 2)
-    with write_whole(job.out / "metrics.json") as file:
-        file.write(json.dumps(found).encode())
+    write_json(job.out / "metrics.json", found)
 
 
 def measure_generation(job: CalibrationJob, device: torch.device) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from almost_kedro.errors import UserError
+from almost_kedro.finite import require_finite
 from almost_kedro.json_lines import encode_rows, read_rows, write_whole
 from almost_kedro.programs import PLAIN
 from almost_kedro.tracking import track_program
@@ -96,12 +98,25 @@ def score_by_all(
         "almost_kedro.training.score", [(f"rewards ({job.model.name})", job) for job in planned]
     )
     return [
-        (
-            {row["id"]: row["reward"] for row in read_rows(job.out / "rewards.jsonl")},
-            json.loads((job.out / METRICS).read_text(encoding="utf-8")),
-        )
+        (read_rewards(job), json.loads((job.out / METRICS).read_text(encoding="utf-8")))
         for job in planned
     ]
+
+
+def read_rewards(job: ScoreJob) -> dict[str, float]:
+    """Read the rewards of a finished job by id.
+
+    Raises:
+        UserError: If one is not finite.
+    """
+    file = job.out / "rewards.jsonl"
+    try:
+        return {
+            row["id"]: require_finite(row["reward"], f"{file}: the reward of {row['id']}")
+            for row in read_rows(file)
+        }
+    except ValueError as exc:
+        raise UserError(f"{exc}; delete {job.out} and run again") from exc
 
 
 def write_content(folder: Path, rows: Rows) -> tuple[Path, str]:

@@ -6,19 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from almost_kedro.errors import UserError
+from almost_kedro.generation.not_finite import describe, find_broken
 from almost_kedro.training.devices import check_sharding
 from almost_kedro.training.job import TrainingJob
 
-REMEDY = "look at these rows, or lower the learning rate; the last checkpoint is kept"
+REMEDY = (
+    "the last checkpoint is kept; what may help is a lower learning_rate, launch.dtype: float32, "
+    "or to leave these rows out"
+)
 
 
 class GuardedLoss:
     """Stops at a loss that is not finite; a mix-in for trainers whose batches carry row numbers."""
 
+    args: Any
     row_ids: list[str]
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -32,8 +36,14 @@ class GuardedLoss:
         loss = result[0] if isinstance(result, tuple) else result
         if not torch.isfinite(loss):
             ids = ", ".join(self.row_ids[row] for row in rows.tolist())
-            raise UserError(f"the loss is {loss.item()} at rows {ids}: {REMEDY}")
+            known = describe(model.named_parameters(), choose_number(self.args))
+            raise UserError(f"the loss is {loss.item()} at rows {ids}; {known}; {REMEDY}")
         return result
+
+
+def choose_number(args: Any) -> torch.dtype:
+    """Return the numbers that a trainer computes with; its weights are float32 in any case."""
+    return torch.bfloat16 if args.bf16 else torch.float32
 
 
 class WithRows:
@@ -73,9 +83,8 @@ def check_finite(model: torch.nn.Module, step: int, ids: list[str]) -> None:
     Raises:
         UserError: Step and rows.
     """
-    for parameter in model.parameters():
-        own = parameter.to_local() if isinstance(parameter, DTensor) else parameter
-        if not torch.isfinite(own).all():
-            raise UserError(
-                f"after step {step} the weights are not finite, at rows {', '.join(ids)}: {REMEDY}"
-            )
+    if broken := find_broken(model.named_parameters()):
+        raise UserError(
+            f"after step {step} the weights are not finite ({broken}), at rows {', '.join(ids)}; "
+            f"{REMEDY}"
+        )

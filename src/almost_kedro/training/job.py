@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from almost_kedro.generation.engine import digest
+from almost_kedro.generation.engine import digest, tell_version
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.training_options import (
     LaunchOptions,
@@ -16,6 +18,13 @@ from almost_kedro.training_options import (
     SFTOptions,
     TrainingOptions,
 )
+
+# Raised by hand when the same job comes to other weights (rl: or other rollouts, rewards, watch):
+# what is kept is then trained anew.
+TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 1, "sft": 1, "rl": 1})
+# Raised by hand when the same job comes to other rewards: what is kept is then scored anew.
+# 2: rewards that are not finite are refused; before, they were kept.
+SCORE_VERSION = 2
 
 
 class TrainingJob(BaseModel):
@@ -93,7 +102,8 @@ class TrainingJob(BaseModel):
         parts += [self.options.model_dump(mode="json"), self.separator, self.seed]
         if self.reward_max_length:
             parts.append(self.reward_max_length)
-        return digest(*parts, launch.config, self.ranks, launch.dtype)
+        parts += [launch.config, self.ranks, launch.dtype]
+        return digest(*parts, *tell_version(TRAINING_VERSIONS[self.program]))
 
 
 class ScoreJob(BaseModel):
@@ -132,4 +142,5 @@ class ScoreJob(BaseModel):
             self.max_length,
             self.dtype,
             self.check_padding,
+            *tell_version(SCORE_VERSION),
         )

@@ -12,6 +12,7 @@ from typing import Any
 from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
+from almost_kedro.errors import UserError
 from almost_kedro.json_lines import read_rows, write_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.reporter import find_checkpoint
@@ -41,14 +42,24 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         assert isinstance(job.options, RLOptions)
         self.trainer, self.job, self.held_out = trainer, job, held_out
         self.options = job.options.watch
-        self.dialogues = [row["dialogue"] for row in read_rows(job.watch_rows)]
+        rows = list(read_rows(job.watch_rows))
+        self.dialogues = [row["dialogue"] for row in rows]
+        self.ids = [row["id"] for row in rows]
         self.scores: list[Score] = []
 
     def resume(self, checkpoint: str | None) -> None:
-        """Go on with the rollouts and scores of a checkpoint."""
-        if checkpoint:
+        """Go on with the rollouts and scores of a checkpoint.
+
+        Raises:
+            UserError: If they can't be read, as when a figure of them is not finite.
+        """
+        if not checkpoint:
+            return
+        try:
             self.trainer.rollouts[:] = read_rows(Path(checkpoint) / ROLLOUTS)
             self.scores = [Score(**row) for row in read_rows(Path(checkpoint) / SCORES)]  # type: ignore[typeddict-item]
+        except ValueError as exc:
+            raise UserError(f"{exc}; delete {self.job.out} to train from the start") from exc
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Score the policy as it is before training."""
@@ -69,7 +80,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         trainer, size = self.trainer, self.job.options.batch_size
         answers: list[list[int]] = []
         for start in range(0, len(self.dialogues), size):
-            answers += trainer.answer(self.dialogues[start : start + size], self.job.seed + start)
+            some = slice(start, start + size)
+            answers += trainer.answer(self.dialogues[some], self.job.seed + start, self.ids[some])
         last = self.scores[-1]["step"] if self.scores else 0
         kls = [row["kl"] for row in trainer.rollouts if row["step"] > last]
         held_out = self.reward(self.held_out, answers)
@@ -90,7 +102,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def reward(self, rewarder: Rewarder, answers: Sequence[list[int]]) -> list[float]:
         """Return the rewards of answers to the watch's prompts."""
-        return rewarder.reward(self.dialogues, answers, self.trainer.eos_token_ids)
+        return rewarder.reward(self.dialogues, answers, self.trainer.eos_token_ids, self.ids)
 
     def keep(self, step: int) -> None:
         """Save the policy as it is now."""

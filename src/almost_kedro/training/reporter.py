@@ -12,9 +12,10 @@ from typing import Any
 from transformers import TrainerCallback
 
 from almost_kedro.errors import UserError
+from almost_kedro.generation.not_finite import describe
 from almost_kedro.generation.progress import Progress
 from almost_kedro.json_lines import write_rows
-from almost_kedro.training.guards import REMEDY, check_finite
+from almost_kedro.training.guards import REMEDY, check_finite, choose_number
 from almost_kedro.training.job import TrainingJob
 
 # The file that says that a checkpoint is whole, and the curve.
@@ -52,13 +53,13 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kw: Any
     ) -> None:
-        """Refuse a loss or a gradient that is not finite, before it is saved."""
-        for name in ("loss", "grad_norm"):
-            value = (logs or {}).get(name, 0.0)
-            if not math.isfinite(value):
+        """Refuse a loss, a gradient or another figure that is not finite, before it is saved."""
+        for name, value in (logs or {}).items():
+            if isinstance(value, float) and not math.isfinite(value):
                 ids = ", ".join(self.get_ids(state.global_step))
+                known = describe(kw["model"].named_parameters(), choose_number(args))
                 raise UserError(
-                    f"step {state.global_step}: {name} is {value} at rows {ids}: {REMEDY}"
+                    f"step {state.global_step}: {name} is {value} at rows {ids}; {known}; {REMEDY}"
                 )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,8 +17,10 @@ from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
 from almost_kedro.generation.engine import Sampling
 from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.sampling import DRAWS
+from almost_kedro.generation.not_finite import describe
+from almost_kedro.generation.sampling import DRAWS, LogitsError
 from almost_kedro.training.devices import is_sharded
+from almost_kedro.training.guards import REMEDY, choose_number
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.score import RewardScorer
 from almost_kedro.training.texts import TextEncoder, check_context
@@ -37,7 +41,11 @@ class Rewarder:
         self.scorer = RewardScorer(model, dtype, device)
 
     def reward(
-        self, dialogues: Sequence[str], answers: Sequence[list[int]], end_ids: Collection[int]
+        self,
+        dialogues: Sequence[str],
+        answers: Sequence[list[int]],
+        end_ids: Collection[int],
+        ids: Sequence[str] = (),
     ) -> list[float]:
         """Return the reward of each answer.
 
@@ -45,13 +53,17 @@ class Rewarder:
             dialogues: What was answered.
             answers: Token ids.
             end_ids: Tokens of which one ended an answer; the reward model ends it in its eos.
+            ids: Names of what was answered, for errors.
+
+        Raises:
+            UserError: If a reward is not finite.
         """
         starts = self.encoder.encoder.encode(list(dialogues))
         texts = [
             self.encoder.join(start, answer[:-1] if answer and answer[-1] in end_ids else answer)
             for start, answer in zip(starts, answers, strict=True)
         ]
-        return self.scorer.score([text.ids for text in texts])
+        return self.scorer.score([text.ids for text in texts], ids=ids)
 
 
 class RolloutMixin:
@@ -77,9 +89,7 @@ class RolloutMixin:
         **_: Any,
     ) -> list[float]:
         """Reward this rank's completions, and keep them as rollouts."""
-        rewards = self.rewarder.reward(prompts, completion_ids, self.eos_token_ids)
-        if not torch.tensor(rewards).isfinite().all():
-            raise UserError(f"a reward is not finite, at prompts {', '.join(prompt_id)}")
+        rewards = self.rewarder.reward(prompts, completion_ids, self.eos_token_ids, prompt_id)
         self._new: list[dict[str, Any]] = [
             {
                 "prompt_id": id_,
@@ -103,7 +113,9 @@ class RolloutMixin:
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self._logps: dict[str, torch.Tensor] = {}
-        output: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        ids = [row["prompt_id"] for row in inputs]
+        with self.name_prompts(ids):
+            output: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
         kl = torch.zeros(len(inputs))
         if "reference" in self._logps:
             if "policy" not in self._logps:  # GRPO needs them later only
@@ -112,6 +124,9 @@ class RolloutMixin:
                     self._get_per_token_logps_and_entropies(self.model, *args, **kwargs)  # type: ignore[attr-defined]
             ratios = self._logps["policy"] - self._logps["reference"]  # (batch, length)
             kl = (ratios * output["completion_mask"]).sum(1)
+        for id_, value in zip(ids, kl.tolist(), strict=True):
+            if not math.isfinite(value):
+                raise UserError(f"prompt {id_}: the answer's KL is {value}; {self.describe()}")
         new = [{**row, "kl": value} for row, value in zip(self._new, kl.tolist(), strict=True)]
         step = self.state.global_step + 1  # type: ignore[attr-defined]
         seen: dict[str, int] = {}
@@ -119,6 +134,25 @@ class RolloutMixin:
             sample = seen[row["prompt_id"]] = seen.get(row["prompt_id"], -1) + 1
             self.rollouts.append({"step": step, "sample": sample, **row})
         return output
+
+    @contextmanager
+    def name_prompts(self, ids: Sequence[str]) -> Iterator[None]:
+        """Say at which prompts the policy's logits are no finite numbers, if they are not."""
+        found = "the policy's logits are no finite numbers"
+        try:
+            yield
+        except LogitsError as exc:
+            raise UserError(f"prompt {ids[exc.row]}: {found}; {self.describe()}") from exc
+        except RuntimeError as exc:
+            # How torch refuses to draw from them, where not our engine but the model itself writes.
+            if "probability tensor contains" not in str(exc):
+                raise
+            raise UserError(f"prompts {', '.join(ids)}: {found}; {self.describe()}") from exc
+
+    def describe(self) -> str:
+        """Say what is known of the policy where a figure of it is not finite."""
+        known = describe(self.model.named_parameters(), choose_number(self.args))  # type: ignore[attr-defined]
+        return f"after step {self.state.global_step}, {known}; {REMEDY}"  # type: ignore[attr-defined]
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         with self._cast_once():
@@ -134,12 +168,13 @@ class RolloutMixin:
         enabled = self.args.bf16 and not own  # type: ignore[attr-defined]
         return torch.autocast(kind, torch.bfloat16, enabled=enabled)
 
-    def answer(self, dialogues: Sequence[str], seed: int) -> list[list[int]]:
+    def answer(self, dialogues: Sequence[str], seed: int, names: Sequence[str]) -> list[list[int]]:
         """Let the policy answer; training's own random stream is left where it was.
 
         Args:
             dialogues: What is answered, as in training.
             seed: Of this call; the same on every rank.
+            names: The dialogues' ids, for errors.
 
         Returns:
             Token ids of the answers, up to and including the token that ended them.
@@ -163,6 +198,7 @@ class RolloutMixin:
             torch.random.fork_rng(),
             torch.no_grad(),
             self._cast_once(),
+            self.name_prompts(names),
             unwrap_model_for_generation(
                 self.model_wrapped,  # type: ignore[attr-defined]
                 self.accelerator,  # type: ignore[attr-defined]

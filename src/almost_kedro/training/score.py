@@ -6,7 +6,7 @@ Run by hand: `python -m almost_kedro.training.score JOB.json ...`. For each job 
 
 from __future__ import annotations
 
-import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -14,13 +14,15 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import choose_dtype
 from almost_kedro.generation.job import ModelFolder
+from almost_kedro.generation.not_finite import explain
 from almost_kedro.generation.progress import Progress
 from almost_kedro.generation.reading import Reader, read_states
 from almost_kedro.generation.trees import make_batches
 from almost_kedro.generation.worker import measure_memory
-from almost_kedro.json_lines import read_rows, write_rows, write_whole
+from almost_kedro.json_lines import read_rows, write_json, write_rows
 from almost_kedro.programs import carry_out
 from almost_kedro.training.job import ScoreJob
 from almost_kedro.training.texts import TextEncoder, check_context
@@ -44,6 +46,7 @@ class RewardScorer:
             model.folder, dtype=dtype, num_labels=1
         )
         self.model.to(device).eval()
+        self.name, self.dtype = model.name, dtype
         states = read_states(self.model)
         self.reader = Reader(
             self.model, lambda index, **inputs: self.model.score(states(index, **inputs))
@@ -54,6 +57,7 @@ class RewardScorer:
         rows: Sequence[list[int]],
         batch_tokens: int = 4096,
         progress: Progress | None = None,
+        ids: Sequence[str] = (),
     ) -> list[float]:
         """Return the reward of each row.
 
@@ -61,16 +65,29 @@ class RewardScorer:
             rows: Token ids, each of which ends in the eos token.
             batch_tokens: Tokens computed at once.
             progress: Told of finished rows.
+            ids: The rows' names, for errors; without them, their numbers.
+
+        Raises:
+            UserError: The row whose reward is not finite.
         """
         ones, width = [1] * len(rows), self.model.config.get_text_config().hidden_size
         rewards = [0.0] * len(rows)
         for batch in make_batches(rows, ones, width, batch_tokens, batch_tokens):
             for number, reward in self.reader.read(batch, rows, ones):
                 rewards[number] = float(reward)
+                if not math.isfinite(rewards[number]):
+                    row = ids[number] if ids else str(number)
+                    raise UserError(self.refuse(row, rewards[number]))
             if progress:
                 progress.add_tokens(sum(len(rows[i]) for i in batch.numbers))
                 progress.add_rows(len(batch.numbers))
         return rewards
+
+    def refuse(self, row: str, reward: float) -> str:
+        """Say what is known of a reward that is not finite."""
+        weights = self.model.named_parameters()
+        known = explain(self.name, weights, self.dtype, "launch.dtype")
+        return f"row {row!r}: its reward is {reward}; {known}"
 
 
 def measure_padding(
@@ -100,10 +117,10 @@ def run_job(job: ScoreJob) -> None:
     scorer = RewardScorer(job.model, choose_dtype(job.dtype, device), device)
     loaded = time.perf_counter()
     progress = Progress(f"rewards ({job.model.name})", len(rows))
-    rewards = scorer.score(texts, job.batch_tokens, progress)
+    ids = [row["id"] for row in rows]
+    rewards = scorer.score(texts, job.batch_tokens, progress, ids)
     seconds = time.perf_counter() - loaded
     progress.finish()
-    ids = [row["id"] for row in rows]
     write_rows(
         job.out / "rewards.jsonl",
         ({"id": id_, "reward": reward} for id_, reward in zip(ids, rewards, strict=True)),
@@ -118,8 +135,7 @@ def run_job(job: ScoreJob) -> None:
         "seconds": round(time.perf_counter() - start, 2),
         **measure_memory(),
     }
-    with write_whole(job.out / "metrics.json") as file:
-        file.write(json.dumps(metrics).encode())
+    write_json(job.out / "metrics.json", metrics)
 
 
 def main(*job_files: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -15,7 +14,7 @@ from transformers import PrinterCallback, Trainer
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.embedded import choose_dtype
-from almost_kedro.json_lines import read_rows, write_rows, write_whole
+from almost_kedro.json_lines import read_rows, write_json, write_rows
 from almost_kedro.training.devices import check_ranks, is_sharded, measure_memory, training_device
 from almost_kedro.training.guards import ShardingCheck, check_finite
 from almost_kedro.training.job import TrainingJob
@@ -144,8 +143,7 @@ def save(
         **kept,
         "packages": {name: version(name) for name in ("torch", "transformers", "trl")},
     }
-    with write_whole(job.out / METRICS) as file:
-        file.write(json.dumps(metrics).encode())
+    write_json(job.out / METRICS, metrics)
     shutil.rmtree(job.out / STATE, ignore_errors=True)
 
 

@@ -57,7 +57,7 @@ def judge_scores(scores: Sequence[Score], options: WatchOptions) -> Verdict:
 
 
 def _check_bounds(score: Score, first: Score, options: WatchOptions) -> str:
-    # "not at most" instead of "above": the KL of a policy that has diverged is not a number.
+    # "not at most" instead of "above": what is not a number is out of bounds, too.
     if not score["kl"] <= options.max_kl:
         return (
             f"step {score['step']}: KL {score['kl']:.4g} nats an answer; "

@@ -95,7 +95,7 @@ def drop_endless(value: Any) -> Any:
     """Turn what is no finite number into null: browsers read no JSON that has NaN in it.
 
     Args:
-        value: A trace, or a part of one. A training that diverges leaves such losses.
+        value: A trace, or a part of one. Before version 2 of scoring, such figures were kept.
     """
     match value:
         case float() if not math.isfinite(value):

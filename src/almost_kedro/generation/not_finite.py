@@ -1,0 +1,60 @@
+"""What is known where a model's figure is not finite: its number format, and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch.distributed.tensor import DTensor
+
+Weights = Iterable[tuple[str, torch.Tensor]]
+
+
+def find_broken(weights: Weights, dtype: torch.dtype | None = None) -> str:
+    """Return the name of the first weight that is not finite; empty if all are.
+
+    Args:
+        weights: Names and weights; of shards, each rank looks at its own.
+        dtype: Numbers that they are computed with, where that are others than they are kept in: a
+            float16 has no room for what is finite in float32.
+    """
+    for name, weight in weights:
+        own = weight.to_local() if isinstance(weight, DTensor) else weight
+        if own.is_floating_point() and not own.detach().to(dtype or own.dtype).isfinite().all():
+            return name
+    return ""
+
+
+def read_weights(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """Read a model folder's weights one by one."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as weights:
+            for name in weights.keys():  # noqa: SIM118 (it is no mapping)
+                yield name, weights.get_tensor(name)
+
+
+def describe(weights: Weights, dtype: torch.dtype) -> str:
+    """Say which numbers were computed with, and whether the weights are finite in them."""
+    number = str(dtype).removeprefix("torch.")
+    broken = find_broken(weights, dtype)
+    found = f"its weight {broken} is not finite" if broken else "all its weights are finite"
+    return f"the model computes in {number}, and {found}"
+
+
+def explain(model: str, weights: Weights, dtype: torch.dtype, option: str) -> str:
+    """Describe a model whose figure is not finite, and say what helps.
+
+    Args:
+        model: Its name.
+        weights: Its weights.
+        dtype: Numbers that were computed with.
+        option: What sets them.
+    """
+    known = describe(weights, dtype)
+    if known.endswith("is not finite"):
+        return f"{known}: get or train {model!r} anew"
+    if dtype == torch.float32:
+        return f"{known}: take another model than {model!r}, or leave the row out"
+    return f"{known}: set {option}: float32"
