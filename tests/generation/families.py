@@ -156,6 +156,12 @@ def make_tiny(family: str, factor: float = 4) -> PreTrainedModel:
     return scale(FAMILIES[family]().eval(), factor)
 
 
+def make_judge() -> PreTrainedModel:
+    """Make a reward model, as ours are: one number a text."""
+    torch.manual_seed(0)
+    return LlamaForSequenceClassification(LlamaConfig(**GROUPED, **IDS, num_labels=1)).eval()
+
+
 def save(model: PreTrainedModel, folder: Path, tiny_models: dict[str, Path]) -> Path:
     """Write a model with the tiny byte-level tokenizer."""
     model.save_pretrained(folder)
