@@ -86,6 +86,35 @@ def test_the_first_version_adds_nothing_to_an_identity_and_each_other_one_someth
     assert tell_version(2) != tell_version(3) != []
 
 
+@pytest.mark.parametrize("program", TRAINING_VERSIONS)
+def test_a_version_is_part_of_the_identity_of_its_own_kind_alone(
+    program: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [
+        TrainingJob.model_validate_json(text)
+        for name in TRAININGS
+        for text in read_jobs(root, f"06_models/work/{name}-????????????")
+    ]
+    before = [job.identity() for job in jobs]
+    raised = {**TRAINING_VERSIONS, program: TRAINING_VERSIONS[program] + 1}
+    monkeypatch.setattr("almost_kedro.training.job.TRAINING_VERSIONS", raised)
+    changed = [job.identity() != old for job, old in zip(jobs, before, strict=True)]
+    assert changed == [job.program == program for job in jobs]
+
+
+def test_an_engines_version_is_part_of_every_key_of_its_answers(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job.model_validate_json(read_jobs(root, "04_feature/generation/*")[0])
+    with CompletionCache(job.cache) as cache:
+        generator = Generator(job, cache, Progress("", 0))
+        before = generator.identity
+        for engine in ("vllm", "embedded"):
+            raised = {**ENGINE_VERSIONS, engine: ENGINE_VERSIONS[engine] + 1}  # type: ignore[index]
+            monkeypatch.setattr("almost_kedro.generation.generator.ENGINE_VERSIONS", raised)
+            assert (generator.identity != before) == (engine == job.generation.engine)
+
+
 def test_answers_come_from_the_request_cache(root: Path, tmp_path: Path) -> None:
     jobs = [Job.model_validate_json(text) for text in read_jobs(root, "04_feature/generation/*")]
     assert len(jobs) == 10

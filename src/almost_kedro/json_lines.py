@@ -14,6 +14,8 @@ from almost_kedro.errors import UserError
 from almost_kedro.finite import find_endless
 
 REPLACE = "almost_kedro.replace"
+# Bytes of a line that an error shows.
+SHOWN = 60
 
 
 def _replace_surrogates(error: UnicodeError) -> tuple[bytes, int]:
@@ -105,7 +107,9 @@ def read_numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 row = json.loads(line, parse_constant=refuse_constant)
             except ValueError as exc:
-                raise ValueError(f"{path}, line {number}: not JSON ({exc})") from exc
+                # The beginning has the row's id.
+                found = line[:SHOWN].decode(errors="replace").rstrip()
+                raise ValueError(f"{path}, line {number}: not JSON ({exc}): {found}") from exc
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}: not a JSON object")
             yield number, row

@@ -158,9 +158,13 @@ def poison(model: Path, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("program", "save_every", "error"),
     [
-        ("reward", 100, "error: the loss is nan at rows row0-5: look at these rows, or lower"),
-        ("sft", 100, "error: the loss is nan at rows row0-5: look at these rows, or lower"),
-        ("sft", 1, "error: after step 1 the weights are not finite, at rows row0-"),
+        (
+            "reward",
+            100,
+            "error: the loss is nan at rows row0-5; the model computes in float32, and",
+        ),
+        ("sft", 100, "error: the loss is nan at rows row0-5; the model computes in float32, and"),
+        ("sft", 1, "error: after step 1 the weights are not finite (model.embed_tokens.weight)"),
     ],
 )
 def test_what_is_no_number_stops_and_names_the_rows(
@@ -205,7 +209,7 @@ def test_a_reward_that_is_no_number_stops_and_names_the_prompts(
         "rl", tmp_path / "out", sft_run.model, rows, reward_model=judge, held_out=reward_run.model
     )
     assert rank.main(str(run.job_file)) == 2
-    assert "a reward is not finite, at prompts row0-" in capsys.readouterr().err
+    assert "error: row 'row0-0': its reward is nan; the model" in capsys.readouterr().err
 
 
 def test_nobody_is_left(killed: dict[str, tuple[Run, Run]]) -> None:
