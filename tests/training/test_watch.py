@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from almost_kedro.errors import UserError
 from almost_kedro.training.watch import Score, judge_scores
 from almost_kedro.training_options import WatchOptions
 
@@ -125,3 +126,19 @@ def test_the_best_step_is_within_bounds_and_no_worse_than_the_first(
     assert best["held_out_reward"] >= scores[0]["held_out_reward"]
     assert best is scores[0] or (best["kl"] <= 30 and best["length"] <= 2 * length[0])
     assert verdict.stop == bool(verdict.reason)
+
+
+@given(
+    st.lists(st.floats(-5, 5), min_size=1, max_size=6),
+    st.integers(0, 5),
+    st.sampled_from(["reward", "held_out_reward", "held_out_error"]),
+    st.sampled_from([math.nan, math.inf, -math.inf]),
+)
+def test_a_reward_that_is_not_finite_is_no_score(
+    held_out: list[float], place: int, name: str, value: float
+) -> None:
+    scores = make_scores(held_out)
+    step = scores[place % len(scores)]["step"]
+    scores[place % len(scores)][name] = value  # type: ignore[literal-required]
+    with pytest.raises(UserError, match=f"^watch, step {step}: {name} is {value}; only finite"):
+        judge_scores(scores, OPTIONS)

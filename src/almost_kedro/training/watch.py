@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from typing import Literal, NamedTuple, TypedDict
 
+from almost_kedro.finite import require_finite
 from almost_kedro.training_options import WatchOptions
+
+REWARDS: tuple[Literal["held_out_reward", "held_out_error", "reward"], ...] = (
+    "held_out_reward",
+    "held_out_error",
+    "reward",
+)
 
 
 class Score(TypedDict):
@@ -48,7 +55,13 @@ def judge_scores(scores: Sequence[Score], options: WatchOptions) -> Verdict:
         scores: All so far, by step; the first is the untouched policy's, which is within the bounds
             by definition.
         options: Bounds and patience.
+
+    Raises:
+        UserError: If a reward is not finite: it is neither better nor worse than another.
     """
+    for score in scores:
+        for name in REWARDS:
+            require_finite(score[name], f"watch, step {score['step']}: {name}")
     first, newest = scores[0], scores[-1]
     within = [first, *(s for s in scores[1:] if not _check_bounds(s, first, options))]
     best = max(within, key=lambda score: score["held_out_reward"])
