@@ -20,6 +20,7 @@ from almost_kedro.training.guards import GuardedLoss
 from almost_kedro.training.over_optimisation import ROLLOUTS, SCORES, Watch
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.rollouts import RolloutMixin
+from almost_kedro.training_options import LaunchOptions
 
 few = settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -131,15 +132,31 @@ def test_the_watch_refuses_a_held_out_reward_that_is_none(
     assert line.startswith("error: row 'row7-1': its reward is nan; the model computes in float32")
 
 
+@pytest.mark.parametrize("dtype", NUMBERS)
+@pytest.mark.parametrize("program", ["reward", "sft"])
+def test_a_base_with_a_nan_is_not_trained_on(
+    program: str, dtype: Any, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = poison(tiny, tmp_path / "base", EVERYWHERE[3], 7, math.nan)
+    changes = {"launch": LaunchOptions(dtype=dtype)}
+    run = write_job(program, tmp_path / "out", base, make_rows(8, seed=0), changes=changes)
+    status = rank.main(str(run.job_file))
+    line = check_refused(status, tmp_path / "out", capsys.readouterr().err)
+    assert line.startswith("error: the loss is nan at rows row0-")
+    assert f"; the model computes in {dtype}, and its weight {EVERYWHERE[3]} is not finite" in line
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
 def test_a_policy_without_logits_is_named_with_the_prompt_before_it_writes(
-    tiny: Path, judge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dtype: Any, tiny: Path, judge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = poison(tiny, tmp_path / "base", "model.norm.weight", 0, math.nan)
-    status = run_rl(tmp_path / "out", base, judge)
+    changes = {"launch": LaunchOptions(dtype=dtype)}
+    status = run_rl(tmp_path / "out", base, judge, changes=changes)
     line = check_refused(status, tmp_path / "out", capsys.readouterr().err)
     assert line.startswith("error: prompt row0-")
     assert "the policy's logits are no finite numbers; after step 0, the model computes in" in line
-    assert "its weight model.norm.weight is not finite" in line
+    assert f" {dtype}, and its weight model.norm.weight is not finite" in line
 
 
 def test_a_rate_that_blows_up_reinforcement_learning_is_one_line_with_step_and_prompt(
