@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from poison import ENDLESS, EVERYWHERE, NUMBERS, draw_poison, poison
+from poisoned_weights import ENDLESS, EVERYWHERE, NUMBERS, draw_poison, poison
 from safetensors.torch import load_file
 
 from almost_kedro.generation import likelihood, worker

@@ -10,7 +10,7 @@ import torch
 from families import make_judge, save
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from poison import EVERYWHERE, NUMBERS, draw_poison, poison
+from poisoned_weights import EVERYWHERE, NUMBERS, draw_poison, poison
 from training_jobs import make_rows, make_score_job, write_job
 
 from almost_kedro.errors import UserError
