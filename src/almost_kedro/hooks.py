@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import shlex
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -12,8 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import LOGGING
 from kedro.io import AbstractVersionedDataset, DataCatalog
 from kedro.io.core import VersionNotFoundError
 from kedro.pipeline import Pipeline
@@ -25,6 +28,7 @@ from almost_kedro.datasets.whole_file import StreamedRowsDataset, TextFileDatase
 from almost_kedro.errors import UserError
 from almost_kedro.locks import RootLock
 from almost_kedro.options import check_options
+from almost_kedro.places import check_roots, resolve_paths
 from almost_kedro.plan.document import Plan, fits, nest_planned
 from almost_kedro.plan.tracking import nest_actual
 from almost_kedro.programs import PLAIN
@@ -44,12 +48,18 @@ SUMMARIES = {
 
 
 class OptionsHook:
-    """Refuses bad options before Kedro reads them."""
+    """Refuses bad options before Kedro reads them, and takes their paths from the project."""
 
-    @hook_impl
+    @hook_impl(tryfirst=True)
     def after_context_created(self, context: KedroContext) -> None:
         """Check all parameters of the environment, unknown names included."""
-        check_options(context.config_loader["parameters"])
+        configure_logging(context.project_path)
+        loader = context.config_loader
+        parameters = loader["parameters"]
+        check_options(parameters)
+        check_roots(parameters, loader["globals"], loader.runtime_params or {})
+        # What is set here is what the loader returns from now on.
+        loader["parameters"] = resolve_paths(parameters, context.project_path)
 
 
 class LockHook:
@@ -230,6 +240,17 @@ def summarise(catalog: DataCatalog, made: set[str], same: str) -> list[str]:
         assert isinstance(dataset, TextFileDataset)
         lines.append(f"report: {dataset.load_path()}")
     return [*lines, "where datasets came from: make viz; curves and costs: make mlflow"]
+
+
+def configure_logging(project: Path) -> None:
+    """Log as conf/logging.yml says, which Kedro looks for in the working folder only."""
+    file = project / "conf/logging.yml"
+    if os.environ.get("KEDRO_LOGGING_CONFIG") or not file.is_file():
+        return
+    wanted = yaml.safe_load(file.read_text(encoding="utf-8"))
+    # Done again, it would take away what others have added in the meantime.
+    if LOGGING.get("handlers") != wanted["handlers"]:
+        LOGGING.configure(wanted)
 
 
 def read_plan(catalog: DataCatalog, options: dict[str, Any]) -> Plan | None:

@@ -60,7 +60,7 @@ def test_a_plan_is_printed_kept_and_compared_with_the_run(
 
 def read_metrics(root: Path) -> dict[str, float]:
     folder = root / "08_reporting/mlflow"
-    [run] = read_runs(folder, None, str(root))
+    [run] = read_runs(folder, None, str(root), root)
     uri = name_store(folder, None)
     with explained(uri):
         found: dict[str, float] = open_client(uri).get_run(run.id).data.metrics

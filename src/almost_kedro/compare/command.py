@@ -110,6 +110,7 @@ class Root:
         self.catalog = catalog
         self.uri: str | None = options["mlflow_uri"]
         self.path = str(options["data_root"])
+        self.project = context.project_path
         self.where = f"below data_root {self.path} (environment {context.env or 'base'})"
 
     @functools.cached_property
@@ -117,7 +118,7 @@ class Root:
         """Its runs, newest first; none if there is no such folder."""
         if self.uri is None and not Path(self.path).is_dir():
             return []
-        return read_runs(self._folder, self.uri, self.path)
+        return read_runs(self._folder, self.uri, self.path, self.project)
 
     def read_steps(self, run: Run) -> list[Step]:
         """Read what a run's programs cost."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from almost_kedro.compare.costs import Step
 from almost_kedro.compare.runs import Run
+from almost_kedro.places import resolve_path
 from almost_kedro.tracking import EXPERIMENT, explained, name_store, open_client
 
 if TYPE_CHECKING:
@@ -18,19 +19,25 @@ PAGE = 1000
 SESSION = "kedro.session_id"
 
 
-def read_runs(folder: Path, uri: str | None, data_root: str) -> list[Run]:
+def read_runs(folder: Path, uri: str | None, data_root: str, project: Path) -> list[Run]:
     """Read all runs of a data root, newest first; none if nothing was ever tracked.
 
     Args:
         folder: Where the SQLite store is when there is no server.
         uri: The server. It may have the runs of other data roots, too: these are left out.
         data_root: The option.
+        project: The project's folder, from which older runs have their data root.
     """
     if uri is None and not (folder / "mlflow.db").is_file():
         return []
     rows = _search(folder, uri, f"tags.`{SESSION}` LIKE '%'")
     runs = [_make_run(row) for row in rows]
-    return [run for run in runs if uri is None or run.options.get("data_root") == data_root]
+    return [run for run in runs if uri is None or _find_root(run, project) == data_root]
+
+
+def _find_root(run: Run, project: Path) -> str | None:
+    root = run.options.get("data_root")
+    return root and resolve_path(root, project)
 
 
 def read_steps(folder: Path, uri: str | None, run: Run) -> list[Step]:
