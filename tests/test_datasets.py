@@ -117,9 +117,7 @@ def test_files_of_a_folder_preview_by_their_beginnings(tmp_path: Path) -> None:
     (tmp_path / "B_prompt.txt").write_text("Below.\n" + "x" * 5000)
     (tmp_path / "A_prompt.txt").write_text("Above.")
     (tmp_path / "seed_prompts.txt").write_text("Hello?")
-    files = TextFilesDataset(
-        path=str(tmp_path), filename_suffix="_prompt.txt", dataset="text.TextDataset"
-    )
+    files = TextFilesDataset(path=str(tmp_path), filename_suffix="_prompt.txt")
     assert files.load()["A"]() == "Above."
     preview = files.preview()
     assert preview["columns"] == ["name", "text"]

@@ -2,30 +2,68 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
 from kedro_datasets._typing import TablePreview
-from kedro_datasets.partitions.partitioned_dataset import PartitionedDataset
 
-from almost_kedro.datasets.whole_file import LONGEST_TEXT
+from almost_kedro.datasets.whole_file import LONGEST_TEXT, read_text
+
+# How the names begin that editors and systems give to files of their own: ._X, .#X, ~$X, #X.
+NOT_OURS = (".", "~", "#")
 
 
-class TextFilesDataset(PartitionedDataset):  # type: ignore[misc]
-    """Text files by name, each loaded when it is asked for.
+class TextFilesDataset(AbstractDataset[None, dict[str, Callable[[], str]]]):
+    """Text files by the beginning of their names, each read when it is asked for.
+
+    Other files, and what is in folders, are none of them.
 
     YAML:
         demonstrations:
           type: almost_kedro.datasets.text_files.TextFilesDataset
           path: assets
           filename_suffix: _prompt.txt
-          dataset: text.TextDataset
 
     Python:
-        files = TextFilesDataset(path="assets", dataset="text.TextDataset").load()
-        files["seed_prompts.txt"]()
+        files = TextFilesDataset(path="assets", filename_suffix="_prompt.txt").load()
+        files["HHH"]()
     """
+
+    def __init__(self, *, path: str, filename_suffix: str, metadata: dict[str, Any] | None = None):
+        """Describe the files.
+
+        Args:
+            path: Their folder.
+            filename_suffix: How their names end; what comes before is what they are called.
+            metadata: For kedro-viz.
+        """
+        self._path = Path(path)
+        self._suffix = filename_suffix
+        self.metadata = metadata
+
+    def load(self) -> dict[str, Callable[[], str]]:
+        """Return what reads each file, by name."""
+        if not self._path.is_dir():
+            raise DatasetError(f"{self._path}: no such folder; set the option assets_root")
+        return {
+            path.name.removesuffix(self._suffix): functools.partial(read_text, path)
+            for path in sorted(self._path.glob(f"?*{self._suffix}"))
+            if path.is_file() and not path.name.startswith(NOT_OURS)
+        }
+
+    def save(self, data: None) -> None:
+        """Refuse."""
+        raise DatasetError(f"{self._path}: files are written there by hand, not by nodes")
 
     def preview(self) -> TablePreview:
         """Return the beginning of each file as a table for kedro-viz."""
-        rows = [[name, load()[:LONGEST_TEXT]] for name, load in sorted(self.load().items())]
+        rows = [[name, load()[:LONGEST_TEXT]] for name, load in self.load().items()]
         return TablePreview(
             {"index": list(range(len(rows))), "columns": ["name", "text"], "data": rows}
         )
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self._path, "filename_suffix": self._suffix}

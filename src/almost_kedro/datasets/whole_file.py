@@ -169,10 +169,7 @@ class TextFileDataset(WholeFileDataset):
         path = self.load_path()
         if not path.is_file():
             raise DatasetError(f"{path}: no such file; put it there or set the option assets_root")
-        try:
-            return path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as exc:
-            raise DatasetError(f"{path}, byte {exc.start}: not UTF-8; save it as UTF-8") from exc
+        return read_text(path)
 
     def preview(self, nrows: int = 20) -> TablePreview:
         """Return the beginning of the first lines as a table for kedro-viz."""
@@ -204,6 +201,23 @@ class FigureDataset(WholeFileDataset):
     def preview(self) -> PlotlyPreview:
         """Return the figure for kedro-viz."""
         return PlotlyPreview(self.load())
+
+
+def read_text(path: Path) -> str:
+    """Read a text; a byte-order mark is not part of it, and every kind of line end is a newline.
+
+    Raises:
+        DatasetError: If it is not UTF-8. UTF-16 without a mark can be, but has zeros in it.
+    """
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise DatasetError(f"{path}, byte {exc.start}: not UTF-8; save it as UTF-8") from exc
+    if "\0" in text:
+        at = data.index(0)
+        raise DatasetError(f"{path}, byte {at}: a zero, which no text has; save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _cell(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections import Counter
@@ -18,6 +19,8 @@ from almost_kedro.rows import LedgerRow, Prompt, PromptRequest, Seed, row_id
 # Takes requests, returns each one's key and completion.
 Generate = Callable[[Sequence[Request], Sampling], list[tuple[str, Completion]]]
 SHORT, LONG = 30, 250
+# What others call the column of the prompts.
+PROMPT_COLUMNS = {"prompt", "prompts", "instruction", "question", "query", "text", "input"}
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,12 @@ def read_seed_file(text: str) -> SeedFile:
     no harm.
 
     Raises:
-        UserError: If there is no seed prompt.
+        UserError: If there is no seed prompt, or if the file is JSON or a table, as other projects
+            have it: nothing in it tells what to instruct the model to.
     """
-    lines = [line.strip() for line in text.lstrip("\ufeff").split("\n")]
+    text = text.lstrip("\ufeff")
+    refuse_rows(text)
+    lines = [line.strip() for line in text.split("\n")]
     lines = list(dict.fromkeys(line for line in lines if line))
     if len(lines) < 2:
         raise UserError(
@@ -45,6 +51,46 @@ def read_seed_file(text: str) -> SeedFile:
             "give an instruction on the first line and one seed prompt on each further line"
         )
     return SeedFile(lines[0], tuple(lines[1:]))
+
+
+def refuse_rows(text: str) -> None:
+    """Refuse what is surely no list of plain prompts.
+
+    Raises:
+        UserError: JSON lines (most lines are JSON objects), a JSON document, or a table by its
+            header.
+    """
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    rows = [(number, row) for number, line in lines if (row := _parse(line.strip()))]
+    header = lines[0][1] if lines else ""
+    columns = [name.strip(" \"'").lower() for name in re.split(r"[,;\t]", header)]
+    if 2 * len(rows) > len(lines):
+        number, row = rows[0]
+        found = f"JSON lines (line {number} has {', '.join(row)})"
+    elif text.lstrip()[:1] in ("[", "{") and _is_json(text):
+        found = "a JSON document"
+    elif all(map(str.isidentifier, columns)) and not PROMPT_COLUMNS.isdisjoint(columns):
+        found = f"a table with the columns {', '.join(columns)}"
+    else:
+        return
+    raise UserError(
+        f"seed_prompts: found {found}; give plain lines: an instruction to the model on the first, "
+        "then one seed prompt on each, such as what is in its field instruction or prompt"
+    )
+
+
+def _parse(line: str) -> dict[str, object] | None:
+    """Read a line that is a JSON object; None if it is none."""
+    row = json.loads(line) if line[0] == "{" and _is_json(line) else None
+    return row if isinstance(row, dict) else None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def make_seed_rows(seeds: SeedFile) -> list[Seed]:

@@ -95,9 +95,11 @@ def check_feedback_inputs(
     for assistant in answering:
         limit = context_length(folders[assistant["model"]].folder)
         check_answer_context(assistant, prompt_generation.max_new_tokens, limit, count)
+    # All of them are compared with the benchmarks, those that nobody is shown, too.
+    shown = list_shown(demonstrations)
     if evaluation.drop_contaminated:
         items = list_benchmark_texts([*hhh_items, *mc1_items, *open_questions])
-        refuse_shown(list_overlaps(list_shown(demonstrations), items))
+        refuse_shown(list_overlaps(shown, items))
     warn_of_silent_servers(list(folders), generation, server_keys)
     return {
         "models": {name: model.model_dump(mode="json") for name, model in folders.items()},
