@@ -9,6 +9,14 @@ from almost_kedro.evaluation.model_report import read_win_rates
 from almost_kedro.evaluation.statistics import show_share
 
 Metrics = Mapping[str, Any]
+# What helps where a length control has dropped every pair.
+MORE_PROMPTS = "ask for more prompts (prompt_generation.n_prompts)"
+PAIR_REMEDIES = {
+    "matched_length": "widen comparisons.length_tolerance",
+    "matched_tie": MORE_PROMPTS,
+    "matched_balance": MORE_PROMPTS,
+    "rule_17_heuristic": MORE_PROMPTS,
+}
 
 
 def describe_comparisons(metrics: Metrics, path: object, first: str | None, same: str) -> list[str]:
@@ -31,6 +39,28 @@ def describe_comparisons(metrics: Metrics, path: object, first: str | None, same
     if first:
         lines.append(f"  where one came from: kedro trace {first}{same} --depth 3")
     return lines
+
+
+def explain_no_comparisons(metrics: Metrics, same: str) -> str:
+    """Say why there are no comparisons, and only what can help against that.
+
+    Args:
+        metrics: `comparisons_metrics`.
+        same: Options with which another command finds what this run made.
+    """
+    if not metrics["n_candidates"]:
+        return (
+            "no comparisons, as there is no prompt with usable answers on two levels of the "
+            f"rubric: see by which rules answers were dropped (kedro rows ledger_responses{same})"
+        )
+    found = {name: metrics.get(f"dropped_{name}", 0) for name in PAIR_REMEDIES}
+    helps = [PAIR_REMEDIES[name] for name, n in found.items() if n]
+    reasons = ", ".join(f"{name}: {n}" for name, n in found.items() if n)
+    remedies = [*dict.fromkeys(helps), "set comparisons.length_control: none"]
+    return (
+        f"no comparisons, as all {metrics['n_candidates']} candidate pairs were dropped "
+        f"({reasons}): {', or '.join(remedies)}"
+    )
 
 
 def describe_reward_model(metrics: Metrics, gate: Metrics) -> list[str]:

@@ -167,8 +167,8 @@ def test_request_of_the_longest_prompts_may_fill_the_context() -> None:
         check_request_context(SEEDS, PROMPTS, 196, count_words)
     assert str(error.value) == (
         "prompt_generation: 2 shots and the prompt take up to 132 tokens, 64 more are to be "
-        "generated, but model 'm' has a context of 196; use fewer shots, shorter demonstrations or "
-        "a lower max_new_tokens"
+        "generated, but model 'm' has a context of 196; use fewer shots, shorter seeds or a lower "
+        "max_new_tokens"
     )
 
 

@@ -386,6 +386,57 @@ def test_too_few_prompts_stop_the_run_and_name_counts_by_rule(rules: Rules, head
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("output", "remedy"),
+    [
+        (" Too short", "; give seeds of 30 characters or more, with final punctuation"),
+        ("\n", "; take another model, which writes a prompt where one is asked for"),
+        (" " + "long " * 60, "; give seeds of at most 250 characters"),
+    ],
+)
+def test_only_what_can_help_is_named_where_nothing_was_accepted(output: str, remedy: str) -> None:
+    """Neither fewer prompts nor more requests, and no other threshold of a rule that kept all."""
+    with pytest.raises(UserError) as error:
+        run_rounds(script(*[output] * 6), "corrected", max_requests_per_prompt=3)
+    message = str(error.value)
+    assert message.startswith("prompt_generation: accepted 0 of 2 prompts in 6 requests")
+    assert message.endswith(f"){remedy}")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"instruction": "A"}\n{"instruction": "B"}\n', r"JSON lines \(line 1 has instruction\)"),
+        ('Write.\n\n{"id": 1, "prompt": "A"}\n{"id": 2, "prompt": "B"}', r"line 3 has id, prompt"),
+        ('\ufeff{"instruction": "A"}\r\n{"instruction": "B"}\r\n', r"line 1 has instruction"),
+        ('[\n  {"instruction": "A"},\n  {"instruction": "B"}\n]\n', "a JSON document"),
+        ('["A", "B"]', "a JSON document"),
+        ('{\n"instruction":\n"A"\n}', "a JSON document"),
+        (
+            "instruction,input,output\nDo A,,B\n",
+            "table with the columns instruction, input, output",
+        ),
+        ("id\tprompt\n1\tA\n", "a table with the columns id, prompt"),
+        ("Prompt\nWhy?\n", "a table with the columns prompt"),
+    ],
+)
+def test_seeds_of_other_projects_are_refused_in_one_line(text: str, found: str) -> None:
+    with pytest.raises(
+        UserError, match=f"seed_prompts: found .*{found}.*; give plain lines"
+    ) as error:
+        read_seed_file(text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    ['{"a": 1}', "[1, 2, 3]", '{"broken":', "instruction, input, output", "prompt", "{x}", '"A"'],
+)
+def test_a_seed_may_look_like_code(seed: str) -> None:
+    seeds = read_seed_file(f"Write a message.\n{seed}\nWhy is the sky blue?\nHow?\n")
+    assert seeds.prompts == (seed, "Why is the sky blue?", "How?")
+
+
 @pytest.mark.parametrize(("rules", "head"), [("original", "\nQuery: "), ("corrected", " ")])
 def test_prompts_beyond_the_wanted_number_go_to_the_ledger(rules: Rules, head: str) -> None:
     run = run_rounds(

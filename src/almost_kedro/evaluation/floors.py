@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from almost_kedro.feedback.length_control import length_difference
+from almost_kedro.feedback.responses import LIST_ITEM
+from almost_kedro.feedback.scripts import LAST_END
 from almost_kedro.rows import Comparison
 
 Floats = NDArray[np.float64]
 SENTENCE_END = re.compile(r"[.!?][\"')\]\u201d\u2019*_]*$")
-LIST_LINE = re.compile(r"[ \t]*(?:[-*•]|\d+[.)])[ \t]+\S")
+LIST_LINE = re.compile(LIST_ITEM)
 # Keeps the weights finite where one feature alone explains every pair.
 RIDGE = 0.01
 NEWTON_STEPS = 50
@@ -47,7 +49,10 @@ def surface_features(chosen: str, rejected: str) -> Floats:
         answer ends a sentence; whether its last line is a list's.
     """
     ends = [
-        (bool(SENTENCE_END.search(text)), bool(LIST_LINE.match(text[text.rfind("\n") + 1 :])))
+        (
+            bool(SENTENCE_END.search(text) or LAST_END.search(text)),
+            bool(LIST_LINE.match(text[text.rfind("\n") + 1 :])),
+        )
         for text in (chosen.rstrip(), rejected.rstrip())
     ]
     return np.array([length_difference(chosen, rejected), *np.subtract(*np.array(ends, float))])

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from almost_kedro.feedback.ledger import Rules, Verdict, enter
 from almost_kedro.feedback.overlap import OverlapIndex, tokenize_words
+from almost_kedro.feedback.scripts import has_no_spaces, is_word
 from almost_kedro.rows import LedgerRow
 from almost_kedro.training_rows import Demonstration
 
@@ -108,8 +109,13 @@ def split_turns(text: str) -> list[str]:
 
 
 def list_grams(text: str, n: int) -> list[Gram]:
-    """List the runs of n words, lower-cased and without punctuation; all words if fewer."""
-    words = tuple(re.findall(r"\w+", text.lower()))
+    """List the runs of n words, lower-cased and without punctuation; all words if fewer.
+
+    Where a character counts for a word, as most do in Chinese, a run has twice as many.
+    """
+    words = tuple(filter(is_word, tokenize_words(text)))
+    if 2 * sum(map(has_no_spaces, words)) > len(words):
+        n *= 2
     if len(words) < n:
         return [words] if words else []
     return [words[i : i + n] for i in range(len(words) - n + 1)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -11,6 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
+
+from almost_kedro.feedback.scripts import split_words
 
 Tokenize = Callable[[str], list[str]]
 
@@ -23,8 +24,8 @@ SLACK = 1 - 1e-9
 
 
 def tokenize_words(text: str) -> list[str]:
-    """Split into lower-cased words and punctuation marks (rule 6, corrected)."""
-    return re.findall(r"\w+|[^\w\s]", text.lower())
+    """Split into lower-cased words and punctuation marks of any script (rule 6, corrected)."""
+    return split_words(text.lower())
 
 
 def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:

@@ -167,8 +167,10 @@ def _check_fits(
 ) -> None:
     # One token more for the bos.
     if limit is not None and tokens + 1 + new > limit:
+        texts = "seeds" if what == "prompt_generation" else "demonstrations"
+        fewer = f"fewer shots, shorter {texts} or " if shots else ""
         raise UserError(
             f"{what}: {shots} shots and the prompt take up to {tokens} tokens, {new} more are to "
-            f"be generated, but model {model!r} has a context of {limit}; use fewer shots, shorter "
-            "demonstrations or a lower max_new_tokens"
+            f"be generated, but model {model!r} has a context of {limit}; use {fewer}a lower "
+            "max_new_tokens"
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ledger import Rules, Verdict, enter, other_rules
 from almost_kedro.feedback.overlap import OverlapIndex, Tokenize
+from almost_kedro.feedback.scripts import can_end_without_mark, ends_sentence, measure_length
 from almost_kedro.generation.engine import Completion, Request, Sampling, digest
 from almost_kedro.options import PromptGenerationOptions
 from almost_kedro.rows import LedgerRow, Prompt, PromptRequest, Seed, row_id
@@ -19,6 +20,14 @@ from almost_kedro.rows import LedgerRow, Prompt, PromptRequest, Seed, row_id
 # Takes requests, returns each one's key and completion.
 Generate = Callable[[Sequence[Request], Sampling], list[tuple[str, Completion]]]
 SHORT, LONG = 30, 250
+# What helps where a rule rejects most of what a model writes.
+REMEDIES = {
+    "rule_4_no_query": "take another model, which writes a prompt where one is asked for",
+    "rule_5_too_short": f"give seeds of {SHORT} characters or more, with final punctuation",
+    "rule_5_too_long": f"give seeds of at most {LONG} characters",
+    "rule_5_cut_off": "raise prompt_generation.max_new_tokens, or give shorter seeds",
+    "rule_6_overlap": "raise prompt_generation.overlap_threshold, or give more varied seeds",
+}
 # What others call the column of the prompts.
 PROMPT_COLUMNS = {"prompt", "prompts", "instruction", "question", "query", "text", "input"}
 
@@ -154,16 +163,30 @@ def check_prompt_length(prompt: str, finish_reason: str, rules: Rules) -> Verdic
     original: drops those shorter than 30 characters without final punctuation, and those longer
         than 250 characters *with* it (a double negation); what the token limit cut off passes.
     corrected: drops those shorter than 30 or longer than 250 characters without final punctuation,
-        and those that the token limit cut off.
+        and those that the token limit cut off. Characters and punctuation are those of the prompt's
+        script (`scripts`). Where no sentence ends in a mark, 15 are enough, and none is too long.
     """
+    if rules == "original":
+        return _check_original_length(prompt)
+    length, finished = measure_length(prompt), ends_sentence(prompt)
+    unmarked = can_end_without_mark(prompt)
+    size = f"{len(prompt)} characters, {'with' if finished else 'without'} final punctuation"
+    if length < (SHORT / 2 if unmarked else SHORT) and not finished:
+        return Verdict("rule_5_too_short", size)
+    if length > LONG and not finished and not unmarked:
+        return Verdict("rule_5_too_long", size)
+    if finish_reason == "length":
+        return Verdict("rule_5_cut_off", f"ended by the token limit after {size}")
+    return Verdict()
+
+
+def _check_original_length(prompt: str) -> Verdict:
     finished = prompt.endswith((".", "?", "!"))
     size = f"{len(prompt)} characters, {'with' if finished else 'without'} final punctuation"
     if len(prompt) < SHORT and not finished:
         return Verdict("rule_5_too_short", size)
-    if len(prompt) > LONG and finished == (rules == "original"):
+    if len(prompt) > LONG and finished:
         return Verdict("rule_5_too_long", size)
-    if rules == "corrected" and finish_reason == "length":
-        return Verdict("rule_5_cut_off", f"ended by the token limit after {size}")
     return Verdict()
 
 
@@ -336,9 +359,11 @@ def _explain_shortage(run: PromptRun, options: PromptGenerationOptions, n_reques
     """Say what rejected how many when too few prompts were accepted."""
     counts = Counter(row["verdict"] for row in run.requests if row["verdict"] != "ok")
     rejected = ", ".join(f"{rule}: {n}" for rule, n in counts.most_common())
+    [(most, _)] = counts.most_common(1)
+    fewer = "lower prompt_generation.n_prompts, raise max_requests_per_prompt, or " * bool(
+        run.prompts
+    )
     return (
         f"prompt_generation: accepted {len(run.prompts)} of {options.n_prompts} prompts in "
-        f"{n_requests} requests, then stopped (rejected by {rejected}); lower "
-        "prompt_generation.n_prompts, raise max_requests_per_prompt or overlap_threshold, "
-        "or give more varied seeds"
+        f"{n_requests} requests, then stopped (rejected by {rejected}); {fewer}{REMEDIES[most]}"
     )

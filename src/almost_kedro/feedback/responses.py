@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, enter, other_rules
 from almost_kedro.feedback.off_topic import OFF_TOPIC
+from almost_kedro.feedback.scripts import ends_openly, find_other_ends, measure_length
 from almost_kedro.generation.engine import Completion, Sampling
 from almost_kedro.options import AssistantOptions, ResponseGenerationOptions
 from almost_kedro.rows import Assistant, LedgerRow, Prompt, Response, row_id
@@ -15,6 +16,11 @@ from almost_kedro.rows import Assistant, LedgerRow, Prompt, Response, row_id
 SPLITTER = "\n\n-----"
 # Where rule 11 cuts an answer; corrected stops there.
 STOPS = (SPLITTER, "Assistant:", "Human:")
+# How a line of a list begins; in Chinese and Japanese without a space.
+LIST_ITEM = (
+    r"[ \t\u3000]*(?:(?:[-*•]|\d+[.)])[ \t]+"
+    r"|(?:\u30fb|[\d一二三四五六七八九十]+[\u3001\uff0e\uff09])[ \t\u3000]*)\S"
+)
 
 
 def read_demonstrations(text: str, name: str) -> tuple[str, list[str]]:
@@ -113,12 +119,12 @@ def extract_answer(output: str, finish_reason: str, rules: Rules) -> str:
 
 def find_ends(answer: str) -> list[int]:
     """Find where an answer that was cut off can end: after a sentence or a whole line of a list."""
-    ends = []
+    ends = find_other_ends(answer)
     for match in re.finditer(r"[.!?][\"')\]\u201d\u2019*_]*(?=\s|$)", answer):
         # One or two digits before the full stop are more often a list's number than a sentence's.
         if not re.search(r"(?:^|\s)\d{1,2}$", answer[: match.start()]):
             ends.append(match.end())
-    lines = re.finditer(r"^[ \t]*(?:[-*•]|\d+[.)])[ \t]+\S[^\n]*(?=\n)", answer, re.MULTILINE)
+    lines = re.finditer(rf"^{LIST_ITEM}[^\n]*(?=\n)", answer, re.MULTILINE)
     return ends + [match.end() for match in lines]
 
 
@@ -129,13 +135,13 @@ def check_answer(answer: str, finish_reason: str, rules: Rules) -> Verdict:
         not end in "." or "!"; contains "don't know", "do not know", "Human:" or "<Image>".
     corrected: "well" must be a word of its own (not "Wellness" or "well-being"); an answer that the
         model ended by itself may end as it likes (in a list, code, a quotation), but for "?" and
-        ":".
+        ":", of any script. Characters are counted as `scripts` does.
     """
     if not answer:
         return Verdict("rule_12_empty", f"nothing left; ended by {finish_reason}")
-    if len(answer) < 50:
+    if (len(answer) if rules == "original" else measure_length(answer)) < 50:
         return Verdict("rule_12_short", f"{len(answer)} characters")
-    if answer.endswith(("?", ":")):
+    if answer.endswith(("?", ":")) if rules == "original" else ends_openly(answer):
         return Verdict("rule_12_open_end", f"ends in {answer[-1]!r}")
     if re.match("well" if rules == "original" else r"well\b(?!-)", answer, re.IGNORECASE):
         return Verdict("rule_12_well", f"starts with {answer[:12]!r}")

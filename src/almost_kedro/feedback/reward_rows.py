@@ -80,7 +80,8 @@ def check_enough(comparisons: Sequence[Comparison], n_before: int, split: str) -
         )
     raise UserError(
         f"comparisons of split {split}: there are none; ask for more prompts "
-        "(prompt_generation.n_prompts), or widen comparisons.length_tolerance"
+        "(prompt_generation.n_prompts), or see which rules drop the pairs (kedro rows "
+        "ledger_comparisons) and the answers (kedro rows ledger_responses)"
     )
 
 

@@ -18,6 +18,7 @@ from almost_kedro.feedback.responses import (
     find_ends,
     judge_answer,
 )
+from almost_kedro.feedback.scripts import measure_length
 from almost_kedro.finite import require_finite
 from almost_kedro.generation.engine import Completion, FinishReason
 from almost_kedro.rows import LedgerRow, row_id
@@ -96,7 +97,7 @@ def check_question(question: str, earlier: Sequence[str], completion: Completion
         return Verdict("rule_24_unfinished_question", f"ended by the token limit: {question!r}")
     if _normalise(question) in map(_normalise, earlier):
         return Verdict("rule_24_repeated_question", f"asked before: {question!r}")
-    if len(question) > LONG:
+    if measure_length(question) > LONG:
         return Verdict("rule_24_long_question", f"{len(question)} characters")
     return Verdict()
 

@@ -154,8 +154,8 @@ def train_sft_policy(
     if not sft_demonstrations:
         raise UserError(
             "sft_demonstrations: there are none, since every candidate was dropped "
-            "(ledger_self_play, ledger_sft_demonstrations); ask for more prompts "
-            "(prompt_generation.n_prompts), or raise self_play.max_new_tokens"
+            "(ledger_self_play, ledger_sft_demonstrations); see there by which rules, or ask for "
+            "more prompts (prompt_generation.n_prompts)"
         )
     base = resolve_model(sft.model, models.root, model_store)
     rows = list_training_rows(sft_demonstrations)
