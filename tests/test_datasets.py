@@ -124,6 +124,74 @@ def test_files_of_a_folder_preview_by_their_beginnings(tmp_path: Path) -> None:
     assert preview["data"] == [["A", "Above."], ["B", "Below.\n" + "x" * 1993]]
 
 
+def open_demonstrations(folder: Path) -> TextFilesDataset:
+    return TextFilesDataset(path=str(folder), filename_suffix="_prompt.txt")
+
+
+def test_what_editors_and_systems_leave_is_left_out(tmp_path: Path) -> None:
+    for name in (
+        "HHH_prompt.txt~",
+        ".HHH_prompt.txt.swp",
+        "#HHH_prompt.txt#",
+        ".#HHH_prompt.txt",
+        "._HHH_prompt.txt",
+        "~$HHH_prompt.txt",
+        ".HHH_prompt.txt",
+        "_prompt.txt",
+        "HHH_prompt.txt.bak",
+        "HHH_prompt (copy).txt",
+        "HHH_prompt.txt.part",
+        ".DS_Store",
+        "Thumbs.db",
+        "desktop.ini",
+    ):
+        (tmp_path / name).write_bytes(b"\xff\xd8\0")
+    for folder in ("Folder_prompt.txt", "__pycache__", ".ipynb_checkpoints"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / ".ipynb_checkpoints/HHH-checkpoint_prompt.txt").write_bytes(b"\xff")
+    (tmp_path / "Dangling_prompt.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "HHH_prompt.txt").write_text("Header.")
+    files = open_demonstrations(tmp_path).load()
+    assert {name: load() for name, load in files.items()} == {"HHH": "Header."}
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\xef\xbb\xbfHeader.\n", "Header.\n"),
+        (b"Header.\r\n\r\n-----\r\n", "Header.\n\n-----\n"),
+        (b"Header.\r\r-----\r", "Header.\n\n-----\n"),
+        (b"", ""),
+        ("Größe \u2028 日本".encode(), "Größe \u2028 日本"),
+    ],
+)
+def test_texts_of_all_systems_are_read(data: bytes, text: str, tmp_path: Path) -> None:
+    (tmp_path / "A_prompt.txt").write_bytes(data)
+    assert open_demonstrations(tmp_path).load()["A"]() == text
+    assert TextFileDataset(filepath=str(tmp_path / "A_prompt.txt")).load() == text
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("Header".encode("utf-16"), "byte 0: not UTF-8; save it as UTF-8"),
+        ("Header".encode("utf-16-le"), "byte 1: a zero, which no text has; save it as UTF-8"),
+        (b"caf\xe9", "byte 3: not UTF-8; save it as UTF-8"),
+    ],
+)
+def test_texts_in_another_encoding_are_one_clear_line(
+    data: bytes, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "A_prompt.txt").write_bytes(data)
+    with pytest.raises(DatasetError, match=f"A_prompt.txt, {message}$"):
+        open_demonstrations(tmp_path).load()["A"]()
+
+
+def test_a_folder_of_texts_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="nowhere: no such folder; set the option assets_root"):
+        open_demonstrations(tmp_path / "nowhere").load()
+
+
 def test_a_folder_is_made_and_is_absolute(tmp_path: Path) -> None:
     dataset = FolderDataset(filepath=str(tmp_path / "a/b"))
     assert dataset.load() == tmp_path / "a/b"

@@ -213,11 +213,11 @@ def try_sqlite(condition: Any) -> Any:
     return safe
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL, "worker"])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL, "worker"])
 def test_nothing_generated_is_lost_or_generated_again(
     how: Any, project: Path, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Ctrl-C, kill -9 of Kedro, kill -9 of the worker: in the middle of the generation."""
+    """Ctrl-C, scancel, kill -9 of Kedro, kill -9 of the worker: amid the generation."""
     kedro = start_kedro(project, tmp_path)
     wait_for(try_sqlite(lambda: count_cached(tmp_path) >= 5))
     workers = find_worker(tmp_path)
@@ -234,7 +234,7 @@ def test_nothing_generated_is_lost_or_generated_again(
             "Error: almost_kedro.generation.worker was killed"
         )
     assert not list(tmp_path.glob("*/prompts.jsonl/*/*"))
-    if how == signal.SIGINT:
+    if how in (signal.SIGINT, signal.SIGTERM):
         assert read_statuses(tmp_path) == {"KILLED"}
     before = count_cached(tmp_path)
 

@@ -316,6 +316,9 @@ def test_old_prompts_meet_the_same_checks_before_anything_is_generated(
         ("seed_prompts.txt", None, "seed_prompts.txt: no such file; put it there"),
         ("Faithful_prompt.txt", None, "'Faithful' need the file Faithful_prompt.txt"),
         ("Faithful_prompt.txt", "only a header", "found no demonstration"),
+        # Nobody is shown these: they would be compared with the benchmarks, after the prompts.
+        ("Candid_prompt.txt", "", "demonstrations 'Candid': found no demonstration"),
+        ("Candid_prompt.txt", b"\xff\xfea\0", "Candid_prompt.txt, byte 0: not UTF-8"),
         ("HHH_prompt.txt", "header\n\n-----\n\nHuman: a\n\nAssistant: b", "found 1.*for 2 shots"),
     ],
 )

@@ -119,7 +119,7 @@ class TrackingHook:
         if self.plan:
             self.tracker.log_metrics(nest_planned(self.plan, pipeline.all_outputs()), "plan.")
         tracking.set_active(self.tracker)
-        # Ctrl-C reaches no error hook.
+        # Ctrl-C reaches no error hook, nor does a signal (`signals`).
         atexit.register(self.end, "KILLED")
 
     @hook_impl
@@ -204,12 +204,8 @@ class SummaryHook:
         if "comparisons_metrics" in made:
             metrics = catalog.load("comparisons_metrics")
             if not metrics["n_comparisons"]:
-                logger.warning(
-                    "all %d candidate pairs were dropped: ask for more prompts "
-                    "(prompt_generation.n_prompts), widen comparisons.length_tolerance, or set "
-                    "comparisons.length_control: none",
-                    metrics["n_candidates"],
-                )
+                same = repeat_options(run_params)
+                logger.warning("%s", summary.explain_no_comparisons(metrics, same), extra=PLAIN)
 
 
 def summarise(catalog: DataCatalog, made: set[str], same: str) -> list[str]:

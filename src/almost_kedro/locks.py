@@ -81,9 +81,9 @@ class RootLock:
 
 
 @contextmanager
-def wait_for_lock(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock, once whoever has it is done."""
-    with (folder / LOCK).open("a") as file:
+def wait_for_lock(folder: Path, name: str = LOCK) -> Iterator[None]:
+    """Hold one of a folder's locks, once whoever has it is done."""
+    with (folder / name).open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -4,6 +4,7 @@ import warnings
 
 from almost_kedro.hooks import LockHook, ManifestHook, OptionsHook, SummaryHook, TrackingHook
 from almost_kedro.run_record import RunRecordHook
+from almost_kedro.signals import SignalHook
 
 # Kedro's use of omegaconf, and its new name for `--pipeline`: nothing that a user can mend.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)
@@ -11,6 +12,7 @@ warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 
 HOOKS = (
     OptionsHook(),
+    SignalHook(),
     LockHook(),
     TrackingHook(),
     ManifestHook(),

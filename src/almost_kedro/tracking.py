@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from almost_kedro.errors import UserError
 from almost_kedro.json_lines import read_rows
+from almost_kedro.locks import wait_for_lock
+from almost_kedro.places import SQLITE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,18 +55,53 @@ def hide_user(text: str) -> str:
 
 def name_store(folder: Path, uri: str | None) -> str:
     """Return where runs are stored: the server, or else SQLite in the folder."""
-    return uri or f"sqlite:///{folder / 'mlflow.db'}"
+    return uri or f"{SQLITE}{folder / 'mlflow.db'}"
 
 
 def open_client(uri: str) -> MlflowClient:
-    """Open a store without the noise that it makes about it."""
+    """Open a store without the noise that it makes about it.
+
+    Two processes that make one SQLite store at once break it: one waits for the other.
+    """
     from mlflow import MlflowClient
 
     # Making a new store logs every step of it; what a store refuses is said in `explained`.
     for noisy in ("mlflow.tracking", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    return MlflowClient(tracking_uri=uri)
+    file = Path(uri.removeprefix(SQLITE))
+    if uri.startswith(SQLITE):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    if not uri.startswith(SQLITE) or not os.access(file.parent, os.W_OK):
+        return MlflowClient(tracking_uri=uri)
+    with wait_for_lock(file.parent, f".{file.name}.lock"):
+        return MlflowClient(tracking_uri=uri)
+
+
+def find_experiment(client: MlflowClient, uri: str, artifacts: str | None) -> str:
+    """Return the id of our experiment, made if need be.
+
+    Raises:
+        UserError: If it was deleted, which MLflow only marks: no other can have its name.
+    """
+    from mlflow import MlflowException
+
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(EXPERIMENT, artifact_location=artifacts))
+        except MlflowException as exc:
+            if exc.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        experiment = client.get_experiment_by_name(EXPERIMENT)  # another run was faster
+    if experiment.lifecycle_stage == "deleted":
+        store = hide_user(uri)
+        raise UserError(
+            f"MLflow store {store}: its experiment {EXPERIMENT!r} was deleted; restore it with "
+            f"`MLFLOW_TRACKING_URI={shlex.quote(store)} mlflow experiments restore "
+            f"--experiment-id {experiment.experiment_id}`, or set the option mlflow_uri"
+        )
+    return str(experiment.experiment_id)
 
 
 class Tracker:
@@ -82,16 +121,15 @@ class Tracker:
             uri: Tracking server; None for SQLite in `folder`.
             name: Name of the run.
             tags: Its tags.
+
+        Raises:
+            UserError: What the store refuses, or that its experiment was deleted.
         """
         artifacts = (folder / "artifacts").as_uri() if uri is None else None
         uri = name_store(folder, uri)
         with explained(uri):
             client = open_client(uri)
-            experiment = client.get_experiment_by_name(EXPERIMENT)
-            if experiment is None:
-                experiment_id = client.create_experiment(EXPERIMENT, artifact_location=artifacts)
-            else:
-                experiment_id = experiment.experiment_id
+            experiment_id = find_experiment(client, uri, artifacts)
             run = client.create_run(experiment_id, tags=tags, run_name=name)
         return cls(client, uri, run.info.run_id, experiment_id)
 
