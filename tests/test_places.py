@@ -178,6 +178,23 @@ def test_logs_do_not_reach_rows_where_make_did_not_set_the_environment(copy: Pat
     assert done.stdout.partition("--\n")[2].count("\n") == 1
 
 
+def test_make_says_to_python_where_logging_is_configured(project: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv/bin/python"
+    (tmp_path / "Makefile").write_text(
+        f"include {project}/Makefile\nsay:\n\t{python} $(SAY_LOGGING)\n"
+    )
+    subprocess.run(["make", "--file", tmp_path / "Makefile", "say"], cwd=project, check=True)
+    show = "import os; print(os.environ['KEDRO_LOGGING_CONFIG'])"
+    for given, found in ((None, f"{project}/conf/logging.yml"), ("mine.yml", "mine.yml")):
+        environment = {k: v for k, v in os.environ.items() if k != "KEDRO_LOGGING_CONFIG"}
+        environment |= {"KEDRO_LOGGING_CONFIG": given} if given else {}
+        done = subprocess.run(
+            [python, "-c", show], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.stdout == f"{found}\n", done.stderr
+
+
 SCRIPT = """
 import json, pathlib, sys
 from kedro.framework.session import KedroSession

@@ -114,13 +114,13 @@ class TrackingHook:
             "git.commit": read_commit(Path(run_params["project_path"])),
         }
         self.tracker = tracking.Tracker.start(folder, options["mlflow_uri"], name, tags)
+        # Ctrl-C reaches no error hook, nor does a signal (`signals`).
+        atexit.register(self.end, "KILLED")
         self.tracker.log_options(dump(options))
         self.plan = read_plan(catalog, options)
         if self.plan:
             self.tracker.log_metrics(nest_planned(self.plan, pipeline.all_outputs()), "plan.")
         tracking.set_active(self.tracker)
-        # Ctrl-C reaches no error hook, nor does a signal (`signals`).
-        atexit.register(self.end, "KILLED")
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str) -> None:
@@ -239,14 +239,15 @@ def summarise(catalog: DataCatalog, made: set[str], same: str) -> list[str]:
 
 
 def configure_logging(project: Path) -> None:
-    """Log as conf/logging.yml says, which Kedro looks for in the working folder only."""
+    """Log as conf/logging.yml says where Kedro, which looks for it in the working folder, does not.
+
+    What KEDRO_LOGGING_CONFIG or a script of the user's has set up stays.
+    """
     file = project / "conf/logging.yml"
-    if os.environ.get("KEDRO_LOGGING_CONFIG") or not file.is_file():
-        return
-    wanted = yaml.safe_load(file.read_text(encoding="utf-8"))
-    # Done again, it would take away what others have added in the meantime.
-    if LOGGING.get("handlers") != wanted["handlers"]:
-        LOGGING.configure(wanted)
+    kinds = {type(handler).__module__ for handler in logging.getLogger().handlers}
+    ours = kinds == {"kedro.logging"} and not os.environ.get("KEDRO_LOGGING_CONFIG")
+    if ours and file.is_file():
+        LOGGING.configure(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
 def read_plan(catalog: DataCatalog, options: dict[str, Any]) -> Plan | None:

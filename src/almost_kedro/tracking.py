@@ -94,6 +94,7 @@ def find_experiment(client: MlflowClient, uri: str, artifacts: str | None) -> st
             if exc.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         experiment = client.get_experiment_by_name(EXPERIMENT)  # another run was faster
+        assert experiment is not None
     if experiment.lifecycle_stage == "deleted":
         store = hide_user(uri)
         raise UserError(
