@@ -27,6 +27,7 @@ from almost_kedro.datasets import checkpoint as checkpoint_module
 from almost_kedro.datasets.checkpoint import CheckpointDataset
 from almost_kedro.datasets.whole_file import RowsDataset
 from almost_kedro.errors import UserError
+from almost_kedro.generation.job import ModelFolder
 from almost_kedro.hooks import ManifestHook, read_commit
 from almost_kedro.trace.catalog import find_versions
 
@@ -47,7 +48,7 @@ def describe(folder: Path) -> Checkpoint:
         folder,
         kind="reward_model",
         name="reward_model",
-        base={"name": "tiny-small", "fingerprint": "f00"},
+        base=ModelFolder(name="tiny-small", folder=None, fingerprint="f00"),
         data={"prompt_splits": "5ee"},
         options={"epochs": 1},
         metrics={"loss": 0.5},

@@ -42,7 +42,7 @@ def make_manifest(
     *,
     kind: Literal["reward_model", "policy"],
     name: str,
-    base: Mapping[str, str],
+    base: ModelFolder,
     data: Mapping[str, str],
     options: Mapping[str, Any],
     metrics: Mapping[str, Any],
@@ -54,7 +54,7 @@ def make_manifest(
         folder: Its files; folders in it are not part of it.
         kind: What it is.
         name: What errors and plans call it.
-        base: `name` and `fingerprint` of the model that it was trained from.
+        base: The model that it was trained from.
         data: What it was trained on, with digests.
         options: Options of its training.
         metrics: How well it did.
@@ -73,7 +73,7 @@ def make_manifest(
     return {
         "kind": kind,
         "name": name,
-        "base": dict(base),
+        "base": describe_base(base),
         "data": dict(data),
         "options": dict(options),
         "metrics": dict(metrics),
@@ -81,9 +81,14 @@ def make_manifest(
         "git_commit": "unknown",
         "packages": dict(packages),
         "files": files,
-        "tokenizer": hash_tokenizer(folder),
         "fingerprint": hashlib.sha256(json.dumps(hashes).encode()).hexdigest(),
     }
+
+
+def describe_base(base: ModelFolder) -> dict[str, str]:
+    """Return what a manifest says of the model that a checkpoint was trained from."""
+    pad = {"pad_token": base.pad_token} if base.pad_token else {}
+    return {"name": base.name, "fingerprint": base.fingerprint, **pad}
 
 
 def check_checkpoint(folder: Path, *, verify: bool = False) -> Checkpoint:
@@ -138,16 +143,20 @@ def as_model(
     """Return a checkpoint as the generation worker takes models.
 
     Args:
-        checkpoint: A policy.
-        bos: Whether its texts begin with the bos token, as the entry of its base model says.
+        checkpoint: A policy, which pads as the entry of its base model says, or a reward model,
+            whose tokenizer has a pad token of its own.
+        bos: Whether its texts begin with the bos token, as that entry says.
         trust_remote_code: Whether code of the base model may run.
     """
+    manifest = checkpoint.manifest
+    is_policy = manifest["kind"] == "policy"
     return ModelFolder(
-        name=checkpoint.manifest["name"],
+        name=manifest["name"],
         folder=checkpoint.folder,
-        fingerprint=checkpoint.manifest["fingerprint"],
+        fingerprint=manifest["fingerprint"],
         bos=bos,
         trust_remote_code=trust_remote_code,
+        pad_token=manifest["base"].get("pad_token") if is_policy else None,
     )
 
 
@@ -200,7 +209,7 @@ def check_same_tokenizer(checkpoint: Checkpoint, folder: Path, remedy: str) -> N
     """
     if not (folder / TOKENIZER).is_file():
         raise UserError(f"{folder}: no {TOKENIZER} to compare with; {remedy}")
-    if hash_tokenizer(folder) != checkpoint.manifest["tokenizer"]:
+    if hash_tokenizer(folder) != hash_tokenizer(checkpoint.folder):
         raise UserError(
             f"{checkpoint.manifest['name']} has another tokenizer than {folder} "
             f"({checkpoint.folder / TOKENIZER}); {remedy}"
@@ -249,11 +258,12 @@ def hash_file(path: Path) -> str:
 
 
 def hash_tokenizer(folder: Path) -> str:
-    """Return the sha256 of what decides the token ids in tokenizer.json.
+    """Return the sha256 of what decides the token ids of texts in tokenizer.json.
 
-    Not of its bytes: a tokenizer that has padded or cut a batch writes that into its file.
+    Not of its bytes: a tokenizer that has padded or cut a batch writes that into its file. Special
+    tokens are left out, too: no text is read as one, and reward models have one more to pad with.
     """
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
+    read = json.loads(Tokenizer.from_file(str(folder / TOKENIZER)).to_str())
+    added = [each for each in read["added_tokens"] if not each["special"]]
+    parts = [read[part] for part in ("normalizer", "pre_tokenizer", "model")]
+    return hashlib.sha256(json.dumps([*parts, added]).encode()).hexdigest()

@@ -97,12 +97,14 @@ def list_command(metadata: ProjectMetadata, env: str | None) -> None:
 @env_option
 @click.pass_obj
 def get_command(metadata: ProjectMetadata, name: str, accept_terms: bool, env: str | None) -> None:
-    """Fetch model NAME, or make it, unless it is here."""
-    from almost_kedro.models import get_model
+    """Fetch model NAME, or make it, unless it is here; then look its files over."""
+    from almost_kedro.models import get_model, resolve_model
 
     with one_clear_line():
         options, store = load_options(metadata.project_path, env)
-        click.echo(f"{name}: {get_model(name, options.models.root, store, accept_terms)}")
+        folder = get_model(name, options.models.root, store, accept_terms)
+        resolve_model(name, options.models.root, store)
+        click.echo(f"{name}: {folder}")
 
 
 @params_option

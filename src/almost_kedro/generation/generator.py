@@ -40,6 +40,7 @@ def open_engine(model: ModelFolder, options: GenerationOptions, keys: Mapping[st
                 dtype=options.dtype,
                 bos=model.bos,
                 trust_remote_code=model.trust_remote_code,
+                pad_token=model.pad_token,
             )
         case "vllm":
             from almost_kedro.generation.vllm import VllmEngine
@@ -81,7 +82,8 @@ class Generator:
     def identity(self) -> str:
         """What all completions of this generator have in common."""
         options, model = self.job.generation, self.job.model
-        parts = [model.fingerprint, f"bos={model.bos}", options.engine, options.dtype]
+        pad = [f"pad={model.pad_token}"] if model.pad_token else []
+        parts = [model.fingerprint, f"bos={model.bos}", *pad, options.engine, options.dtype]
         return "/".join([*parts, *tell_version(ENGINE_VERSIONS[options.engine])])
 
     def generate(

@@ -24,7 +24,7 @@ class Part(BaseModel):
 class ModelFolder(Part):
     """A model as the worker needs it; `folder` is None if only servers know its tokenizer.
 
-    `chat` says that servers are asked for it by messages.
+    `chat` says that servers are asked for it by messages; `pad_token` is what models.yml names.
     """
 
     name: str
@@ -33,6 +33,7 @@ class ModelFolder(Part):
     bos: bool | None = None
     trust_remote_code: bool = False
     chat: bool = False
+    pad_token: str | None = None
 
 
 class RequestGroup(Part):

@@ -50,7 +50,7 @@ class OpenAIEngine:
         if model.folder and not model.chat:
             from almost_kedro.generation.tokens import Encoder  # takes seconds to import
 
-            self.encoder = Encoder(model.folder, model.bos)
+            self.encoder = Encoder(model.folder, model.bos, pad_token=model.pad_token)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, on_tokens: Callable[[int], None]

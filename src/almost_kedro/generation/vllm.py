@@ -43,7 +43,7 @@ class VllmEngine:
             enable_chunked_prefill=False if current_platform.is_cpu() else None,
             trust_remote_code=model.trust_remote_code,
         )
-        self.encoder = Encoder(model.folder, model.bos, model.trust_remote_code)
+        self.encoder = Encoder(model.folder, model.bos, model.trust_remote_code, model.pad_token)
         self.numbers = count()
 
     def generate(

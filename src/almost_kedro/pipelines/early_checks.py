@@ -14,6 +14,7 @@ from almost_kedro.evaluation_options import HELD_OUT, EvaluationOptions
 from almost_kedro.feedback.comparisons import rank_rubric
 from almost_kedro.feedback.planning import check_answer_context, plan_assistants
 from almost_kedro.feedback.responses import build_prefix
+from almost_kedro.model_checks.job import Use
 from almost_kedro.models import context_length, count_tokens, resolve_model
 from almost_kedro.options import (
     ComparisonOptions,
@@ -46,12 +47,13 @@ def check_reward_inputs(
         UserError: If it is not here, or its context is too short.
     """
     name, length = reward_model.model, reward_model.max_length
-    return _plan_model(name, models, model_store, length, "reward_model.max_length")
+    return _plan_model(name, models, model_store, length, "reward_model.max_length", "reward")
 
 
 def check_sft_inputs(
     demonstrations: Mapping[str, Callable[[], str]],
     models: Models,
+    generation: GenerationOptions,
     prompt_generation: PromptGenerationOptions,
     response_generation: ResponseGenerationOptions,
     comparisons: ComparisonOptions,
@@ -78,7 +80,7 @@ def check_sft_inputs(
     prefix = build_prefix(demonstrations[wanted](), wanted, self_play.user_shots, rules)
     assistants = plan_assistants(demonstrations, response_generation, rules)
     best = find_best_assistant(assistants, comparisons)
-    model = resolve_model(best["model"], models.root, model_store)
+    model = resolve_model(best["model"], models.root, model_store, generation.engine)
 
     def count(_: str, text: str) -> int | None:
         return count_tokens(model.folder, text)
@@ -96,7 +98,7 @@ def check_sft_inputs(
         "max_new_tokens": self_play.user_max_new_tokens,
     }
     check_answer_context(user, asked + earlier + self_play.max_new_tokens, limit, count)
-    plan = _plan_model(sft.model, models, model_store, sft.max_length, "sft.max_length")
+    plan = _plan_model(sft.model, models, model_store, sft.max_length, "sft.max_length", "policy")
     return {"assistant": best["name"], "user_prefix": prefix, **plan}
 
 
@@ -112,7 +114,8 @@ def check_rl_inputs(
         UserError: If they don't.
     """
     length = rl.max_length + rl.max_new_tokens
-    return _plan_model(sft.model, models, model_store, length, "rl.max_length + rl.max_new_tokens")
+    option = "rl.max_length + rl.max_new_tokens"
+    return _plan_model(sft.model, models, model_store, length, option, "policy")
 
 
 def check_evaluation_inputs(
@@ -167,9 +170,9 @@ def find_best_assistant(assistants: list[Assistant], options: ComparisonOptions)
 
 
 def _plan_model(
-    name: str, models: Models, model_store: Path, length: int, option: str
+    name: str, models: Models, model_store: Path, length: int, option: str, use: Use
 ) -> dict[str, Any]:
-    model = resolve_model(name, models.root, model_store)
+    model = resolve_model(name, models.root, model_store, use)
     limit = context_length(model.folder)
     if limit is not None and length > limit:
         raise UserError(

@@ -107,7 +107,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def keep(self, step: int) -> None:
         """Save the policy as it is now."""
         part = self.job.out / STATE / "best.part"
-        save_weights(self.trainer, part)
+        save_weights(self.trainer, self.job, part)
         if self.trainer.accelerator.is_main_process:
             rename_folder(part, self.find_kept(step))
 

@@ -6,15 +6,19 @@ linear head at the eos token (rule 20).
 
 from __future__ import annotations
 
+import re
 import time
 
+import torch
 from datasets import Dataset
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, PreTrainedModel
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.job import ModelFolder
+from almost_kedro.generation.tokens import is_text
+from almost_kedro.model_checks.network import explain_missing_head
 from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
@@ -23,6 +27,9 @@ from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train
 from almost_kedro.training_options import RewardModelOptions
+
+# How special tokens are named that nothing else uses.
+SPARE = re.compile("pad|reserved|unused", re.IGNORECASE)
 
 
 class GuardedRewardTrainer(GuardedLoss, RewardTrainer):  # type: ignore[misc]
@@ -36,11 +43,42 @@ def check_architecture(model: ModelFolder) -> None:
         UserError: Its architecture.
     """
     config = AutoConfig.from_pretrained(model.folder, trust_remote_code=model.trust_remote_code)
-    if type(config) not in AutoModelForSequenceClassification._model_mapping:
-        raise UserError(
-            f"model {model.name!r}: transformers has no sequence classification for "
-            f"{config.model_type!r}, so it can't be a reward model; choose another model"
-        )
+    if reason := explain_missing_head(config):
+        raise UserError(f"model {model.name!r}: {reason}")
+
+
+def choose_pad(encoder: TextEncoder) -> int:
+    """Have the tokenizer pad with a token that no text holds; one is added where it has none.
+
+    Whoever scores several texts at once finds the end of each by that: a reward model reads the
+    last token that is not padding.
+    """
+    tokenizer = encoder.tokenizer
+    taken = {encoder.eos, *encoder.encoder.bos}
+    named: list[tuple[int, str]] = [
+        (id_, str(token))
+        for id_, token in sorted(tokenizer.added_tokens_decoder.items())
+        if token.special and SPARE.search(str(token))
+    ]
+    for id_, token in [(encoder.pad, tokenizer.pad_token), *named]:
+        if id_ not in taken and not is_text(tokenizer, id_):
+            tokenizer.pad_token = token
+            return id_
+    new = "<|pad|>"
+    while new in tokenizer.get_vocab():
+        new = f"<{new}>"
+    tokenizer.add_special_tokens({"pad_token": new})
+    pad: int = tokenizer.pad_token_id
+    return pad
+
+
+def add_row(model: PreTrainedModel, token: int) -> None:
+    """Give a token an embedding, unless it has one: zeros, since nothing is read there."""
+    rows = model.get_input_embeddings().num_embeddings
+    if token >= rows:
+        model.resize_token_embeddings(token + 1, mean_resizing=False)
+        with torch.no_grad():
+            model.get_input_embeddings().weight[rows:] = 0
 
 
 def run(job: TrainingJob) -> None:
@@ -52,6 +90,7 @@ def run(job: TrainingJob) -> None:
     check_context(job.base, options.max_length, "reward_model.max_length")
     rows = read_job_rows(job)
     encoder = TextEncoder(job.base, job.separator, options.max_length)
+    pad = choose_pad(encoder)
     chosen = [sequence.ids for sequence in encoder.encode_rows(rows, "chosen")]
     rejected = [sequence.ids for sequence in encoder.encode_rows(rows, "rejected")]
     pairs = list(zip(chosen, rejected, strict=True))
@@ -76,8 +115,9 @@ def run(job: TrainingJob) -> None:
         ),
         processing_class=encoder.tokenizer,
         train_dataset=Dataset.from_list(examples),
-        data_collator=WithRows(DataCollatorForPreference(pad_token_id=encoder.pad)),
+        data_collator=WithRows(DataCollatorForPreference(pad_token_id=pad)),
     )
+    add_row(trainer.model, pad)
     use_bfloat16_copies(trainer.model, job)
     trainer.row_ids = [row["id"] for row in rows]
 

@@ -50,16 +50,16 @@ class TextEncoder:
             max_length: Tokens of dialogue, answer and eos.
         """
         assert model.folder is not None
-        self.encoder = Encoder(model.folder, model.bos, model.trust_remote_code)
+        self.encoder = Encoder(model.folder, model.bos, model.trust_remote_code, model.pad_token)
         self.tokenizer = self.encoder.tokenizer
         self.separator = separator
         self.max_length = max_length
         if self.tokenizer.eos_token_id is None:
             raise UserError(f"model {model.name!r}: its tokenizer has no eos token")
         self.eos: int = self.tokenizer.eos_token_id
-        # Padding is never looked at (masks say what is padding), so any other token serves.
-        pad = self.tokenizer.pad_token_id
-        self.pad: int = pad if pad not in (None, self.eos) else int(self.eos == 0)
+        # Padding is never looked at (masks say what is padding), so the eos serves, too; a token of
+        # ordinary text would be left out wherever ids become text.
+        self.pad: int = self.eos if self.encoder.pad is None else self.encoder.pad
         self.tokenizer.pad_token = self.tokenizer.convert_ids_to_tokens(self.pad)
 
     def encode(self, dialogue: str, answer: str) -> Sequence:

@@ -18,6 +18,7 @@ from almost_kedro.json_lines import read_rows, write_json, write_rows
 from almost_kedro.training.devices import check_ranks, is_sharded, measure_memory, training_device
 from almost_kedro.training.guards import ShardingCheck, check_finite
 from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.policy_files import keep_base_files
 from almost_kedro.training.reporter import CURVE, Reporter, find_resumable, summarise_curve
 from almost_kedro.work_folders import METRICS
 
@@ -117,7 +118,7 @@ def save(
     seconds = time.perf_counter() - reporter.start
     check_finite(trainer.model, step, reporter.get_ids(step))
     part = job.out / f"{MODEL}.part"
-    save_weights(trainer, part)
+    save_weights(trainer, job, part)
     memory = measure_memory(accelerator)
     sharded = is_sharded(trainer.model)
     accelerator.wait_for_everyone()
@@ -147,14 +148,19 @@ def save(
     shutil.rmtree(job.out / STATE, ignore_errors=True)
 
 
-def save_weights(trainer: Trainer, folder: Path) -> None:
-    """Save the model as it is now, without the pickle that Trainer adds; all ranks take part."""
+def save_weights(trainer: Trainer, job: TrainingJob, folder: Path) -> None:
+    """Save the model as it is now, without the pickle that Trainer adds; all ranks take part.
+
+    A policy keeps its base's tokenizer.
+    """
     if trainer.accelerator.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     trainer.save_model(str(folder))
     if trainer.accelerator.is_main_process:
         (folder / "training_args.bin").unlink(missing_ok=True)
+        if job.program != "reward":
+            keep_base_files(job.base, folder)
 
 
 def rename_folder(part: Path, folder: Path) -> None:

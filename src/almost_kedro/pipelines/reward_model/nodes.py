@@ -154,7 +154,7 @@ def make_checkpoint(
         trained.model,
         kind=kind,
         name=job.name,
-        base={"name": job.base.name, "fingerprint": job.base.fingerprint},
+        base=job.base,
         data=data,
         options={**job.options.model_dump(mode="json"), "seed": job.seed},
         metrics=metrics,

@@ -82,7 +82,7 @@ def play(
     player = Player(
         assistant=best,
         user_prefix=self_play_plan["user_prefix"],
-        model=resolve_model(best["model"], models.root, model_store),
+        model=resolve_model(best["model"], models.root, model_store, generation.engine),
         generation=generation,
         options=self_play,
         rules=rules,

@@ -16,6 +16,7 @@ def create_pipeline() -> Pipeline:
                 inputs={
                     "demonstrations": "demonstrations",
                     "models": "params:models",
+                    "generation": "params:generation",
                     "prompt_generation": "params:prompt_generation",
                     "response_generation": "params:response_generation",
                     "comparisons": "params:comparisons",

@@ -88,7 +88,7 @@ def check_feedback_inputs(
         demonstrations, models, generation, response_generation, comparisons, rules, model_store
     )
     name = prompt_generation.model
-    folders[name] = resolve_model(name, models.root, model_store)
+    folders[name] = resolve_model(name, models.root, model_store, generation.engine)
     count = token_counter(folders)
     check_request_context(seeds, prompt_generation, context_length(folders[name].folder), count)
     answering = [assistant for assistant in assistants if not assistant["off_topic"]]
@@ -126,7 +126,10 @@ def plan_responses(
     assistants = plan_assistants(demonstrations, response_generation, rules)
     check_rubric(assistants, comparisons)
     names = dict.fromkeys(assistant["model"] for assistant in assistants)
-    return assistants, {name: resolve_model(name, models.root, model_store) for name in names}
+    engine = generation.engine
+    return assistants, {
+        name: resolve_model(name, models.root, model_store, engine) for name in names
+    }
 
 
 def warn_of_silent_servers(
@@ -178,7 +181,8 @@ def write_prompts(
     Returns:
         Prompts, the same as prompts.txt, requests, ledger and metrics.
     """
-    model = resolve_model(prompt_generation.model, models.root, model_store)
+    name = prompt_generation.model
+    model = resolve_model(name, models.root, model_store, generation.engine)
     task = PromptsTask(seed_file=seed_prompts, options=prompt_generation, rules=rules, seed=seed)
     folder, cost = run_worker("prompts", model, generation, task, generation_work, server_keys)
     rows: dict[str, list[Any]] = {

@@ -1,0 +1,1 @@
+"""Looks models over before anything is generated with them, or trained from them."""

@@ -1,0 +1,67 @@
+"""What `models` calls: looks a model over by the program, unless exactly this was looked over."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from almost_kedro.errors import UserError
+from almost_kedro.generation.engine import digest
+from almost_kedro.generation.job import ModelFolder
+from almost_kedro.json_lines import write_whole
+from almost_kedro.model_checks.job import VERSION, CheckJob, Findings, Use
+from almost_kedro.programs import PLAIN, run_program
+
+logger = logging.getLogger(__name__)
+# In the folder of models: what was found, in files named after what was looked at.
+CHECKED = ".checked"
+
+
+def check_model(model: ModelFolder, weights: bool, store: Path, use: Use) -> None:
+    """Refuse a model that would fail later.
+
+    Args:
+        model: The model; it has a folder.
+        weights: Whether its weights are in it.
+        store: Folder of models, which keeps what was found: a second check costs nothing.
+        use: What it is named for.
+
+    Raises:
+        UserError: What is wrong with it.
+    """
+    kept = store / CHECKED / f"{identify(model, weights)}.json"
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+            job = CheckJob(model=model, weights=weights, out=Path(scratch) / "found.json")
+            job_file = Path(scratch) / "job.json"
+            job_file.write_text(job.model_dump_json(), encoding="utf-8")
+            run_program("almost_kedro.model_checks.program", job_file, Path(scratch) / "check.log")
+            with write_whole(kept) as file:
+                file.write(job.out.read_bytes())
+    found = Findings.model_validate_json(kept.read_bytes())
+    for warning in found.warnings:
+        warn(f"model {model.name!r}: {warning}")
+    if use in found.refusals:
+        raise UserError(f"model {model.name!r}: {found.refusals[use]}")
+
+
+@lru_cache
+def warn(line: str) -> None:
+    """Warn once in a run, though a model is resolved by many nodes."""
+    logger.warning("%s", line, extra=PLAIN)
+
+
+def identify(model: ModelFolder, weights: bool) -> str:
+    """Identify what is looked at: the files by size and time, not content, which may be large."""
+    assert model.folder
+    paths = sorted(path for path in model.folder.iterdir() if path.exists())
+    stats = [path.stat() for path in paths]
+    files = [
+        [path.name, stat.st_size, stat.st_mtime_ns] for path, stat in zip(paths, stats, strict=True)
+    ]
+    how = [model.bos, model.trust_remote_code, model.pad_token, weights]
+    return digest(VERSION, version("transformers"), str(model.folder.resolve()), files, how)[:16]
