@@ -9,7 +9,6 @@ from almost_kedro.errors import UserError
 from almost_kedro.models import (
     context_length,
     count_tokens,
-    fingerprint_folder,
     get_model,
     list_models,
     resolve_model,
@@ -107,18 +106,6 @@ def test_a_local_folder_resolves_with_code_off(
     model = resolve_model("m", models(m={"source": "folder", "path": str(folder)}), tmp_path)
     assert model.folder == folder
     assert model.trust_remote_code is False
-
-
-def test_the_fingerprint_follows_weights_and_tokenizer(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"1")
-    (tmp_path / "tokenizer.json").write_text("{}")
-    first = fingerprint_folder(tmp_path)
-    (tmp_path / "README.md").write_text("no part of what it writes")
-    assert fingerprint_folder(tmp_path) == first
-    (tmp_path / "tokenizer.json").write_text("{ }")
-    second = fingerprint_folder(tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"2")
-    assert len({first, second, fingerprint_folder(tmp_path)}) == 3
 
 
 def test_the_same_tiny_model_is_drawn_again(tiny_models: dict[str, Path], tmp_path: Path) -> None:

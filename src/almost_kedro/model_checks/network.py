@@ -63,8 +63,8 @@ def read_config(model: ModelFolder, raw: dict[str, Any]) -> Any:
         )
     if kind not in CONFIG_MAPPING and not code:
         raise UserError(
-            f"model_type in {CONFIG} is {kind!r}, which transformers {__version__} does not know; "
-            "give a model of another architecture, or mend the file"
+            f"model_type in {CONFIG} is {raw.get('model_type')!r}, which transformers "
+            f"{__version__} does not know; give a model of another architecture, or mend the file"
         )
     folder, trusted = model.folder, model.trust_remote_code
     config = read(

@@ -9,7 +9,7 @@ from typing import TypeVar
 from almost_kedro.errors import UserError
 
 # Characters that are shown.
-SHOWN = 240
+SHOWN = 160
 Found = TypeVar("Found")
 
 

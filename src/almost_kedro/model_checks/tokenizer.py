@@ -116,7 +116,7 @@ def check_readings(tokenizer: PreTrainedTokenizerBase, file: Path, found: Findin
     texts = [*TEXTS, *OTHER_TEXTS]
     ids = read_plainly(tokenizer, texts)
     back = [tokenizer.decode(each, skip_special_tokens=True) for each in ids]
-    own = read_file(file, texts) if file.is_file() else ids
+    own = read_file(file, texts, tokenizer.eos_token) if file.is_file() else ids
     if any(map(differ, own, ids)):
         raise UserError(
             f"its tokenizer is read in two ways: as {type(tokenizer).__name__}, for which "
@@ -137,9 +137,17 @@ def check_readings(tokenizer: PreTrainedTokenizerBase, file: Path, found: Findin
             )
 
 
-def read_file(file: Path, texts: Sequence[str]) -> list[list[int]]:
-    """Return each text's token ids as tokenizer.json has them, read by the library of that name."""
+def read_file(file: Path, texts: Sequence[str], eos: str | None) -> list[list[int]]:
+    """Return each text's token ids as tokenizer.json has them, read by the library of that name.
+
+    Raises:
+        UserError: If the eos token is not in it: transformers adds one that no model has learned.
+    """
     tokenizer = Tokenizer.from_file(str(file))
+    if eos is not None and tokenizer.token_to_id(eos) is None:
+        raise UserError(
+            f"its eos token {eos!r} is not in {TOKENIZER}; mend eos_token in {TOKENIZER_CONFIG}"
+        )
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
