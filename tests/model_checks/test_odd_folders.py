@@ -212,6 +212,13 @@ def test_what_harms_nothing_is_accepted(change: str, base: Path, tmp_path: Path)
     assert look_over(folder) == Findings()
 
 
+@pytest.mark.real
+def test_the_default_model_has_no_fault(smollm2: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found.json"
+    run_job(CheckJob(model=as_folder(smollm2), weights=True, out=out))
+    assert Findings.model_validate_json(out.read_bytes()) == Findings()
+
+
 def test_a_snapshot_of_the_hub_is_links(base: Path, tmp_path: Path) -> None:
     (tmp_path / "snapshot").mkdir()
     for file in base.iterdir():

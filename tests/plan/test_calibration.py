@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.options import ModelShape, TinyModel
@@ -189,3 +191,12 @@ def test_a_size_is_read_from_the_files(tiny_models: dict[str, Path]) -> None:
     assert shape.parameters == expected == count_parameters(folder / "model.safetensors")
     assert body(shape) == expected - 259 * 32
     assert read_shape(None, entry) is None
+
+
+def test_the_size_of_a_gpt2_is_read_under_its_own_names(tmp_path: Path) -> None:
+    config = {"n_embd": 32, "n_layer": 3, "n_head": 4, "vocab_size": 64, "text_config": None}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file({"w": np.zeros(8)}, tmp_path / "model.safetensors")
+    shape = read_shape(tmp_path, TinyModel(source="tiny", layers=1, hidden_size=32))
+    assert shape
+    assert shape == ModelShape(parameters=8, layers=3, hidden_size=32, kv_size=32, vocabulary=64)

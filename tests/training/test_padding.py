@@ -155,11 +155,13 @@ def test_a_policy_learns_to_end_in_its_tokenizers_eos_whatever_its_base_named(
     assert "pad_token_id" not in saved
 
 
-def test_a_text_token_ends_no_text_and_is_not_lost_by_reading() -> None:
+def test_a_token_that_a_text_may_hold_ends_none(tmp_path: Path) -> None:
     tokenizer = make_tokenizer(pad_token="!")
     assert is_text(tokenizer, 0)
     assert not is_text(tokenizer, 256)
     assert read_plainly(tokenizer, ["!"]) == [[0]]
+    encoder = Encoder(make_folder(tmp_path / "model", tokenizer))
+    assert (encoder.pad, encoder.end_ids) == (None, [256])
 
 
 def describe(trained: Run, kind: Any) -> Checkpoint:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from math import prod
 from pathlib import Path
-from typing import Any
 
+from almost_kedro.model_files import read_json, text_config
 from almost_kedro.options import ModelEntry, ModelShape
 
 # Bytes before a safetensors file's header, which say how long it is.
 LENGTH_BYTES = 8
+# What configurations call heads, width and layers; the second is GPT-2's way.
+NAMES = (
+    ("num_attention_heads", "n_head"),
+    ("hidden_size", "n_embd"),
+    ("num_hidden_layers", "n_layer"),
+)
 
 
 def read_shape(folder: Path | None, entry: ModelEntry) -> ModelShape | None:
@@ -22,18 +28,20 @@ def read_shape(folder: Path | None, entry: ModelEntry) -> ModelShape | None:
     """
     if folder is None or not (folder / "config.json").is_file():
         return getattr(entry, "shape", None)
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = config.get("text_config", config)
-    heads = config["num_attention_heads"]
-    head_size = config.get("head_dim") or config["hidden_size"] // heads
+    config = text_config(read_json(folder.name, folder / "config.json"))
+    heads, hidden_size, layers = (
+        next((config[name] for name in names if config.get(name)), None) for names in NAMES
+    )
     parameters = sum(count_parameters(file) for file in folder.glob("*.safetensors"))
     given: ModelShape | None = getattr(entry, "shape", None)
-    if not parameters and given is None:  # a tokenizer's folder: only servers have the weights
-        return None
+    # A tokenizer's folder has no weights: only servers do.
+    if not (parameters or given) or not (heads and hidden_size and layers):
+        return given
+    head_size = config.get("head_dim") or hidden_size // heads
     return ModelShape(
         parameters=parameters or given.parameters,  # type: ignore[union-attr]
-        layers=config["num_hidden_layers"],
-        hidden_size=config["hidden_size"],
+        layers=layers,
+        hidden_size=hidden_size,
         kv_size=(config.get("num_key_value_heads") or heads) * head_size,
         vocabulary=config["vocab_size"],
     )
