@@ -31,6 +31,12 @@ def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
         load_wordpiece(str(tmp_path))
 
 
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text('{"model": ')
+    with pytest.raises(UserError, match=r"tokenizer.json is no tokenizer .*; fetch it again"):
+        load_wordpiece(str(tmp_path))
+
+
 def test_a_tokenizer_that_can_not_be_had_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match="'nobody/nothing' is neither a folder here nor to be had"):

@@ -47,7 +47,12 @@ def load_wordpiece(name: str) -> Tokenize:
             str(folder / "vocab.txt"), lowercase=True
         )
     elif (folder / "tokenizer.json").is_file():
-        pieces = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        try:
+            pieces = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as exc:  # of no narrower type
+            raise UserError(
+                f"{OPTION}: {folder / 'tokenizer.json'} is no tokenizer ({exc}); fetch it again"
+            ) from exc
     elif folder.is_dir():
         raise UserError(f"{OPTION}: folder {name} holds neither vocab.txt nor tokenizer.json")
     else:

@@ -132,7 +132,9 @@ def train_on_rows(
     job = TrainingJob(
         program="reward",
         name=name,
-        base=resolve_model(setting.options.model, setting.models.root, setting.model_store),
+        base=resolve_model(
+            setting.options.model, setting.models.root, setting.model_store, "reward"
+        ),
         rows=work,
         rows_sha256="",
         options=setting.options,

@@ -157,7 +157,7 @@ def train_sft_policy(
             "(ledger_self_play, ledger_sft_demonstrations); see there by which rules, or ask for "
             "more prompts (prompt_generation.n_prompts)"
         )
-    base = resolve_model(sft.model, models.root, model_store)
+    base = resolve_model(sft.model, models.root, model_store, "policy")
     rows = list_training_rows(sft_demonstrations)
     job = TrainingJob(
         program="sft",
