@@ -88,7 +88,7 @@ def check_special_tokens(encoder: Encoder, rows: int | None, found: Findings) ->
                 f"{remedy}mend {kind}_token in {TOKENIZER_CONFIG}"
             )
     pad = tokenizer.pad_token
-    if encoder.pad is None and pad not in (None, tokenizer.unk_token):
+    if encoder.pad is None and pad not in (None, tokenizer.unk_token, tokenizer.eos_token):
         raise UserError(
             f"its pad token {pad!r} is a token of ordinary text, and every one of it would vanish "
             f"from answers; take pad_token out of {TOKENIZER_CONFIG} (where {TOKENIZER} calls the "
