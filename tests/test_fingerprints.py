@@ -49,6 +49,7 @@ MENDS: dict[str, Change] = {
     "weights that are not read": lambda folder: (folder / "consolidated.safetensors").touch(),
     "a chat template": changed("tokenizer_config.json", chat_template="{{ a }}"),
     "no pad token": changed("tokenizer_config.json", pad_token=None),
+    "the eos token as pad token": changed("tokenizer_config.json", pad_token=END),
     "a pad token of text": changed("tokenizer_config.json", pad_token="!"),
     "no pad token in the vocabulary": drop_token_without_row,
     "pad id": changed("config.json", pad_token_id=3),

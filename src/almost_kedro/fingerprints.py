@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,24 +137,25 @@ def list_ends(name: str, folder: Path, config: dict[str, Any]) -> list[Any]:
     if (folder / TOKENIZER).is_file():
         kept = drop_rowless(read_json(name, folder / TOKENIZER), count_rows(config))
         special = [each.get("content") for each in kept["added_tokens"] if each.get("special")]
-        if (pad := find_pad(name, folder)) in special:
+        pad = find_token(name, folder, "pad_token")
+        if pad in special and pad != find_token(name, folder, "eos_token"):
             ends.append(pad)
     return ends
 
 
-def find_pad(name: str, folder: Path) -> str | None:
-    """Return the pad token that a tokenizer's files name."""
+def find_token(name: str, folder: Path, kind: str) -> str | None:
+    """Return the token that a tokenizer's files name as one of a kind."""
     for file in (folder / TOKENIZER_CONFIG, folder / SPECIAL_TOKENS):
-        pad = read_json(name, file).get("pad_token") if file.is_file() else None
-        if pad:
-            return str(pad.get("content")) if isinstance(pad, dict) else str(pad)
+        token = read_json(name, file).get(kind) if file.is_file() else None
+        if token:
+            return str(token.get("content")) if isinstance(token, dict) else str(token)
     return None
 
 
 def count_rows(config: dict[str, Any]) -> int:
-    """Return how many tokens have an embedding."""
+    """Return how many tokens have an embedding; all of them where that is not said."""
     rows = text_config(config).get("vocab_size")
-    return rows if isinstance(rows, int) else 0
+    return rows if isinstance(rows, int) else sys.maxsize
 
 
 def drop_rowless(read: dict[str, Any], rows: int) -> dict[str, Any]:

@@ -73,8 +73,9 @@ def read_config(model: ModelFolder, raw: dict[str, Any]) -> Any:
     )
     own = trusted and "AutoModelForCausalLM" in (code or {})
     encoder = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
-    if config.is_encoder_decoder or encoder:
-        sort = "an encoder-decoder" if config.is_encoder_decoder else "an encoder"
+    both = getattr(config, "is_encoder_decoder", False)
+    if both or encoder:
+        sort = "an encoder-decoder" if both else "an encoder"
         raise UserError(
             f"{kind!r} is {sort}, and a decoder is needed; give a causal language model"
         )
@@ -88,7 +89,7 @@ def read_config(model: ModelFolder, raw: dict[str, Any]) -> Any:
 def check_pad_id(config: Any) -> None:
     """Refuse a pad id without an embedding: no network can be built with it."""
     config = config.get_text_config()
-    pad, rows = config.pad_token_id, getattr(config, "vocab_size", None)
+    pad, rows = getattr(config, "pad_token_id", None), getattr(config, "vocab_size", None)
     if pad is not None and rows is not None and not -rows <= pad < rows:
         raise UserError(
             f"{CONFIG} names {pad} as pad_token_id, and vocab_size is {rows}; set pad_token_id to "
@@ -154,19 +155,21 @@ def fit_weights(model: ModelFolder, found: Findings) -> int:
         found.warnings.append(
             f"weights that {CONFIG} has no place for are left out: {shorten(left)}"
         )
-    check_saving(network, found)
+    check_saving(network, model, found)
     return int(network.get_input_embeddings().weight.shape[0])
 
 
-def check_saving(network: Any, found: Findings) -> None:
+def check_saving(network: Any, model: ModelFolder, found: Findings) -> None:
     """Find out whether the model can be saved once it is fine-tuned."""
+    assert model.folder
     with tempfile.TemporaryDirectory() as folder:
         try:
             network.config.save_pretrained(folder)
             network.generation_config.save_pretrained(folder)
         except ValueError as exc:
+            own = (model.folder / GENERATION_CONFIG).is_file()
             found.refusals["policy"] = (
-                f"{GENERATION_CONFIG} can't be saved with a fine-tuned model ({explain(exc)}); set "
-                "do_sample: true there, or take out what only sampling reads (temperature, top_p, "
-                "top_k)"
+                f"{GENERATION_CONFIG if own else CONFIG} can't be saved with a fine-tuned model "
+                f"({explain(exc)}); set do_sample: true there, or take out what only sampling reads "
+                "(temperature, top_p, top_k)"
             )
