@@ -168,8 +168,8 @@ def check_saving(network: Any, model: ModelFolder, found: Findings) -> None:
             network.generation_config.save_pretrained(folder)
         except ValueError as exc:
             own = (model.folder / GENERATION_CONFIG).is_file()
+            file = GENERATION_CONFIG if own else CONFIG
             found.refusals["policy"] = (
-                f"{GENERATION_CONFIG if own else CONFIG} can't be saved with a fine-tuned model "
-                f"({explain(exc)}); set do_sample: true there, or take out what only sampling reads "
-                "(temperature, top_p, top_k)"
+                f"{file} can't be saved with a fine-tuned model ({explain(exc)}); set do_sample: "
+                "true there, or take out what only sampling reads (temperature, top_p, top_k)"
             )
