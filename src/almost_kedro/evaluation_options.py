@@ -36,6 +36,11 @@ class EvaluationOptions(Block):
         description="Who compares answers: held_out_reward_model, or the name of a model in "
         "models.yml (source: server) that generation.servers serve",
     )
+    judge_max_new_tokens: Positive = Field(
+        300,
+        description="Token limit of a review by a model on servers; one that thinks first needs "
+        "thousands. Another limit asks for all reviews anew",
+    )
     scoring: Literal["original", "corrected"] = Field(
         "corrected",
         description="original: a tie is a hit, and letters' probabilities are summed as they are; "

@@ -168,6 +168,13 @@ class GenerationOptions(Block):
         description="Where requests are sent by the openai engine, and by whatever engine to a "
         "judge on servers; several may serve one model",
     )
+    max_refused_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Stop when servers refuse more than this share of the requests (status 400, "
+        "413 or 422), over 100 of them at least; fewer are dropped and entered into the ledger",
+    )
     tensor_parallel: Positive = Field(1, description="GPUs that share one model (vllm engine)")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="Number format; auto: bfloat16 where the processor is faster with it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from almost_kedro.evaluation.model_report import read_win_rates
+from almost_kedro.evaluation.model_report import read_win_rates, show_invalid_votes
 from almost_kedro.evaluation.statistics import show_share
 
 Metrics = Mapping[str, Any]
@@ -157,6 +157,8 @@ def describe_evaluation(metrics: Metrics) -> list[str]:
         for name in ("prompts", "demonstrations")
     )
     lines.append(f"  judge of the answers: {questions['judge']}")
+    if invalid := show_invalid_votes(questions):
+        lines.append(f"  of the judge, {invalid}: kedro rows judge_votes --where valid=false")
     return [*lines, f"  of what they were trained on, {repeats} repeat a benchmark item"]
 
 

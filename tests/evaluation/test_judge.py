@@ -12,7 +12,6 @@ from almost_kedro.evaluation.judge import (
     build_judge_prompt,
     list_cases,
     make_vote,
-    parse_review,
     votes_from_reviews,
     votes_from_rewards,
 )
@@ -60,52 +59,6 @@ def test_an_answer_cannot_end_its_own_quotation(attack: str) -> None:
 def test_the_same_question_and_answers_make_the_same_prompt() -> None:
     assert build_judge_prompt("Why?", "a", "b") == build_judge_prompt("Why?", "a", "b")
     assert build_judge_prompt("Why?", "a", "b") != build_judge_prompt("Why?", "b", "a")
-
-
-# Reviews
-
-
-@pytest.mark.parametrize(
-    ("review", "scores"),
-    [
-        ("8 7", (8, 7)),
-        ("8 7\nAnswer 1 says why.", (8, 7)),
-        ("  10\t1  \n\n3 4", (10, 1)),
-        ("8.5, 7\r\nBecause.", (8.5, 7)),
-        ("\n\n5,5", (5, 5)),
-    ],
-)
-def test_two_numbers_on_the_first_line_are_scores(review: str, scores: tuple[float, float]) -> None:
-    assert parse_review(review) == scores
-
-
-@pytest.mark.parametrize(
-    "review",
-    [
-        "",
-        "   \n ",
-        "Both are good.",
-        "Scores:\n8 7",
-        "8",
-        "8 7 6",
-        "8 7 because answer 1 is better",
-        "Answer 1: 8, answer 2: 7",
-        "8/10 7/10",
-        "0 7",
-        "8 11",
-        "10.5 7",
-        "-8 7",
-        "8,5 7,5",
-        "8. 7.",
-        "8-7",
-        "1e1 7",
-        "nan 7",
-        "inf 1",
-        "\N{ARABIC-INDIC DIGIT EIGHT} \N{ARABIC-INDIC DIGIT SEVEN}",
-    ],
-)
-def test_anything_else_is_no_review(review: str) -> None:
-    assert parse_review(review) is None
 
 
 # Votes
@@ -186,6 +139,36 @@ def test_reviews_become_votes_and_what_was_kept_back_is_invalid() -> None:
     )
     assert (bad["order"], bad["valid"], bad["verdict"]) == ("b_first", False, None)
     assert bad["reason"] == "the judge's server kept the review back (its content filter)"
+
+
+def read(*reviews: Completion) -> list[Vote]:
+    texts = {str(i): "Long." for i in range(len(reviews))}
+    questions = dict.fromkeys(texts, "Why?")
+    cases = list_cases([("sft", "base")], questions, {"sft": texts, "base": texts})
+    return votes_from_reviews(cases[::2], reviews)
+
+
+def test_what_a_server_refused_is_invalid_and_says_so() -> None:
+    [refused] = read(Completion("", "refused", 0))
+    assert (refused["valid"], refused["verdict"]) == (False, None)
+    assert refused["reason"] == "the judge's server refused the request; the log has what it said"
+
+
+def test_a_review_that_the_token_limit_cut_counts_if_its_scores_are_whole() -> None:
+    thinking, whole, half = read(
+        Completion("<think>\n9 3? The first", "length", 300),
+        Completion("9 3\nBecause the first", "length", 300),
+        # Perhaps a 10, of which one token is missing.
+        Completion("<think>So.</think>\n9 1", "length", 300),
+    )
+    assert (whole["valid"], whole["verdict"]) == (True, "win")
+    assert not thinking["valid"]
+    assert not half["valid"]
+    assert thinking["reason"] == half["reason"]
+    assert thinking["reason"] == (
+        "the token limit ended the review before two scores could be read; raise "
+        "evaluation.judge_max_new_tokens"
+    )
 
 
 def test_a_reward_model_votes_once_a_question() -> None:

@@ -16,6 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dialects import OPENAI
+
 from almost_kedro.generation.engine import Completion, Request, Sampling
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class CompletionServer(ThreadingHTTPServer):
         self.engine, self.log = engine, log
         self.lock = threading.Lock()
         self.fault = NEVER
+        self.dialect = OPENAI
+        self.context: int | None = None
         self.key: str | None = None
         self.retry_after: str | None = None
         self.name = "tiny"
@@ -48,18 +52,18 @@ class CompletionServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def respond(self, body: dict[str, Any]) -> dict[str, Any]:
-        completion = self.answer(body)
-        said = "length" if completion.finish_reason == "length" else "stop"
-        return {
-            "choices": [{"text": completion.text, "finish_reason": said}],
-            "usage": {"completion_tokens": completion.n_tokens},
-        }
+        assert self.engine
+        ids = body["prompt"]
+        if isinstance(ids, str):
+            ids = self.engine.tokenizer(ids, add_special_tokens=False)["input_ids"]
+        # What is too long loses its beginning, without a word.
+        ids = ids[-self.context :] if self.context else ids
+        completion = self.answer({**body, "prompt": self.engine.tokenizer.decode(ids)})
+        return self.dialect(completion, len(ids), body)
 
     def answer(self, body: dict[str, Any]) -> Completion:
         assert self.engine
         prompt = body["prompt"]
-        if not isinstance(prompt, str):
-            prompt = self.engine.tokenizer.decode(prompt)
         sampling = Sampling(
             body["temperature"],
             body["top_p"],

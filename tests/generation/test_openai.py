@@ -4,19 +4,30 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import contract
 import pytest
 from completion_server import CompletionServer
 from contract import DRAWN, GREEDY, REQUESTS, TEXTS, complete
+from dialects import CLEAR, OPENAI, VAGUE, without_both, without_usage
 
 from almost_kedro.errors import UserError
+from almost_kedro.generation.client import Asked, read_answers, run_workers
 from almost_kedro.generation.embedded import EmbeddedEngine
-from almost_kedro.generation.engine import Completion, Engine, Request, Sampling
-from almost_kedro.generation.job import ModelFolder
+from almost_kedro.generation.engine import (
+    Completion,
+    Engine,
+    Request,
+    Sampling,
+    request_seed,
+)
+from almost_kedro.generation.job import ModelFolder, RequestGroup, ResponsesTask
 from almost_kedro.generation.openai import OpenAIEngine
 from almost_kedro.generation.servers import check_servers
+from almost_kedro.generation.tokens import Encoder
 from almost_kedro.options import GenerationOptions
 
 SHORT = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=4, seed=1)
@@ -196,14 +207,209 @@ def test_few_requests_are_shared_out(start: Callable[[], CompletionServer]) -> N
     assert first.answered == second.answered == 3
 
 
-@pytest.mark.parametrize("status", [400, 422])
-def test_a_refused_request_is_one_clear_line(
+def tell(completion: Completion) -> Completion:
+    """What is left of a completion where "stop" may be either end."""
+    if completion.finish_reason != "eos":
+        return completion
+    return Completion(completion.text, "stop", completion.n_tokens)
+
+
+def draw(model: EmbeddedEngine, requests: list[Request], sampling: Sampling) -> list[Completion]:
+    """What a server draws for requests: each has a seed of its own."""
+    return [
+        dict(
+            model.generate(
+                [Request(each.prefix + each.text)],
+                replace(sampling, seed=request_seed(each, sampling)),
+            )
+        )[0]
+        for each in requests
+    ]
+
+
+# Some of the tiny model's texts have one of these letters, and some have not.
+STOPPED = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=12, stop=("e", "a"), seed=3)
+FEW = MANY[:10]
+
+
+@pytest.fixture(scope="module")
+def stopped(model: EmbeddedEngine) -> list[Completion]:
+    found = draw(model, FEW, STOPPED)
+    assert {completion.finish_reason for completion in found} >= {"stop", "length"}
+    return found
+
+
+@pytest.mark.parametrize("name", [*CLEAR, *VAGUE])
+def test_servers_of_every_dialect_are_understood(
+    name: str,
+    start: Callable[[], CompletionServer],
+    stopped: list[Completion],
+    tiny_models: dict[str, Path],
+) -> None:
+    server = start()
+    server.dialect = {**CLEAR, **VAGUE}[name]
+    found = complete(connect(server, folder=tiny_models["tiny-large"]), FEW, STOPPED)
+    assert found == (stopped if name in CLEAR else list(map(tell, stopped)))
+    assert server.answered == len(FEW)
+
+
+def test_tokens_that_a_server_does_not_count_are_counted_by_the_tokenizer_here(
+    start: Callable[[], CompletionServer], model: EmbeddedEngine, tiny_models: dict[str, Path]
+) -> None:
+    server, folder = start(), tiny_models["tiny-large"]
+    server.dialect = without_usage
+    expected = expect(model)
+    counted = complete(connect(server, folder=folder), MANY, SHORT)
+    assert [each.text for each in counted] == [each.text for each in expected]
+    assert [each.finish_reason for each in counted] == [each.finish_reason for each in expected]
+    encoder = Encoder(folder)
+    assert [each.n_tokens for each in counted] == [
+        len(encoder.encode([each.text])[0]) for each in expected
+    ]
+    assert {each.n_tokens for each in complete(connect(server), MANY, SHORT)} == {0}
+
+
+def test_a_server_that_tells_neither_end_nor_length_needs_a_tokenizer_here(
+    start: Callable[[], CompletionServer], tiny_models: dict[str, Path]
+) -> None:
+    server = start()
+    server.dialect = without_both
+    with pytest.raises(
+        UserError, match=r"no server is left: .*says neither how a text ended .* a `tokenizer`"
+    ):
+        complete(connect(server), MANY, SHORT)
+    assert complete(connect(server, folder=tiny_models["tiny-large"]), MANY, SHORT)
+
+
+@pytest.mark.parametrize("with_tokenizer", [True, False])
+def test_a_server_that_cuts_the_beginning_off_is_set_aside(
+    with_tokenizer: bool,
+    start: Callable[[], CompletionServer],
+    model: EmbeddedEngine,
+    tiny_models: dict[str, Path],
+) -> None:
+    folder = tiny_models["tiny-large"] if with_tokenizer else None
+    requests = [Request("So " * 80 + f"{i}:") for i in range(8)]
+    cut, good = start(), start()
+    cut.context = 64
+    with pytest.raises(UserError, match=r"no server is left: .* read 64 tokens of a request of"):
+        complete(connect(cut, folder=folder), requests, SHORT)
+    expected = draw(model, requests, SHORT)
+    assert complete(connect(cut, good, folder=folder), requests, SHORT) == expected
+
+
+def test_what_a_server_lays_around_token_ids_is_seen(
+    start: Callable[[], CompletionServer], tiny_models: dict[str, Path]
+) -> None:
+    server = start()
+    server.dialect = lambda completion, read, body: OPENAI(completion, read + 9, body)
+    with pytest.raises(UserError, match=r"read \d+ tokens of a request of \d+ tokens, .* add noth"):
+        complete(connect(server, folder=tiny_models["tiny-large"]), MANY, SHORT)
+    # A bos of its own, or some in its cache, are no other text.
+    server.dialect = lambda completion, read, body: OPENAI(completion, read + 1, body)
+    assert complete(connect(server, folder=tiny_models["tiny-large"]), MANY, SHORT)
+
+    def count_apart(completion: Completion, read: int, body: dict[str, Any]) -> dict[str, Any]:
+        reply = OPENAI(completion, read - 5, body)
+        reply["usage"]["prompt_tokens_details"] = {"cached_tokens": 5}
+        return reply
+
+    server.dialect = count_apart
+    assert complete(connect(server, folder=tiny_models["tiny-large"]), MANY, SHORT)
+
+
+@pytest.mark.parametrize("fault", [400, 413, 422])
+def test_few_refused_requests_cost_no_other_request(
+    fault: int,
+    start: Callable[[], CompletionServer],
+    model: EmbeddedEngine,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    server = start()
+    server.fault = lambda number: fault if "7 + 5" in server.bodies[number]["prompt"] else None
+    few = [Request(TEXTS[4]), *(Request(TEXTS[0], sample=i) for i in range(9))]
+    refused, *others = complete(connect(server), few, SHORT)
+    assert refused == Completion("", "refused", 0)
+    assert others == draw(model, few[1:], SHORT)
+    log = capfd.readouterr().out
+    assert f"server {server.url} refuses a request (status {fault}: fault {fault}), the one" in log
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_server_that_refuses_from_the_start_ends_it_early_in_its_own_words(
     status: int, start: Callable[[], CompletionServer]
 ) -> None:
     server = start()
     server.fault = fail_at(range(1000), status)
-    with pytest.raises(UserError, match=f"refuses a request .status {status}: fault {status}"):
-        complete(connect(server), MANY, SHORT)
+    with pytest.raises(
+        UserError,
+        match=rf"server {server.url} refuses a request .status {status}: fault {status}.; what was "
+        r"answered is kept\. 6 of 6 were refused, more than generation.max_refused_share .5%. allows",
+    ):
+        complete(connect(server, concurrency=1), MANY, SHORT)
+    assert len(server.bodies) <= 7
+
+
+def test_the_share_of_refusals_counts_and_not_their_number(
+    start: Callable[[], CompletionServer],
+) -> None:
+    server = start()
+    requests = [Request("Why?", sample=i) for i in range(300)]
+    tiny = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=1)
+    # One in 25 is less than 5 %, one in 15 more; over 100 requests, neither is.
+    server.fault = lambda number: 400 if number % 25 == 24 else None
+    found = complete(connect(server), requests, tiny)
+    assert sum(each.finish_reason == "refused" for each in found) == 12
+    server.fault = lambda number: 400 if number % 15 == 14 else None
+    with pytest.raises(UserError, match=r"\d+ of \d+ were refused"):
+        complete(connect(server), requests, tiny)
+
+
+def test_by_option_one_refusal_ends_it(start: Callable[[], CompletionServer]) -> None:
+    server = start()
+    server.fault = fail_at(range(20, 21), 400)
+    engine = connect(server)
+    engine.max_refused_share = 0
+    with pytest.raises(UserError, match=r"max_refused_share .0%. allows"):
+        complete(engine, MANY, SHORT)
+
+
+def test_what_was_refused_is_asked_again_in_the_next_run(
+    start: Callable[[], CompletionServer], tmp_path: Path
+) -> None:
+    server = start()
+    server.fault = fail_at(range(4, 6), 422)
+    group = RequestGroup(name="a", prefix="", sampling=SHORT, texts=[f"{i}?" for i in range(20)])
+    asked = Asked(
+        "test",
+        ModelFolder(name="tiny", folder=None, fingerprint="f"),
+        options_for(server),
+        ResponsesTask(groups=[group]),
+    )
+    [(folder, cost)] = run_workers([asked], tmp_path)
+    reasons = [each.finish_reason for _, each in read_answers(folder / "answers_0.jsonl")]
+    assert reasons.count("refused") == cost["requests_refused"] == 2
+    assert cost["requests_generated"] == 18
+    [(folder, cost)] = run_workers([asked], tmp_path)
+    assert all(each.text for _, each in read_answers(folder / "answers_0.jsonl"))
+    assert (cost["requests_generated"], cost["requests_from_cache"]) == (2, 18)
+    assert cost["requests_refused"] == 0
+
+
+@pytest.mark.parametrize("wrap", [{"code": 502}, {"code": None}, {}])
+def test_an_error_with_status_200_is_tried_again(
+    wrap: dict[str, Any], start: Callable[[], CompletionServer], model: EmbeddedEngine
+) -> None:
+    server = start()
+    dialect, calls = server.dialect, iter(range(1000))
+
+    def fail_twice(completion: Completion, read: int, body: dict[str, Any]) -> dict[str, Any]:
+        if next(calls) < 2:
+            return {"error": {"message": "upstream", **wrap}}
+        return dialect(completion, read, body)
+
+    server.dialect = fail_twice
+    assert complete(connect(server), MANY, SHORT) == expect(model)
 
 
 def test_the_key_is_sent_and_never_shown(

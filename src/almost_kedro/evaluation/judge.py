@@ -5,7 +5,6 @@ A review that cannot be read is invalid, never a tie: it takes part in no share 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -13,8 +12,9 @@ import numpy as np
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from almost_kedro.evaluation.floors import score_wins
+from almost_kedro.evaluation.reviews import Scores, parse_review
 from almost_kedro.finite import require_finite
-from almost_kedro.generation.engine import Completion, digest
+from almost_kedro.generation.engine import Completion, FinishReason, digest
 
 # "any": a reward model reads each answer by itself, so there is no order.
 Order = Literal["a_first", "b_first", "any"]
@@ -22,9 +22,15 @@ Result = Literal["win", "tie", "loss"]
 # A judge that can read is shown both.
 ORDERS: tuple[Order, ...] = ("a_first", "b_first")
 RESULTS: Mapping[float, Result] = {1.0: "win", 0.5: "tie", 0.0: "loss"}
-NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
-WITHHELD = "the judge's server kept the review back (its content filter)"
-SCORES = re.compile(rf"{NUMBER}(?:\s*,\s*|\s+){NUMBER}")
+# Why there is no review, by how the reply ended.
+WITHOUT_REVIEW: Mapping[FinishReason, str] = {
+    "withheld": "the judge's server kept the review back (its content filter)",
+    "refused": "the judge's server refused the request; the log has what it said",
+}
+CUT_OFF = (
+    "the token limit ended the review before two scores could be read; raise "
+    "evaluation.judge_max_new_tokens"
+)
 
 
 class Vote(TypedDict):
@@ -105,21 +111,6 @@ def build_judge_prompt(question: str, first: str, second: str) -> str:
     )
 
 
-def parse_review(text: str) -> tuple[float, float] | None:
-    """Read the scores of both answers: two numbers from 1 to 10, alone on the first line.
-
-    A space or a comma separates them. Blank lines before it do no harm.
-
-    Returns:
-        The scores; None if the first line is anything else.
-    """
-    found = SCORES.fullmatch(text.strip().split("\n", 1)[0].strip())
-    if not found:
-        return None
-    first, second = float(found[1]), float(found[2])
-    return (first, second) if min(first, second) >= 1 and max(first, second) <= 10 else None
-
-
 def make_vote(
     item_id: str, model_a: str, model_b: str, order: Order, review: str, error: str = ""
 ) -> Vote:
@@ -140,10 +131,12 @@ def make_vote(
 
 
 def votes_from_reviews(cases: Sequence[Case], reviews: Sequence[Completion]) -> list[Vote]:
-    """Read what a judge wrote on each case; what its server kept back is an invalid vote."""
+    """Read what a judge wrote on each case; where there is no review, the vote is invalid."""
     votes = []
     for case, found in zip(cases, reviews, strict=True):
-        error = WITHHELD if found.finish_reason == "withheld" else ""
+        error = WITHOUT_REVIEW.get(found.finish_reason, "")
+        if found.finish_reason == "length" and not parse_review(found.text, cut_off=True):
+            error = CUT_OFF
         votes.append(
             make_vote(case.item_id, case.model_a, case.model_b, case.order, found.text, error)
         )
@@ -176,7 +169,7 @@ def _make_vote(
     item_id: str,
     models: tuple[str, str],
     order: Order,
-    scores: tuple[float, float] | None,
+    scores: Scores | None,
     reason: str = "",
     review: str = "",
 ) -> Vote:

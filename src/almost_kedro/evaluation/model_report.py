@@ -100,3 +100,24 @@ def read_win_rates(report: Mapping[str, Any]) -> dict[str, Any]:
         for card in report["cards"].values()
         if card["model_b"] == "base" and card["win_rate"]
     }
+
+
+def count_invalid_votes(report: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many of the judge's votes are invalid, and how many there are.
+
+    Args:
+        report: `evaluation_metrics["questions"]`.
+    """
+    cards = report["cards"].values()
+    votes, valid = (sum(card.get(name, 0) for card in cards) for name in ("n_votes", "n_valid"))
+    return votes - valid, votes
+
+
+def show_invalid_votes(report: Mapping[str, Any]) -> str:
+    """Write how many of the judge's votes are invalid; nothing if all are valid.
+
+    Args:
+        report: `evaluation_metrics["questions"]`.
+    """
+    invalid, votes = count_invalid_votes(report)
+    return f"{invalid} of {votes} votes ({invalid / votes:.0%}) are invalid" if invalid else ""

@@ -26,6 +26,15 @@ class Verdict:
         return self.rule == KEPT
 
 
+def check_served(finish_reason: str) -> Verdict:
+    """Tell what no model has answered: a server refused the request, or kept its answer back."""
+    if finish_reason == "refused":
+        return Verdict("server_refused", "a server refused the request; the log has what it said")
+    if finish_reason == "withheld":
+        return Verdict("server_withheld", "a server's content filter kept the answer back")
+    return Verdict()
+
+
 def other_rules(rules: Rules) -> Rules:
     """Return the rule set that is not in force."""
     return "corrected" if rules == "original" else "original"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ledger import Rules, Verdict, enter, other_rules
+from almost_kedro.feedback.ledger import Rules, Verdict, check_served, enter, other_rules
 from almost_kedro.feedback.overlap import OverlapIndex, Tokenize
 from almost_kedro.feedback.scripts import can_end_without_mark, ends_sentence, measure_length
 from almost_kedro.generation.engine import Completion, Request, Sampling, digest
@@ -303,6 +303,8 @@ class PromptJudge:
 
     def verdict(self, prompt: str | None, completion: Completion, rules: Rules) -> Verdict:
         """Return one rule set's verdict on an extracted prompt."""
+        if not (served := check_served(completion.finish_reason)).kept:
+            return served
         if prompt is None:
             return Verdict("rule_4_no_query", "no prompt in the output")
         verdict = check_prompt_length(prompt, find_prompt_end(prompt, completion), rules)

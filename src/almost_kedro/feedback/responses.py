@@ -6,7 +6,14 @@ import re
 from collections.abc import Iterable, Sequence
 
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, enter, other_rules
+from almost_kedro.feedback.ledger import (
+    KEPT,
+    Rules,
+    Verdict,
+    check_served,
+    enter,
+    other_rules,
+)
 from almost_kedro.feedback.off_topic import OFF_TOPIC
 from almost_kedro.feedback.scripts import ends_openly, find_other_ends, measure_length
 from almost_kedro.generation.engine import Completion, Sampling
@@ -136,7 +143,11 @@ def check_answer(answer: str, finish_reason: str, rules: Rules) -> Verdict:
     corrected: "well" must be a word of its own (not "Wellness" or "well-being"); an answer that the
         model ended by itself may end as it likes (in a list, code, a quotation), but for "?" and
         ":", of any script. Characters are counted as `scripts` does.
+
+    What no model has answered is told first; see `check_served`.
     """
+    if not (served := check_served(finish_reason)).kept:
+        return served
     if not answer:
         return Verdict("rule_12_empty", f"nothing left; ended by {finish_reason}")
     if (len(answer) if rules == "original" else measure_length(answer)) < 50:

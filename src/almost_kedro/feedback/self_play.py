@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from almost_kedro.feedback.ledger import KEPT, Rules, Verdict
+from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, check_served
 from almost_kedro.feedback.prompts import LONG
 from almost_kedro.feedback.responses import (
     SPLITTER,
@@ -90,6 +90,8 @@ def check_question(question: str, earlier: Sequence[str], completion: Completion
         earlier: The dialogue's questions so far, its prompt included.
         completion: What the simulated user wrote.
     """
+    if not (served := check_served(completion.finish_reason)).kept:
+        return served
     if not any(character.isalnum() for character in question):
         return Verdict("rule_24_no_question", f"nothing asked; ended by {completion.finish_reason}")
     cut_off = completion.finish_reason == "length" and question == completion.text.strip()

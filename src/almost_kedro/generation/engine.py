@@ -12,8 +12,9 @@ from typing import Literal, Protocol
 
 from almost_kedro.errors import UserError
 
-# "withheld": a server's content filter kept the text back.
-FinishReason = Literal["eos", "stop", "length", "withheld"]
+# Without a text: "withheld", a server's content filter kept it back; "refused", a server did not
+# take the request.
+FinishReason = Literal["eos", "stop", "length", "withheld", "refused"]
 EngineName = Literal["embedded", "vllm", "openai"]
 # What an engine wrote is kept in the request cache under its version. Raised by hand when the same
 # request comes to another text, as after a mend of its numbers: what is kept is then written anew.

@@ -77,6 +77,7 @@ class Generator:
         self.generated_tokens = 0
         self.cached_requests = 0
         self.generated_requests = 0
+        self.refused_requests = 0
 
     @property
     def identity(self) -> str:
@@ -113,10 +114,14 @@ class Generator:
             start = time.perf_counter()
             pending = [requests[missing[key]] for key in todo]
             for i, completion in engine.generate(pending, sampling, self._count_tokens):
-                self.cache.put(todo[i], completion)
                 done[todo[i]] = completion
-                self.generated_requests += 1
                 on_rows(1)
+                if completion.finish_reason == "refused":
+                    # Not kept: a server that is set up otherwise may take it in the next run.
+                    self.refused_requests += 1
+                    continue
+                self.cache.put(todo[i], completion)
+                self.generated_requests += 1
             self.generate_seconds += time.perf_counter() - start
         lost = [key for key in keys if key not in done]
         if lost:

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 from almost_kedro.errors import UserError
 from almost_kedro.generation.engine import Completion, Request, Sampling, request_seed
 from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.replies import RefusalError, TransientError
+from almost_kedro.generation.replies import (
+    REFUSED,
+    RefusalError,
+    RejectionError,
+    TransientError,
+)
 from almost_kedro.generation.servers import STRIKES, Server, open_client, open_servers
 from almost_kedro.options import GenerationOptions
 
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 # A request that failed so often, times the number of servers, is not sent again. More than it takes
 # to set a server aside: that servers are down is no fault of a request.
 ATTEMPTS = STRIKES + 1
+# A share of fewer requests than these says little: a run must not end with its first refusal.
+FEWEST = 100
 
 
 class OpenAIEngine:
@@ -45,9 +52,11 @@ class OpenAIEngine:
             backoff: Seconds of the first pause after a failure.
         """
         self.servers = open_servers(model.name, options, keys, backoff)
+        self.max_refused_share = options.max_refused_share
+        self.answered = self.refused = 0
         self.bos, self.chat = model.bos, model.chat
         self.encoder: Encoder | None = None
-        if model.folder and not model.chat:
+        if model.folder:
             from almost_kedro.generation.tokens import Encoder  # takes seconds to import
 
             self.encoder = Encoder(model.folder, model.bos, pad_token=model.pad_token)
@@ -58,7 +67,7 @@ class OpenAIEngine:
         """See `generation.engine.Engine`.
 
         Raises:
-            UserError: If a request is refused, or if no server is left.
+            UserError: If too many requests are refused, or if no server is left.
         """
         crowd = Crowd(self, requests, sampling)
         with asyncio.Runner() as runner:
@@ -94,11 +103,16 @@ class OpenAIEngine:
             body["stop"] = list(sampling.stop)
         if is_vllm:
             body |= {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
-            if self.encoder:
+            if self.encoder and not self.chat:
                 body["stop_token_ids"] = self.encoder.end_ids
             elif self.bos is not None and not self.chat:
                 body["add_special_tokens"] = self.bos
         return body
+
+    def count_tokens(self, text: str) -> int:
+        """Count what a server wrote, as the tokenizer here does."""
+        assert self.encoder is not None
+        return len(self.encoder.encode([text])[0]) - len(self.encoder.bos)
 
 
 class Crowd:
@@ -171,20 +185,46 @@ class Crowd:
                 continue
             sent = time.monotonic()
             body = self.engine.build_body(self.requests[i], self.sampling, server.is_vllm)
-            chat = self.engine.chat
+            count = self.engine.count_tokens if self.engine.encoder else None
             try:
-                completion = await server.complete(self.client, body, self.sampling, chat)
+                completion = await server.complete(self.client, body, self.sampling, count)
             except TransientError as failure:
                 server.strike(failure, sent)
                 self._give_back(i, server, failure)
-            except RefusalError as rejection:
-                server.set_aside(str(rejection))
+            except RefusalError as refusal:
+                server.set_aside(str(refusal))
                 self.waiting.put_nowait(i)
+            except RejectionError as rejection:
+                server.succeed()
+                self._refuse(i, server, rejection)
+                continue
             else:
                 server.succeed()
+                self.engine.answered += 1
                 self.finished.put_nowait((i, completion))
                 continue
             self._check_left()
+
+    def _refuse(self, i: int, server: Server, rejection: RejectionError) -> None:
+        """Answer a refused request with nothing; end it all when there are too many of them."""
+        engine = self.engine
+        engine.refused += 1
+        n = engine.answered + engine.refused
+        print(
+            f"server {server.options.url} refuses a request ({rejection}), {self._quote(i)}",
+            flush=True,
+        )
+        if engine.refused <= engine.max_refused_share * max(n, FEWEST):
+            self.finished.put_nowait((i, REFUSED))
+            return
+        self.finished.put_nowait(
+            UserError(
+                f"server {server.options.url} refuses a request ({rejection}); what was answered "
+                f"is kept. {engine.refused} of {n} were refused, more than "
+                f"generation.max_refused_share ({engine.max_refused_share:.0%}) allows: mend the "
+                "server, or raise the share"
+            )
+        )
 
     def _give_back(self, i: int, server: Server, failure: TransientError) -> None:
         """Let a failed request be tried again, by whoever is free, but not for ever."""

@@ -1,8 +1,14 @@
-"""What servers reply: a completion, or an error and what it means for the requests after it."""
+"""What servers reply: a completion, or an error and what it means for the requests after it.
+
+Servers differ in what they call the end of a text and in what they leave out. What can be told in
+another way is; a reply that shows that the server read another text than it was sent is refused.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import httpx
 
@@ -12,6 +18,21 @@ from almost_kedro.json_lines import encode
 # What an error of status 400 is called where the server's filter refuses one text.
 FILTERED = ("content_filter", "content_policy_violation")
 WITHHELD = Completion("", "withheld", 0)
+REFUSED = Completion("", "refused", 0)
+
+# What servers call an end: OpenAI and vLLM, TGI (eos_token, stop_sequence), SGLang (abort), LM
+# Studio (eosFound, maxPredictedTokensReached), Ollama (load, unload), Anthropic (end_turn,
+# max_tokens), Google (SAFETY), Mistral (model_length). The first pattern that is found counts.
+# Where none is ("stop", "tool_calls", null), the rest of the reply tells.
+ENDS: Mapping[Literal[FinishReason, "broken"], str] = {
+    "withheld": "filter|safety|recitation|blocklist|prohibited|sensitive|refus",
+    "broken": "error|abort|cancel|fail|load|user|insufficient|interrupt",
+    "length": "length|limit|max|full",
+    "eos": "eos|eog|end",
+    "stop": "sequence|string|word",
+}
+# Token ids that are made of a text again may be fewer than those that it was written by.
+FEWER = 0.9
 
 
 class TransientError(Exception):
@@ -30,40 +51,141 @@ class TransientError(Exception):
 
 
 class RefusalError(Exception):
-    """A server refuses all requests: no key, no such model, no such path."""
+    """A server is of no use for any request: no key, no such model, no such path."""
+
+
+class RejectionError(Exception):
+    """A server refuses one request; it may answer others."""
 
 
 class WithheldError(Exception):
     """A server's content filter keeps back the reply to one request."""
 
 
-def read_completion(reply: Any, sampling: Sampling, chat: bool = False) -> Completion:
+def read_completion(
+    reply: Any,
+    body: Mapping[str, Any],
+    sampling: Sampling,
+    count: Callable[[str], int] | None = None,
+) -> Completion:
     """Read a server's reply; the text is cut before any stop string that it left in.
+
+    Args:
+        reply: What it is.
+        body: The request.
+        sampling: The request's.
+        count: Counts a text's tokens, if there is a tokenizer here. Without one, and if the server
+            does not say either, `n_tokens` is 0.
 
     Raises:
         KeyError, IndexError, TypeError, ValueError: If it is no completion.
+        RefusalError: If it shows that the server read another text than it was sent, or tells
+            neither how a text ended nor how long it is.
     """
     choice = reply["choices"][0]
-    said = choice["finish_reason"]
-    if said == "content_filter":
+    said = choice.get("finish_reason")
+    name = name_end(said)
+    clear = name is not None or said == "stop"
+    if name == "withheld":
         return WITHHELD
-    # A chat's content may be null: nothing was said.
-    text = (choice["message"]["content"] or "") if chat else choice["text"]
-    tokens = reply["usage"]["completion_tokens"]
-    if not isinstance(text, str) or not isinstance(tokens, int):
-        raise TypeError("a text and its number of tokens are expected")
-    if said not in ("stop", "length"):
+    if name == "broken":
         raise ValueError(f"finish_reason {said!r}")
-    reason: FinishReason = "length"
-    if said == "stop":
-        # Only vLLM says what stopped it; elsewhere the end of text may be called "stop".
-        known = "stop_reason" in choice
-        stopped = choice["stop_reason"] in sampling.stop if known else bool(sampling.stop)
-        reason = "stop" if stopped else "eos"
+    usage = reply.get("usage")
+    check_reading(usage, body)
     # JSON can hold half a surrogate pair, UTF-8 can not.
-    text = encode(text).decode()
+    text = encode(read_text(choice, chat="messages" in body)).decode()
+    told = read_count(usage, "completion_tokens")
+    tokens = count(text) if told is None and count else told
+    if not said and tokens is None:
+        raise RefusalError(
+            "says neither how a text ended (finish_reason) nor how many tokens it has (usage); give "
+            "the model a `tokenizer` in models.yml, to count them here"
+        )
     ends = [text.find(stop) for stop in sampling.stop if stop in text]
-    return Completion(text[: min(ends)] if ends else text, reason, tokens)
+    if ends:
+        return Completion(text[: min(ends)], "stop", tokens or 0)
+    enough = sampling.max_new_tokens * (FEWER if told is None else 1)
+    if not clear and tokens is not None and tokens >= enough:
+        name = "length"
+    return Completion(text, name or read_stop(choice, sampling), tokens or 0)
+
+
+def name_end(said: Any) -> Literal[FinishReason, "broken"] | None:
+    """Return what a server's finish reason means; None if that has to be found out otherwise."""
+    if isinstance(said, str):
+        for name, pattern in ENDS.items():
+            if re.search(pattern, said, re.IGNORECASE):
+                return name
+    return None
+
+
+def read_stop(choice: Mapping[str, Any], sampling: Sampling) -> FinishReason:
+    """Tell a stop string from the end of text, where the finish reason says no more than "stop".
+
+    vLLM (`stop_reason`) and SGLang (`matched_stop`) say what stopped it.
+    """
+    for field in ("stop_reason", "matched_stop"):
+        if field in choice:
+            return "stop" if choice[field] in sampling.stop else "eos"
+    return "stop" if sampling.stop else "eos"
+
+
+def read_text(choice: Mapping[str, Any], chat: bool) -> str:
+    """Return a choice's text; null is nothing, and a list of parts is its text parts.
+
+    Raises:
+        KeyError, TypeError: If there is none. A chat's message is no completion: what was asked
+            was then a message, too.
+    """
+    found = choice["message"]["content"] if chat and "message" in choice else choice["text"]
+    if isinstance(found, list):
+        found = "".join(part["text"] for part in found if part["type"] == "text")
+    if not isinstance(found, str | None):
+        raise TypeError(f"a text is expected, not {found!r:.80}")
+    return found or ""
+
+
+def read_count(usage: Any, name: str) -> int | None:
+    """Return a number of tokens that a server reports; None if it does not."""
+    found = usage.get(name) if isinstance(usage, dict) else None
+    known = isinstance(found, int | float) and not isinstance(found, bool) and found >= 0
+    return int(found) if known else None
+
+
+def check_reading(usage: Any, body: Mapping[str, Any]) -> None:
+    """Compare the number of tokens that a server says it read with what it was sent.
+
+    Some servers cut off the beginning of what is too long for them, without a word, and others lay
+    a template of their own around a text.
+
+    Args:
+        usage: Of the reply; what says nothing of tokens read is taken as it is.
+        body: The request. Of token ids the number must be right, but for a bos token; a text has at
+            least as many tokens as words.
+
+    Raises:
+        RefusalError: If the two do not go together.
+    """
+    read = read_count(usage, "prompt_tokens")
+    if not read:  # 0 is what some report of a text that they had in their cache
+        return
+    sent = body["messages"][0]["content"] if "messages" in body else body["prompt"]
+    if isinstance(sent, str):
+        size, unit = len(sent.split()), "words"
+        right = read >= size
+    else:
+        size, unit = len(sent), "tokens"
+        details = usage.get("prompt_tokens_details") or {}
+        cached = read_count(details, "cached_tokens") or 0
+        right = not {read, read + cached}.isdisjoint((size, size + 1))
+    if right:
+        return
+    help_ = "let it add nothing to a text"
+    if read < size:
+        help_ = f"let it read at least {size + body['max_tokens']} tokens (its context length)"
+    raise RefusalError(
+        f"read {read} tokens of a request of {size} {unit}, so it would answer another text; {help_}"
+    )
 
 
 def read_error(reply: httpx.Response) -> tuple[str, str | None]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 
@@ -16,6 +16,7 @@ from almost_kedro.generation.replies import (
     FILTERED,
     WITHHELD,
     RefusalError,
+    RejectionError,
     TransientError,
     WithheldError,
     read_completion,
@@ -58,40 +59,49 @@ class Server:
         """
         reply = await self._send(client, "GET", "/models", None, CONNECT_SECONDS)
         try:
-            models = {card["id"]: card for card in reply["data"]}
+            # Together sends the bare list.
+            cards = reply["data"] if isinstance(reply, dict) else reply
+            models = {card["id"]: card for card in cards}
         except (KeyError, TypeError):
             raise TransientError("its list of models is none") from None
-        if self.name not in models:
+        # Ollama adds a tag to a name that has none.
+        if not {self.name, f"{self.name}:latest"} & models.keys():
             raise RefusalError(
                 f"serves {', '.join(map(repr, models)) or 'no model'}, not {self.name!r}; set "
                 "`served_as` to its name there"
             )
-        self.is_vllm = models[self.name].get("owned_by") == "vllm"
+        self.is_vllm = models.get(self.name, {}).get("owned_by") == "vllm"
 
     async def complete(
         self,
         client: httpx.AsyncClient,
         body: dict[str, Any],
         sampling: Sampling,
-        chat: bool = False,
+        count: Callable[[str], int] | None = None,
     ) -> Completion:
         """Send one request; what a content filter refuses is a reply that is withheld.
+
+        Args:
+            client: Sends it.
+            body: Its JSON, but for the model's name; with `messages`, it is a chat's.
+            sampling: What the body says of draws.
+            count: Counts a text's tokens, if there is a tokenizer here.
 
         Raises:
             TransientError: If another try may mend it.
             RefusalError: If this server refuses every request.
-            UserError: If it refuses this request, as any server would.
+            RejectionError: If it refuses this request.
         """
+        path = "/chat/completions" if "messages" in body else "/completions"
         body = {"model": self.name, **body}
-        path = "/chat/completions" if chat else "/completions"
         try:
             reply = await self._send(client, "POST", path, body, self.options.timeout)
         except WithheldError as exc:
             print(f"server {self.options.url} withholds a reply: {exc}", flush=True)
             return WITHHELD
         try:
-            return read_completion(reply, sampling, chat)
-        except (KeyError, IndexError, TypeError, ValueError) as exc:
+            return read_completion(reply, body, sampling, count)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as exc:
             raise TransientError(
                 f"its reply is no completion ({type(exc).__name__}: {exc})"
             ) from None
@@ -115,16 +125,18 @@ class Server:
             raise TransientError(f"no whole reply in {seconds:g} s", strikes=3) from None
         except httpx.HTTPError as exc:
             raise TransientError(f"{type(exc).__name__}: {exc}") from None
-        self._check_status(reply)
+        if reply.status_code != 200:
+            self._raise_error(reply, reply.status_code)
         try:
-            return reply.json()
+            found = reply.json()
         except ValueError:
             raise TransientError("its reply is not JSON") from None
+        if isinstance(found, dict) and found.get("error") and not found.get("choices"):
+            # A proxy's way: all is well but for what stands behind it.
+            self._raise_error(reply, 502)
+        return found
 
-    def _check_status(self, reply: httpx.Response) -> None:
-        status = reply.status_code
-        if status == 200:
-            return
+    def _raise_error(self, reply: httpx.Response, status: int) -> NoReturn:
         message, code = read_error(reply)
         said = f"status {status}: {self._hide(message)}"
         if status in (408, 409, 425, 429) or status >= 500:
@@ -135,9 +147,7 @@ class Server:
         if status == 400 and code in FILTERED:
             raise WithheldError(said)
         if status in (400, 413, 422):
-            raise UserError(
-                f"server {self.options.url} refuses a request ({said}); what was answered is kept"
-            )
+            raise RejectionError(said)
         raise RefusalError(f"{said}; is `url` the base of the API, up to and including /v1?")
 
     def _hide(self, text: str) -> str:

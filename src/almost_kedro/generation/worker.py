@@ -89,6 +89,7 @@ def measure(generator: Generator, seconds: float) -> dict[str, float]:
     return {
         "requests_generated": generator.generated_requests,
         "requests_from_cache": generator.cached_requests,
+        "requests_refused": generator.refused_requests,
         "tokens_generated": generator.generated_tokens,
         "tokens_per_second": round(generator.generated_tokens / spent, 1) if spent else 0.0,
         "load_seconds": round(generator.load_seconds, 2),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from almost_kedro.evaluation.model_report import show_invalid_votes
 from almost_kedro.evaluation_options import HELD_OUT
 from almost_kedro.pages.report.verdict import list_gains
 from almost_kedro.pages.report.weak_link import MOSTLY
@@ -28,6 +29,7 @@ def list_caveats(metrics: Mapping[str, Metrics], options: Mapping[str, Any]) -> 
         *_doubt_gate(metrics["gate"]),
         *_doubt_base_models(options),
         *_doubt_judge(options, metrics["held_out_reward_model_metrics"]),
+        *_doubt_votes(evaluation["questions"]),
         *_doubt_items(evaluation),
         *_doubt_letters(evaluation["hhh"]),
         *_doubt_gains(evaluation),
@@ -78,6 +80,16 @@ def _doubt_judge(options: Mapping[str, Any], report: Metrics) -> list[str]:
             "noise."
         )
     return [caveat]
+
+
+def _doubt_votes(questions: Metrics) -> list[str]:
+    invalid = show_invalid_votes(questions)
+    if not invalid:
+        return []
+    return [
+        f"Of the judge's, {invalid} and count for nothing, so its figures rest on what was left "
+        "(`kedro rows judge_votes --where valid=false` has each one's reason)."
+    ]
 
 
 def _doubt_items(evaluation: Metrics) -> list[str]:

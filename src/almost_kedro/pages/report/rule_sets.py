@@ -39,6 +39,8 @@ RULES = {
     "rule_24_repeated_question": "a question that the simulated user asked before",
     "rule_24_unfinished_question": "a question that the token limit cut off",
     "rule_25_post_validation": "a pair that the as-is reward model disagrees with",
+    "server_refused": "a request that a server refused",
+    "server_withheld": "an answer that a server's content filter kept back",
     "surplus": "one more than was asked for",
 }
 # Rows shown of each ledger, and characters of what was found, which may quote what a model wrote.

@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from almost_kedro.evaluation.gate import MIN_PROMPTS
-from almost_kedro.evaluation.model_report import read_win_rates
+from almost_kedro.evaluation.model_report import (
+    count_invalid_votes,
+    read_win_rates,
+    show_invalid_votes,
+)
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.pages.report.numbers import show_name, show_points
 from almost_kedro.pages.report.weak_link import find_weakest_link
@@ -94,15 +98,22 @@ def judge_policies(evaluation: Metrics) -> Line:
         f"{policy}: {'; '.join(g.shown for g in gains if g.policy == policy)}."
         for policy in dict.fromkeys(gain.policy for gain in gains)
     )
+    questions = evaluation["questions"]
+    if invalid := show_invalid_votes(questions):
+        details += (f"Of the judge, {invalid} and count for nothing.",)
+    n_invalid, n_votes = count_invalid_votes(questions)
+    silent = invalid and n_invalid == n_votes
+    unheard = " The judge says nothing: none of its votes is valid." if silent else ""
     count = f"{len(gains)} comparisons"
     if worse:
         answer = f"{'Mixed' if better else 'No'}: worse in {_name_gains(worse)}"
         answer += f"; better in {_name_gains(better)}." if better else "."
-        return Line(question, "no", answer, details)
+        return Line(question, "no", answer + unheard, details)
     if better:
         answer = f"Yes, in {len(better)} of {count}: {_name_gains(better)}."
-        return Line(question, "yes", answer, details)
-    return Line(question, "open", f"Not shown: none of {count} shows a gain.", details)
+        return Line(question, "yes", answer + unheard, details)
+    answer = f"Not shown: none of {count} shows a gain."
+    return Line(question, "open", answer + unheard, details)
 
 
 def list_gains(evaluation: Metrics) -> list[Gain]:

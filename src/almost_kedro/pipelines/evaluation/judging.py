@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from almost_kedro.training_rows import PromptSplit
 from ..reward_model.nodes import make_score_job
 from ..rmsp_sft.nodes import check_judge
 
+logger = logging.getLogger(__name__)
 # Whose wins are counted, and against whom.
 PAIRS = (
     ("sft", "base"),
@@ -42,9 +44,9 @@ PAIRS = (
     ("rl", "prompted"),
     ("prompted", "base"),
 )
-# Two scores and a brief explanation. The seed is a constant, for nothing is drawn: another seed of
-# the run must not ask about the same answers again.
-REVIEWING = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=300, seed=0)
+# The seed is a constant, for nothing is drawn: another seed of the run must not ask about the same
+# answers again.
+SEED = 0
 # A model's rows by item_id, by the model's name.
 Answers = Mapping[str, Mapping[str, OpenAnswer]]
 # Votes, and what goes with them into the cards' document.
@@ -88,13 +90,14 @@ def judge_answers(
         votes, about = judge_on_servers(
             questions,
             answers,
-            evaluation.judge,
+            evaluation,
             models,
             generation,
             model_store,
             server_keys,
             generation_work,
         )
+        warn_of_invalid_votes(votes)
     return add_answers(votes, answers), {**about, "cards": make_cards(votes, answers, seed)}
 
 
@@ -127,7 +130,7 @@ def judge_by_rewards(dialogues: Mapping[str, str], answers: Answers, job: ScoreJ
 def judge_on_servers(
     questions: Mapping[str, str],
     answers: Answers,
-    name: str,
+    evaluation: EvaluationOptions,
     models: Models,
     generation: GenerationOptions,
     model_store: Path,
@@ -137,23 +140,26 @@ def judge_on_servers(
     """Ask a model on servers about each question and pair of models, in both orders.
 
     A review is kept in the request cache under the judge and the whole prompt, answers included.
+    It is kept as it was written, so another way to read reviews asks nothing anew.
 
     Args:
         questions: By item_id.
         answers: What is judged.
-        name: The judge's in models.yml.
+        evaluation: Who judges, and how much it may write.
         models: The entries of models.yml.
         generation: The servers.
         model_store: Folder of models.
         server_keys: API keys of servers, by name.
         work: Folder of the request cache and the jobs.
     """
+    name = evaluation.judge
     entry = models.root[name]
     assert isinstance(entry, ServerModel)  # `options` refuses any other
     judge = resolve_model(name, models.root, model_store)
     cases = list_cases(PAIRS, questions, take_texts(answers))
     prompts = [case.prompt for case in cases]
-    group = RequestGroup(name="reviews", prefix="", sampling=REVIEWING, texts=prompts)
+    sampling = Sampling(0.0, 1.0, evaluation.judge_max_new_tokens, seed=SEED)
+    group = RequestGroup(name="reviews", prefix="", sampling=sampling, texts=prompts)
     folder, cost = run_worker(
         "reviews",
         judge,
@@ -177,6 +183,17 @@ def judge_on_servers(
         },
         "cost": cost,
     }
+
+
+def warn_of_invalid_votes(votes: Sequence[Vote]) -> None:
+    """Say how many of a judge's reviews could not be read, and why the first of them."""
+    if invalid := [vote for vote in votes if not vote["valid"]]:
+        logger.warning(
+            "%d of %d votes of the judge are invalid, the first for this: %s",
+            len(invalid),
+            len(votes),
+            invalid[0]["reason"],
+        )
 
 
 def take_texts(answers: Answers) -> dict[str, dict[str, str]]:
