@@ -1,7 +1,9 @@
 """Judging by a model on servers: the node itself, the real worker, a real HTTP server."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmarks import OpenItem
 from almost_kedro.evaluation_options import EvaluationOptions
 from almost_kedro.evaluation_rows import JudgeVotes, OpenAnswer
+from almost_kedro.generation.client import CACHE
 from almost_kedro.options import GenerationOptions, Models
 from almost_kedro.pipelines.evaluation.judging import PAIRS, judge_answers
 
@@ -53,6 +56,7 @@ def judge(
     revision: str = "1",
     dtype: str = "float32",
     seed: int = 0,
+    **options: int,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run the node as the pipeline does; the reward model is not looked at."""
     critic = {"source": "server", "id": "org/critic", "revision": revision, "chat": True}
@@ -69,7 +73,7 @@ def judge(
         reward_model=None,  # type: ignore[arg-type]
         launch=None,  # type: ignore[arg-type]
         generation=GenerationOptions.model_validate({"servers": entries, "dtype": dtype}),
-        evaluation=EvaluationOptions(judge="critic"),
+        evaluation=EvaluationOptions(judge="critic", **options),  # type: ignore[arg-type]
         rules="corrected",
         seed=seed,
         model_store=work,
@@ -158,7 +162,7 @@ def test_a_judge_that_takes_the_first_answer_always_flips(
 def test_what_is_no_review_is_invalid_and_never_a_tie(server: ChatServer, tmp_path: Path) -> None:
     said = {
         ("s" * 30, "b" * 10): "Both have merits.",
-        ("b" * 10, "s" * 30): "8/10 5/10",
+        ("b" * 10, "s" * 30): "8/5 5/5",
         ("s" * 20, "b" * 40): "11 3",
         ("r" * 40, "s" * 30): "",
         ("s" * 30, "r" * 40): None,
@@ -169,7 +173,7 @@ def test_what_is_no_review_is_invalid_and_never_a_tie(server: ChatServer, tmp_pa
     expected = "no two scores from 1 to 10 on the first line: "
     assert reasons == {
         "sft-vs-base/q1/a_first": f"{expected}'Both have merits.'",
-        "sft-vs-base/q1/b_first": f"{expected}'8/10 5/10'",
+        "sft-vs-base/q1/b_first": f"{expected}'8/5 5/5'",
         "sft-vs-base/q2/a_first": f"{expected}'11 3'",
         "rl-vs-sft/q1/a_first": f"{expected}''",
         "rl-vs-sft/q1/b_first": "the judge's server kept the review back (its content filter)",
@@ -182,6 +186,59 @@ def test_what_is_no_review_is_invalid_and_never_a_tie(server: ChatServer, tmp_pa
     # The one vote that is left is a tie of 6 and 6; no question has both orders valid.
     assert (first["n_valid"], first["tie"]["value"], first["score_sum_a"]) == (1, 1, 6)
     assert first["flip_rate"] is None
+
+
+THINKING = (
+    "<think>\nThe first says 3 things, the second 4. Is it 9 9?\n</think>\n\n"
+    "**Answer 1:** {}/10\n**Answer 2:** {}/10\n\nThe longer one says more."
+)
+
+
+def test_a_judge_that_thinks_first_is_read_and_its_cached_replies_are_read_again(
+    server: ChatServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.judge = lambda *case: THINKING.format(*prefer_longer(*case).split()[:2])
+    votes, _ = judge(tmp_path, server)
+    assert all(vote["valid"] for vote in votes)
+    assert [vote["verdict"] for vote in votes[:4]] == ["win", "win", "loss", "loss"]
+    assert "invalid" not in caplog.text
+    # What is kept is what the judge wrote, so no reader asks anew.
+    with closing(sqlite3.connect(tmp_path / CACHE)) as cache:
+        kept = {text for (text,) in cache.execute("SELECT text FROM completions")}
+    assert kept == {THINKING.format(8, 5), THINKING.format(5, 8)}
+    again, cost = judge(tmp_path, server)
+    assert again == votes
+    assert (cost["cost"]["requests_generated"], len(server.bodies)) == (0, 24)
+
+
+def test_a_judge_that_cannot_be_read_is_a_warning(
+    server: ChatServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.judge = lambda *case: "Both have merits."
+    judge(tmp_path, server)
+    assert (
+        "24 of 24 votes of the judge are invalid, the first for this: no two scores from 1 to 10 "
+        "on the first line: 'Both have merits.'" in caplog.text
+    )
+
+
+def test_reviews_have_as_many_tokens_as_the_option_says(server: ChatServer, tmp_path: Path) -> None:
+    judge(tmp_path, server)
+    judge(tmp_path, server, judge_max_new_tokens=4000)
+    assert [body["max_tokens"] for body in server.bodies] == [300] * 24 + [4000] * 24
+
+
+def test_a_request_that_the_judge_refuses_is_an_invalid_vote_and_asked_again(
+    server: ChatServer, tmp_path: Path
+) -> None:
+    server.fault = lambda number: 413 if number == 3 else None
+    votes, cards = judge(tmp_path, server)
+    [reason] = [vote["reason"] for vote in votes if not vote["valid"]]
+    assert reason == "the judge's server refused the request; the log has what it said"
+    assert cards["cost"]["requests_refused"] == 1
+    votes, cards = judge(tmp_path, server)
+    assert all(vote["valid"] for vote in votes)
+    assert cards["cost"]["requests_generated"] == 1
 
 
 def test_nobody_is_asked_twice_about_the_same_answers(judged: Judged) -> None:

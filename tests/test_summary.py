@@ -1,5 +1,7 @@
 """The lines at the end of a run."""
 
+from typing import Any
+
 from almost_kedro.summary import (
     describe_evaluation,
     describe_policies,
@@ -76,7 +78,7 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
     }
     mc1 = {"n": 40, "models": {"base": {"accuracy": SHARE}}, "floors": {}}
     card = {"model_a": "prompted", "model_b": "base", "win_rate": SHARE}
-    questions = {
+    questions: dict[str, Any] = {
         "n": 9,
         "models": {"base": {}, "prompted": {}},
         "cards": {"prompted-vs-base": card, "rl-vs-sft": {**card, "model_b": "sft"}},
@@ -107,9 +109,19 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
     place = lines[1].index("wins against base (9 questions)")
     assert lines[3].index(share) == place
     assert lines[4].index(share) == lines[1].index("HHH (56 pairs)")
-    assert lines[6:] == [
+    assert lines[6:] == describe_rest("")
+    questions["cards"] = {"prompted-vs-base": {**card, "n_votes": 48, "n_valid": 36}}
+    assert describe_evaluation(metrics)[6:] == describe_rest(
+        "  of the judge, 12 of 48 votes (25%) are invalid: kedro rows judge_votes --where "
+        "valid=false"
+    )
+
+
+def describe_rest(invalid: str) -> list[str]:
+    return [
         "  HHH answered with the same letter in both orders: base 25%, prompted 100%",
         "  judge of the answers: someone",
+        *([invalid] if invalid else []),
         "  of what they were trained on, 2 of 30 prompts, 1 of 8 demonstrations repeat a benchmark "
         "item",
     ]

@@ -450,6 +450,26 @@ def test_prompts_beyond_the_wanted_number_go_to_the_ledger(rules: Rules, head: s
     assert dropped == ["surplus", "rule_5_too_short", "surplus"]
 
 
+@pytest.mark.parametrize("rules", ["original", "corrected"])
+def test_a_request_that_a_server_refused_is_dropped_and_another_is_made(rules: Rules) -> None:
+    write = write_numbered if rules == "corrected" else script(f"\nQuery: {CATS}", finish="stop")
+    asked: list[Request] = []
+
+    def refuse_first(
+        requests: Sequence[Request], sampling: Sampling
+    ) -> list[tuple[str, Completion]]:
+        found = [] if asked else [(requests[0].hash(), Completion("", "refused", 0))]
+        asked.extend(requests)
+        return found + write(requests[len(found) :], sampling)
+
+    run = run_rounds(refuse_first, rules, n_prompts=1)
+    assert len(run.prompts) == 1
+    first = run.ledger[0]
+    assert first["row_id"] == run.requests[0]["request_id"]
+    assert (first["original"], first["corrected"]) == ("server_refused", "server_refused")
+    PromptRequests().validate(run.requests)  # type: ignore[arg-type]
+
+
 def test_every_request_is_a_prompt_or_a_ledger_row() -> None:
     run = run_rounds(script("", " " + CATS, " No", " " + PAPER, " " + RIVERS), round_size=5)
     requests = {row["request_id"] for row in run.requests}

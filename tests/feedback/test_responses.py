@@ -350,6 +350,19 @@ def test_every_answer_has_a_row_and_every_dropped_one_a_ledger_row() -> None:
     assert Ledger().validate(ledger)
 
 
+@pytest.mark.parametrize("rules", ["original", "corrected"])
+def test_what_no_model_answered_is_no_empty_answer(rules: Rules) -> None:
+    rows, ledger = answer((GOOD, "eos"), ("", "refused"), ("", "withheld"), rules=rules)
+    assert [row["verdict"] for row in rows] == ["ok", "server_refused", "server_withheld"]
+    assert [(row["original"], row["corrected"]) for row in ledger] == [
+        ("server_refused", "server_refused"),
+        ("server_withheld", "server_withheld"),
+    ]
+    assert ledger[0]["detail"] == "a server refused the request; the log has what it said"
+    assert Responses().validate(rows)
+    assert Ledger().validate(ledger)
+
+
 @pytest.mark.parametrize(
     ("rules", "verdict", "text"),
     [

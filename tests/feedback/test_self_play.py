@@ -118,6 +118,8 @@ def test_question_that_the_token_limit_ended_loses_its_unfinished_last_sentence(
         (ask(" " + "a" * 249 + "?"), "ok"),
         (ask(""), "rule_24_no_question"),
         (ask(" ..."), "rule_24_no_question"),
+        (ask("", "refused"), "server_refused"),
+        (ask("", "withheld"), "server_withheld"),
         (ask(" tell me about snow and", "length"), "rule_24_unfinished_question"),
         (ask(" why  DOES it boil?"), "rule_24_repeated_question"),
         (ask(" And why?"), "rule_24_repeated_question"),

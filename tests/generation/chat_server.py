@@ -41,6 +41,9 @@ class ChatServer(CompletionServer):
     def __init__(self, judge: Judge):
         super().__init__(engine=None)
         self.judge, self.name = judge, "critic"
+        # Tokens of a prompt that it says it read, if all of them are not what it says.
+        self.read: int | None = None
+        self.count: Callable[[str], int] = lambda text: len(text.split())
 
     @property
     def asked(self) -> list[tuple[str, str, str]]:
@@ -57,7 +60,10 @@ class ChatServer(CompletionServer):
                     "finish_reason": "content_filter" if text is None else "stop",
                 }
             ],
-            "usage": {"completion_tokens": len((text or "").split())},
+            "usage": {
+                "prompt_tokens": self.read or len(message["content"]) // 3,
+                "completion_tokens": self.count(text or ""),
+            },
         }
 
 

@@ -105,14 +105,52 @@ def test_a_message_without_content_is_an_empty_text(server: ChatServer) -> None:
     assert {completion.text for completion in ask(connect(server))} == {""}
 
 
-def test_a_request_refused_for_any_other_reason_is_one_clear_line(server: ChatServer) -> None:
+def test_one_request_refused_for_any_other_reason_costs_no_other(
+    server: ChatServer, capfd: pytest.CaptureFixture[str]
+) -> None:
     server.fault = lambda number: 400 if number == 5 else None
+    found = ask(connect(server))
+    assert [each for each in found if each.finish_reason == "refused"] == [
+        Completion("", "refused", 0)
+    ]
+    assert sum(each.text == text for each, text in zip(found, EXPECTED, strict=True)) == 14
+    log = capfd.readouterr().out
+    assert f"server {server.url} refuses a request (status 400: fault 400), the one that" in log
+
+
+def test_a_server_that_refuses_all_is_one_clear_line(server: ChatServer) -> None:
+    server.fault = lambda number: 400
     with pytest.raises(
         UserError,
         match=rf"server {server.url} refuses a request \(status 400: fault 400\); what was answered"
-        r" is kept",
+        r" is kept\. \d of \d were refused",
     ):
         ask(connect(server))
+
+
+def test_a_server_that_reads_less_than_the_words_it_was_sent_is_set_aside(
+    server: ChatServer,
+) -> None:
+    server.read = 64
+    with pytest.raises(
+        UserError,
+        match=r"no server is left: .* read 64 tokens of a request of \d+ words, so it wou",
+    ):
+        ask(connect(server))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "text", "text": "8 5"}, {"type": "text", "text": "\nSo."}],
+        [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "8 5\nSo."}],
+        "8 5\nSo.",
+    ],
+)
+def test_a_message_may_come_in_parts(server: ChatServer, content: object) -> None:
+    server.judge = lambda *case: content  # type: ignore[assignment, return-value]
+    server.count = lambda text: 4
+    assert {each.text for each in ask(connect(server))} == {"8 5\nSo."}
 
 
 def test_a_refused_key_is_named_and_never_shown(server: ChatServer) -> None:

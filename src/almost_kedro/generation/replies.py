@@ -98,8 +98,8 @@ def read_completion(
     tokens = count(text) if told is None and count else told
     if not said and tokens is None:
         raise RefusalError(
-            "says neither how a text ended (finish_reason) nor how many tokens it has (usage); give "
-            "the model a `tokenizer` in models.yml, to count them here"
+            "says neither how a text ended (finish_reason) nor how many tokens it has (usage); "
+            "give the model a `tokenizer` in models.yml, to count them here"
         )
     ends = [text.find(stop) for stop in sampling.stop if stop in text]
     if ends:
@@ -148,8 +148,9 @@ def read_text(choice: Mapping[str, Any], chat: bool) -> str:
 def read_count(usage: Any, name: str) -> int | None:
     """Return a number of tokens that a server reports; None if it does not."""
     found = usage.get(name) if isinstance(usage, dict) else None
-    known = isinstance(found, int | float) and not isinstance(found, bool) and found >= 0
-    return int(found) if known else None
+    if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
+        return None
+    return int(found)
 
 
 def check_reading(usage: Any, body: Mapping[str, Any]) -> None:
@@ -184,7 +185,8 @@ def check_reading(usage: Any, body: Mapping[str, Any]) -> None:
     if read < size:
         help_ = f"let it read at least {size + body['max_tokens']} tokens (its context length)"
     raise RefusalError(
-        f"read {read} tokens of a request of {size} {unit}, so it would answer another text; {help_}"
+        f"read {read} tokens of a request of {size} {unit}, so it would answer another text; "
+        f"{help_}"
     )
 
 

@@ -50,6 +50,17 @@ def test_the_own_judge_comes_from_the_same_rules() -> None:
     assert "synthetic rules" not in find()
 
 
+def test_votes_that_could_not_be_read_are_counted() -> None:
+    evaluation = make_evaluation()
+    for card in evaluation["questions"]["cards"].values():
+        card |= {"n_votes": 20, "n_valid": 20}
+    assert "invalid" not in find(evaluation_metrics=evaluation)
+    card["n_valid"] = 11
+    assert "Of the judge's, 9 of 60 votes (15%) are invalid and count for nothing" in find(
+        evaluation_metrics=evaluation
+    )
+
+
 def test_few_items_are_named_with_what_chance_does_to_them() -> None:
     evaluation = make_evaluation()
     evaluation["questions"]["n"] = 12

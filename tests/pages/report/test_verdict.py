@@ -99,5 +99,23 @@ def test_a_loss_is_no_less_visible_than_a_gain() -> None:
 def test_without_a_valid_vote_the_judge_has_no_say() -> None:
     evaluation = make_evaluation(NO_GAIN)
     for card in evaluation["questions"]["cards"].values():
-        card["win_rate"] = None
-    assert judge_policies(evaluation).answer == "Not shown: none of 4 comparisons shows a gain."
+        card |= {"win_rate": None, "n_votes": 16, "n_valid": 0}
+    line = judge_policies(evaluation)
+    assert line.answer == (
+        "Not shown: none of 4 comparisons shows a gain. The judge says nothing: none of its votes "
+        "is valid."
+    )
+    assert line.details[-1] == (
+        "Of the judge, 48 of 48 votes (100%) are invalid and count for nothing."
+    )
+
+
+def test_a_share_of_invalid_votes_is_said_with_the_figures() -> None:
+    evaluation = make_evaluation()
+    for card in evaluation["questions"]["cards"].values():
+        card |= {"n_votes": 16, "n_valid": 12}
+    line = judge_policies(evaluation)
+    assert (
+        line.details[-1] == "Of the judge, 12 of 48 votes (25%) are invalid and count for nothing."
+    )
+    assert "says nothing" not in line.answer
