@@ -1,6 +1,7 @@
 """10,000 comparisons in the explorer: how long a reader waits for the page and for each action.
 
-Run: `pip install -e '.[browser]'`, then `python benchmarks/explorer.py [--comparisons 10000]`
+Run: `pip install -c constraints.txt -e '.[browser]'`, then
+`python benchmarks/explorer.py [--comparisons 10000]`
 
 Needs Chromium, as `chromium` on the PATH. Prompts are 100 characters and answers 400, words drawn
 at random. As in real runs, rules drop two pairs for each that they keep, and the page has all of

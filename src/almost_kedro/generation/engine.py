@@ -128,7 +128,7 @@ def check_engine_installed(engine: EngineName) -> None:
     """
     if engine == "vllm" and importlib.util.find_spec("vllm") is None:
         raise UserError(
-            "option generation.engine: 'vllm' is not installed here; "
-            "run `pip install -e '.[vllm]'` (without a GPU see docs/generation.md), or set "
+            "option generation.engine: 'vllm' is not installed here; run `pip install -c "
+            "constraints-vllm.txt -e '.[vllm]'` (without a GPU see docs/generation.md), or set "
             "generation.engine: embedded"
         )
