@@ -241,6 +241,13 @@ def test_a_request_that_the_judge_refuses_is_an_invalid_vote_and_asked_again(
     assert cards["cost"]["requests_generated"] == 1
 
 
+def test_a_question_that_was_left_out_is_not_judged(server: ChatServer, tmp_path: Path) -> None:
+    answers = [row for row in make_answers() if row["item_id"] == "q2"]
+    votes, cards = judge(tmp_path, server, answers=answers)
+    assert {vote["item_id"] for vote in votes} == {"q2"}
+    assert cards["cards"]["sft-vs-base"]["n_questions"] == 1
+
+
 def test_nobody_is_asked_twice_about_the_same_answers(judged: Judged) -> None:
     again, cards = judge(judged.work, judged.server, dtype="bfloat16", seed=7)
     assert again == judged.votes

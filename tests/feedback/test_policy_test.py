@@ -2,7 +2,13 @@
 
 import pytest
 
-from almost_kedro.feedback.policy_test import add_rewards, compare_policies, make_policy_answers
+from almost_kedro.errors import UserError
+from almost_kedro.feedback.policy_test import (
+    add_rewards,
+    compare_policies,
+    keep_answered,
+    make_policy_answers,
+)
 from almost_kedro.generation.engine import Completion
 from almost_kedro.rows import Prompt
 from almost_kedro.training_rows import PolicyAnswer
@@ -27,6 +33,21 @@ def test_an_answer_is_cut_as_in_generation_and_never_dropped() -> None:
     rows = make_policy_answers(PROMPTS[:2], "sft", completions, "corrected")
     assert [row["text"] for row in rows] == ["Yes.", ""]
     assert len({row["answer_id"] for row in rows}) == 2
+
+
+def test_what_a_server_refused_for_one_policy_is_compared_for_none() -> None:
+    good, refused = Completion(" Yes.", "eos", 3), Completion("", "refused", 0)
+    empty, withheld = Completion("", "eos", 1), Completion("", "withheld", 0)
+    completions = {
+        "base": [("a", good), ("b", refused), ("c", empty), ("d", good)],
+        "sft": [("e", good), ("f", good), ("g", good), ("h", withheld)],
+    }
+    prompts, kept = keep_answered(PROMPTS, completions)
+    assert [prompt["prompt_id"] for prompt in prompts] == ["p0", "p2"]
+    assert kept == {"base": [("a", good), ("c", empty)], "sft": [("e", good), ("g", good)]}
+    assert keep_answered(PROMPTS[:1], {"base": [("a", good)]})[0] == PROMPTS[:1]
+    with pytest.raises(UserError, match="none of 1 requests was answered for all of base, sft"):
+        keep_answered(PROMPTS[:1], {"base": [("a", good)], "sft": [("e", refused)]})
 
 
 def test_differences_are_paired_by_prompt() -> None:

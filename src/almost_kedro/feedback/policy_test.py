@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from statistics import mean
-from typing import Any
+from typing import Any, TypeVar
 
+from almost_kedro.errors import UserError
 from almost_kedro.evaluation.statistics import bootstrap_difference, bootstrap_mean
-from almost_kedro.feedback.ledger import Rules
+from almost_kedro.feedback.ledger import Rules, check_served
 from almost_kedro.feedback.responses import extract_answer
 from almost_kedro.finite import require_finite
 from almost_kedro.generation.engine import Completion
@@ -15,6 +17,34 @@ from almost_kedro.rows import Prompt, row_id
 from almost_kedro.training_rows import PolicyAnswer
 
 REWARDS = ("reward", "held_out_reward")
+# What is asked: a prompt, a question.
+Item = TypeVar("Item")
+Completions = Mapping[str, Sequence[tuple[str, Completion]]]
+
+
+def keep_answered(
+    asked: Sequence[Item], completions: Completions
+) -> tuple[list[Item], dict[str, list[tuple[str, Completion]]]]:
+    """Leave out, for all policies, what a server refused for one or did not answer.
+
+    Nobody wrote an empty answer there, and policies are compared on the same prompts.
+
+    Args:
+        asked: What was asked.
+        completions: By policy, the request key and the completion of each of them.
+
+    Raises:
+        UserError: If nothing is left.
+    """
+    rows = zip(*completions.values(), strict=True)
+    served = [all(check_served(found.finish_reason).kept for _, found in row) for row in rows]
+    if not any(served):
+        raise UserError(
+            f"none of {len(asked)} requests was answered for all of {', '.join(completions)}; the "
+            "log has what the servers said"
+        )
+    kept = {name: list(compress(found, served)) for name, found in completions.items()}
+    return list(compress(asked, served)), kept
 
 
 def make_policy_answers(

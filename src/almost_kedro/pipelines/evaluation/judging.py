@@ -78,7 +78,11 @@ def judge_answers(
     answers: dict[str, dict[str, OpenAnswer]] = {}
     for row in open_answers:
         answers.setdefault(row["policy"], {})[row["item_id"]] = row
-    questions = {item["item_id"]: item["question"] for item in open_questions}
+    # What a server refused for one model is answered by none.
+    answered = next(iter(answers.values()))
+    questions = {
+        item["item_id"]: item["question"] for item in open_questions if item["item_id"] in answered
+    }
     if evaluation.judge == HELD_OUT:
         judge = held_out_reward_model_checkpoint
         check_judge(judge, prompt_splits, models, reward_model, model_store)

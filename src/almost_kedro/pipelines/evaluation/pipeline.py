@@ -3,7 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from ..benchmarks import read_mc1_preset
-from ..contamination import ITEMS, make_prompt_checks, make_self_play_check
+from ..contamination import make_prompt_checks, make_self_play_check
 from ..early_checks import check_evaluation_inputs
 from . import explorer, judging, models, pages, questions, report
 
@@ -128,7 +128,8 @@ def create_pipeline() -> Pipeline:
             Node(
                 func=report.report_evaluation,
                 inputs={
-                    **ITEMS,
+                    "hhh_items": "hhh_items",
+                    "mc1_items": "mc1_items",
                     "mc1_preset": "mc1_preset",
                     "benchmark_sources": "benchmark_sources",
                     "hhh_verdicts": "hhh_verdicts",

@@ -20,7 +20,7 @@ from almost_kedro.rows import Assistant, row_id
 from almost_kedro.training_options import SFTOptions
 from almost_kedro.training_rows import PromptSplit
 
-from ..rmsp_sft.policy_test import let_answer, name_models
+from ..rmsp_sft.policy_test import leave_out, let_answer, name_models
 from .models import list_policies
 
 
@@ -61,6 +61,7 @@ def answer_questions(
     answers, costs = let_answer(
         "open questions", policies, texts, sampling, generation, generation_work, server_keys
     )
+    open_questions, answers = leave_out("open questions", open_questions, answers)
     items = [item["item_id"] for item in open_questions]
     rows: list[OpenAnswer] = []
     figures: dict[str, Any] = {"models": name_models(policies), "cost": costs}

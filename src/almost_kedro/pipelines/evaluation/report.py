@@ -7,7 +7,7 @@ from typing import Any, TypeVar, get_args
 
 from almost_kedro.checkpoints import Checkpoint, check_same_data
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.benchmarks import ChoiceItem, OpenItem, PairItem, Source
+from almost_kedro.evaluation.benchmarks import ChoiceItem, PairItem, Source
 from almost_kedro.evaluation.hhh import measure_position_bias, score_hhh_floors
 from almost_kedro.evaluation.model_charts import draw_models
 from almost_kedro.evaluation.model_report import report_benchmark
@@ -83,7 +83,6 @@ def report_evaluation(
     hhh_items: list[PairItem],
     mc1_items: list[ChoiceItem],
     mc1_preset: Preset,
-    open_questions: list[OpenItem],
     benchmark_sources: dict[str, Source],
     hhh_verdicts: list[HHHVerdict],
     mc1_verdicts: list[MC1Verdict],
@@ -132,7 +131,7 @@ def report_evaluation(
         "mc1": mc1,
         "questions": {
             "source": benchmark_sources["questions"],
-            "n": len(open_questions),
+            "n": min(found["n"] for found in answered.values()),
             "judge": judge_cards["description"],
             "judge_model": judge_cards["models"],
             "models": answered,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import SecretStr
 
 from almost_kedro.checkpoints import Checkpoint, as_model
 from almost_kedro.feedback.ledger import Rules
-from almost_kedro.feedback.policy_test import add_rewards, make_policy_answers
+from almost_kedro.feedback.policy_test import (
+    Completions,
+    add_rewards,
+    keep_answered,
+    make_policy_answers,
+)
 from almost_kedro.feedback.responses import STOPS, build_question
 from almost_kedro.generation.client import Asked, read_answers, run_workers
 from almost_kedro.generation.engine import Completion, Sampling
@@ -23,6 +29,9 @@ from almost_kedro.training_options import LaunchOptions, PolicyTestOptions, Rewa
 from almost_kedro.training_rows import PolicyAnswer
 
 from ..reward_model.nodes import make_score_job
+
+logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
 
 
 class Policy(NamedTuple):
@@ -69,13 +78,14 @@ def answer_test_prompts(
         seed,
     )
     questions = [build_question(prompt["text"], rules) for prompt in prompts]
+    dialogues = {p["prompt_id"]: q for p, q in zip(prompts, questions, strict=True)}
     answers, costs = let_answer("test", policies, questions, sampling, generation, work, keys)
+    prompts, answers = leave_out("test prompts", prompts, answers)
     rows = [
         row
         for policy in policies
         for row in make_policy_answers(prompts, policy.name, answers[policy.name], rules)
     ]
-    dialogues = {p["prompt_id"]: q for p, q in zip(prompts, questions, strict=True)}
     texts = [
         {"id": row["answer_id"], "dialogue": dialogues[row["prompt_id"]], "answer": row["text"]}
         for row in rows
@@ -137,6 +147,16 @@ def let_answer(
         for number, policy in enumerate(groups[names]):
             answers[policy.name] = list(read_answers(folder / f"answers_{number}.jsonl"))
     return answers, costs
+
+
+def leave_out(
+    what: str, asked: Sequence[Item], answers: Completions
+) -> tuple[list[Item], dict[str, list[tuple[str, Completion]]]]:
+    """Leave out what was not answered for every policy (see `keep_answered`), and say so."""
+    kept, completions = keep_answered(asked, answers)
+    if n := len(asked) - len(kept):
+        logger.warning("%d of %d %s are left out: servers did not answer", n, len(asked), what)
+    return kept, completions
 
 
 def embed(generation: GenerationOptions) -> GenerationOptions:
