@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from pydantic import BaseModel
 
 from almost_kedro.errors import UserError
@@ -110,7 +112,7 @@ def test_a_folder_in_the_project_is_no_hub_id(tmp_path: Path) -> None:
     ("parameters", "message"),
     [
         ({"data_root": "mine"}, "option data_root: parameters.* set it to 'mine', .* says 'data'"),
-        ({"assets_root": "mine"}, "option assets_root: .* set it in conf/<env>/globals.yml or by"),
+        ({"assets_root": "mine"}, "option assets_root: .* set it in conf/<env>/globals.yml, or by"),
         ({"data_root": "~/x"}, "option data_root: '~/x' begins with ~; give the whole path"),
     ],
 )
@@ -236,6 +238,22 @@ def test_a_session_opened_from_elsewhere_means_the_same_files(copy: Path) -> Non
         "benchmark_assets": f"{copy}/assets/benchmarks",
     }
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
+
+
+def test_a_notebook_in_its_folder_means_the_same_files(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(copy / "src"))
+    cells = [
+        "%load_ext kedro.ipython",
+        "%reload_kedro --env smoke --params data_root=rows",
+        "print(catalog.load('prompts')[0]['prompt_id'], catalog.load('parameters')['data_root'])",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    resources = {"metadata": {"path": copy / "notebooks"}}
+    NotebookClient(notebook, timeout=300, resources=resources).execute()
+    printed = [each.text for each in notebook.cells[2].outputs if each.get("name") == "stdout"]
+    assert "".join(printed) == f"p1 {copy}/rows\n"
 
 
 COMMANDS = """

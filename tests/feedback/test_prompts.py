@@ -406,12 +406,16 @@ def test_only_what_can_help_is_named_where_nothing_was_accepted(output: str, rem
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ('{"instruction": "A"}\n{"instruction": "B"}\n', r"JSON lines \(line 1 has instruction\)"),
-        ('Write.\n\n{"id": 1, "prompt": "A"}\n{"id": 2, "prompt": "B"}', r"line 3 has id, prompt"),
-        ('\ufeff{"instruction": "A"}\r\n{"instruction": "B"}\r\n', r"line 1 has instruction"),
-        ('[\n  {"instruction": "A"},\n  {"instruction": "B"}\n]\n', "a JSON document"),
-        ('["A", "B"]', "a JSON document"),
-        ('{\n"instruction":\n"A"\n}', "a JSON document"),
+        ('{"instruction": "A"}\n{"instruction": "B"}\n', "JSON lines of instruction"),
+        (
+            'Write.\n\n{"id": 1, "prompt": "A"}\n{"id": 2, "prompt": "B"}',
+            "JSON lines of id, prompt",
+        ),
+        ('\ufeff{"instruction": "A"}\r\n{"instruction": "B"}\r\n', "JSON lines of instruction"),
+        ('[\n  {"instruction": "A"},\n  {"instruction": "B"}\n]\n', "JSON"),
+        ('["A", "B"]', "JSON"),
+        ('"Write."\n"A"\n"B"\n', "JSON"),
+        ('{\n"instruction":\n"A"\n}', "JSON"),
         (
             "instruction,input,output\nDo A,,B\n",
             "table with the columns instruction, input, output",

@@ -66,18 +66,19 @@ def refuse_rows(text: str) -> None:
     """Refuse what is surely no list of plain prompts.
 
     Raises:
-        UserError: JSON lines (most lines are JSON objects), a JSON document, or a table by its
-            header.
+        UserError: JSON lines (most are objects, or all are texts or lists), a JSON document, or a
+            table by its header.
     """
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    rows = [(number, row) for number, line in lines if (row := _parse(line.strip()))]
-    header = lines[0][1] if lines else ""
-    columns = [name.strip(" \"'").lower() for name in re.split(r"[,;\t]", header)]
-    if 2 * len(rows) > len(lines):
-        number, row = rows[0]
-        found = f"JSON lines (line {number} has {', '.join(row)})"
-    elif text.lstrip()[:1] in ("[", "{") and _is_json(text):
-        found = "a JSON document"
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    rows = [_parse(line) for line in lines]
+    objects = [row for row in rows if isinstance(row, dict)]
+    columns = [
+        name.strip(" \"'").lower() for name in re.split(r"[,;\t]", lines[0] if lines else "")
+    ]
+    if 2 * len(objects) > len(lines):
+        found = f"JSON lines of {', '.join(objects[0]) or 'nothing'}"
+    elif _parse(text) is not None or (lines and None not in rows):
+        found = "JSON"
     elif all(map(str.isidentifier, columns)) and not PROMPT_COLUMNS.isdisjoint(columns):
         found = f"a table with the columns {', '.join(columns)}"
     else:
@@ -88,18 +89,13 @@ def refuse_rows(text: str) -> None:
     )
 
 
-def _parse(line: str) -> dict[str, object] | None:
-    """Read a line that is a JSON object; None if it is none."""
-    row = json.loads(line) if line[0] == "{" and _is_json(line) else None
-    return row if isinstance(row, dict) else None
-
-
-def _is_json(text: str) -> bool:
+def _parse(text: str) -> dict[str, object] | list[object] | str | None:
+    """Read JSON; None if it is none, or a number or a word, which a plain line can be."""
     try:
-        json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return None
+    return value if isinstance(value, dict | list | str) else None
 
 
 def make_seed_rows(seeds: SeedFile) -> list[Seed]:
