@@ -76,9 +76,8 @@ def check_model_folder(name: str, folder: Path) -> None:
 
 def check_config(name: str, folder: Path) -> None:
     """Refuse what is no folder, or has no configuration."""
-    if not folder.is_dir():
-        found = "that is a file" if folder.exists() else "there is no such folder"
-        raise UserError(f"model {name!r}: {folder}: {found}; give the model's folder in models.yml")
+    if folder.is_file():
+        raise UserError(f"model {name!r}: {folder} is a file; give the folder that it is in")
     if not exists(folder / CONFIG):
         raise UserError(f"model {name!r}: no {CONFIG} in {folder}; give a model folder")
     read_json(name, folder / CONFIG)

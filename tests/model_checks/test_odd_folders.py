@@ -98,8 +98,8 @@ def replace_folder(folder: Path) -> None:
 
 
 FAULTS: dict[str, tuple[Change, str]] = {
-    "no folder": (shutil.rmtree, "there is no such folder"),
-    "a file": (replace_folder, "that is a file"),
+    "no folder": (shutil.rmtree, "no config.json in .*; give a model folder"),
+    "a file": (replace_folder, "model is a file; give the folder"),
     "empty": (keep_only(), "no config.json in .*; give a model folder"),
     "adapter": (write("adapter_config.json", b"{}"), "adapter .* merge the two"),
     "config cut off": (cut("config.json", 40), "config.json is not JSON"),
