@@ -104,6 +104,10 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "adapter": (write("adapter_config.json", b"{}"), "adapter .* merge the two"),
     "config cut off": (cut("config.json", 40), "config.json is not JSON"),
     "config in UTF-16": (write("config.json", '{"a": 1}'.encode("utf-16")), "is not JSON"),
+    "a folder in place of a file": (
+        lambda folder: (drop("config.json")(folder), (folder / "config.json").mkdir()),
+        "can't read .*config.json .Is a directory",
+    ),
     "config is a list": (write("config.json", b"[]"), "config.json holds no JSON object"),
     "config of wrong types": (changed("config.json", vocab_size="many"), "expected int, got str"),
     "impossible network": (changed("config.json", num_attention_heads=5), "not a multiple"),
@@ -365,6 +369,14 @@ def test_a_program_checks_a_folder_once_until_a_file_changes(base: Path, tmp_pat
     with pytest.raises(UserError, match=r"^model 'm': generation_config.json can't be saved"):
         resolve_model("m", models, store, "policy")
     assert sorted(path.suffix for path in (store / ".checked").iterdir()) == [".json", ".json"]
+
+
+def test_a_folder_of_models_that_can_not_be_written_keeps_nothing(
+    base: Path, tmp_path: Path
+) -> None:
+    models = Models.model_validate({"m": {"source": "folder", "path": str(base)}}).root
+    (tmp_path / "store").write_text("no folder, so nothing can be kept in it")
+    assert resolve_model("m", models, tmp_path / "store").folder == base
 
 
 def test_a_run_stops_before_the_first_prompt(

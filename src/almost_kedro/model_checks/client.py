@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -32,21 +33,30 @@ def check_model(model: ModelFolder, weights: bool, store: Path, use: Use) -> Non
     Raises:
         UserError: What is wrong with it.
     """
-    kept = store / CHECKED / f"{identify(model, weights)}.json"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-            job = CheckJob(model=model, weights=weights, out=Path(scratch) / "found.json")
-            job_file = Path(scratch) / "job.json"
-            job_file.write_text(job.model_dump_json(), encoding="utf-8")
-            run_program("almost_kedro.model_checks.program", job_file, Path(scratch) / "check.log")
-            with write_whole(kept) as file:
-                file.write(job.out.read_bytes())
-    found = Findings.model_validate_json(kept.read_bytes())
+    found = find(model, weights, store / CHECKED / f"{identify(model, weights)}.json")
     for warning in found.warnings:
         warn(f"model {model.name!r}: {warning}")
     if use in found.refusals:
         raise UserError(f"model {model.name!r}: {found.refusals[use]}")
+
+
+@lru_cache
+def find(model: ModelFolder, weights: bool, kept: Path) -> Findings:
+    """Return what is kept of a check, or run the program and keep it."""
+    if kept.is_file():
+        return Findings.model_validate_json(kept.read_bytes())
+    with tempfile.TemporaryDirectory() as scratch:
+        job = CheckJob(model=model, weights=weights, out=Path(scratch) / "found.json")
+        job_file = Path(scratch) / "job.json"
+        job_file.write_text(job.model_dump_json(), encoding="utf-8")
+        run_program("almost_kedro.model_checks.program", job_file, Path(scratch) / "check.log")
+        content = job.out.read_bytes()
+    # A folder of models that many share may be read-only: then every run checks for itself.
+    with suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with write_whole(kept) as file:
+            file.write(content)
+    return Findings.model_validate_json(content)
 
 
 @lru_cache
