@@ -44,6 +44,7 @@ class CompletionServer(ThreadingHTTPServer):
         self.key: str | None = None
         self.retry_after: str | None = None
         self.name = "tiny"
+        self.listed: tuple[int, Any] | None = None
         self.bodies: list[dict[str, Any]] = []
         self.under_way = self.most_under_way = self.answered = 0
 
@@ -108,7 +109,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.may_enter():
             if self.path == "/v1/models":
-                self.reply(200, {"data": [{"id": self.server.name, "owned_by": "tests"}]})
+                listed = {"data": [{"id": self.server.name, "owned_by": "tests"}]}
+                self.reply(*(self.server.listed or (200, listed)))
             else:
                 self.reply(404, {"error": "Not Found"})
 

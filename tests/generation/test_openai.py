@@ -452,6 +452,31 @@ def test_servers_are_asked_before_anything_is_generated(
     assert server.bodies == []
 
 
+@pytest.mark.parametrize(
+    "listed", [[{"id": "tiny"}], {"object": "list", "data": [{"id": "tiny:latest"}]}]
+)
+def test_models_are_listed_in_several_ways(
+    listed: object, start: Callable[[], CompletionServer]
+) -> None:
+    server = start()
+    server.listed = (200, listed)
+    assert check_servers(["tiny"], options_for(server), {}) == []
+    assert len(complete(connect(server), MANY[:2], SHORT)) == 2
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_server_that_refuses_to_list_its_models_is_one_clear_line(
+    status: int, start: Callable[[], CompletionServer]
+) -> None:
+    server = start()
+    server.listed = (status, {"error": "no such route"})
+    said = rf"does not list its models .status {status}: no such route"
+    with pytest.raises(UserError, match=said):
+        check_servers(["tiny"], options_for(server), {})
+    with pytest.raises(UserError, match=f"no server is left: .* {said}"):
+        complete(connect(server), MANY[:2], SHORT)
+
+
 def test_servers_can_be_asked_from_a_notebook(start: Callable[[], CompletionServer]) -> None:
     async def cell() -> list[str]:
         return check_servers(["tiny"], options_for(start()), {})

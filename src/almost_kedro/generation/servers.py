@@ -57,7 +57,10 @@ class Server:
             TransientError: If it does not answer as it should.
             RefusalError: If it never will.
         """
-        reply = await self._send(client, "GET", "/models", None, CONNECT_SECONDS)
+        try:
+            reply = await self._send(client, "GET", "/models", None, CONNECT_SECONDS)
+        except RejectionError as exc:
+            raise RefusalError(f"does not list its models ({exc})") from None
         try:
             # Together sends the bare list.
             cards = reply["data"] if isinstance(reply, dict) else reply
