@@ -29,9 +29,9 @@ TAKEN = {
     "vllm": True,
     "openai": True,
     "log-probabilities": True,
-    "reward": True,
-    "sft": True,
-    "rl": True,
+    "reward": False,
+    "sft": False,
+    "rl": False,
     "scoring": False,
 }
 # The versions under which `4692f1d` kept its work.

@@ -55,7 +55,9 @@ class TrainingOptions(Block):
 
     learning_rate: float = Field(gt=0, description="Peak; a cosine leads to 0")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's")
-    warmup_share: float = Field(0.03, ge=0, lt=1, description="Share of the steps that warm up")
+    warmup_share: float = Field(
+        0.03, ge=0, lt=1, description="Share of the steps that warm up, the first one from above 0"
+    )
     batch_size: Positive = Field(description="Rows that a rank computes at once")
     accumulation: Positive = Field(1, description="Batches a step")
     gradient_checkpointing: bool = Field(
@@ -100,8 +102,8 @@ class GateOptions(Block):
     on_failure: Literal["stop", "warn"] = Field("stop", description="What failing does")
     max_padding_share: Share = Field(
         0.1,
-        description="Largest change of a reward by padding, as a share of the standard deviation "
-        "of the margins; in bfloat16, rounding alone makes some hundredths",
+        description="Largest change of rewards by padding (root mean square), as a share of the "
+        "margins' standard deviation; in bfloat16, rounding alone makes some hundredths",
     )
     max_calibration_error: Share = Field(0.15, description="Largest expected calibration error")
 

@@ -45,7 +45,7 @@ def test_no_better_than_the_floor_fails_with_the_numbers(low: float) -> None:
 
 def test_padding_that_changes_rewards_fails_with_the_numbers() -> None:
     (reason,) = check_gate(make_report(), 0.06, OPTIONS)["reasons"]
-    assert "0.06" in reason
+    assert "changes rewards by 0.06 (root mean square)" in reason
     assert "at most 0.05, which is 0.1 (max_padding_share)" in reason
 
 

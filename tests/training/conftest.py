@@ -1,7 +1,10 @@
 from pathlib import Path
 
 import pytest
+import torch
+from families import GROUPED, save
 from training_jobs import Run, make_rows, train
+from transformers import LlamaConfig, LlamaForSequenceClassification
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +24,11 @@ def sft_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A policy that answers "Yes." one to three times, then eos."""
     out = tmp_path_factory.mktemp("sft")
     return train("sft", out, tiny, make_rows(48, seed=1), epochs=4, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="session")
+def reward_model(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reward model of random weights."""
+    torch.manual_seed(0)
+    network = LlamaForSequenceClassification(LlamaConfig(**GROUPED, num_labels=1))
+    return save(network, tmp_path_factory.mktemp("judge"), tiny_models)

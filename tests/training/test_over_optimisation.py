@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from crashes import kill_when
-from training_jobs import Run, as_folder, compare, make_rows, train
+from training_jobs import Run, as_folder, compare, cut_after, make_rows, train
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from almost_kedro.training.launch import launch
-from almost_kedro.training.rollouts import cut_after, use_engine
+from almost_kedro.training.rollouts import use_engine
 from almost_kedro.training.texts import TextEncoder
 
 WATCH = make_rows(8, seed=12)

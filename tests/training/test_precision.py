@@ -7,10 +7,24 @@ from typing import Any
 
 import pytest
 import torch
-from training_jobs import Run, make_rows, train
-from transformers import Gemma2Config, LlamaConfig, LlamaForCausalLM
+from families import GROUPED, IDS, save, scale
+from training_jobs import Run, as_folder, compute_margins, make_rows, train, write_job
+from transformers import (
+    AutoModelForSequenceClassification,
+    Gemma2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
-from almost_kedro.training.precision import SHORT, choose_attention, use_bfloat16_copies
+from almost_kedro.training import reward
+from almost_kedro.training.precision import (
+    SHORT,
+    as_computed,
+    choose_attention,
+    use_bfloat16_copies,
+)
+from almost_kedro.training.score import RewardScorer
+from almost_kedro.training.texts import TextEncoder
 from almost_kedro.training_options import LaunchOptions
 
 
@@ -109,3 +123,74 @@ def test_programs_train_as_in_float32(program: str, ranks: int, tiny: Path, tmp_
     assert rounded.losses == pytest.approx(exact.losses, abs=0.05)
     assert rounded.losses[-1] < 0.8 * rounded.losses[0]
     assert {tensor.dtype for tensor in rounded.load().values()} == {torch.float32}
+
+
+def test_weights_are_saved_as_computed_and_kept_as_they_are() -> None:
+    model = make_model()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.rand_like(weight) * 1e-4)
+    before = deepcopy(model.state_dict())
+    with as_computed(model, bfloat16=True):
+        assert all(torch.equal(w, before[n].bfloat16().float()) for n, w in named(model))
+        assert any(not torch.equal(w, before[n]) for n, w in named(model))
+    assert all(torch.equal(w, before[n]) for n, w in named(model))
+    with as_computed(model, bfloat16=False):
+        assert all(torch.equal(w, before[n]) for n, w in named(model))
+
+
+def named(model: Any) -> list[tuple[str, torch.Tensor]]:
+    return list(model.named_parameters())
+
+
+def test_autocast_ends_with_the_call_it_was_for() -> None:
+    """accelerate puts one autocast context around a model's forward."""
+    model = make_model()
+    use_bfloat16_copies(model, make_job())
+    autocast = torch.autocast("cpu", torch.bfloat16)
+    model.forward = autocast(model.forward)
+    compute_gradients(model)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+# Of the margins' standard deviation (root mean square): docs/training.md. Saved unrounded: 0.17.
+SHARE = 0.1
+
+
+@pytest.fixture(scope="module")
+def steady(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose weights are large beside a step's change: most of it is below a bfloat16."""
+    torch.manual_seed(0)
+    sizes = GROUPED | {"hidden_size": 128, "intermediate_size": 256}
+    model = scale(LlamaForCausalLM(LlamaConfig(**sizes, **IDS)), 4)
+    return save(model.bfloat16(), tmp_path_factory.mktemp("steady"), tiny_models)
+
+
+def test_a_reward_model_trained_in_bfloat16_is_one_in_every_number_format(
+    steady: Path, tmp_path: Path
+) -> None:
+    run = write_job(
+        "reward",
+        tmp_path,
+        steady,
+        make_rows(48, seed=0),
+        epochs=3,
+        learning_rate=3e-5,
+        changes={"launch": LaunchOptions(dtype="bfloat16")},
+    )
+    reward.run(run.job)
+    assert run.losses[-1] < 0.8 * run.losses[0]
+    rows, encoder = make_rows(24, seed=5), TextEncoder(as_folder(run.model), " ", 256)
+    margins = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        network = AutoModelForSequenceClassification.from_pretrained(run.model, dtype=dtype)
+        margins["transformers", dtype] = compute_margins(network, encoder, rows).float()
+        scorer = RewardScorer(as_folder(run.model), dtype, torch.device("cpu"))
+        chosen, rejected = (
+            torch.tensor(scorer.score([text.ids for text in encoder.encode_rows(rows, side)]))
+            for side in ("chosen", "rejected")
+        )
+        margins["scorer", dtype] = chosen - rejected
+    exact = margins["transformers", torch.float32]
+    for other in margins.values():
+        assert float((other - exact).pow(2).mean().sqrt()) < SHARE * float(exact.std())

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_jobs import as_folder, make_rows, write_job
+from training_jobs import as_folder, cut_after, make_rows, write_job
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
-from almost_kedro.training.rollouts import cut_after, use_engine
+from almost_kedro.training.rollouts import use_engine
 from almost_kedro.training.texts import TextEncoder
 
 N_TOKENS = 24

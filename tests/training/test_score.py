@@ -71,14 +71,18 @@ def test_answers_to_one_dialogue_score_as_they_do_alone(
     assert scorer.score(rows) == pytest.approx(alone, abs=TOLERANCE)
 
 
-def test_measured_padding_is_the_largest_difference(
+def test_measured_padding_is_the_root_mean_square_of_the_differences(
     scorer: RewardScorer, texts: list[list[int]]
 ) -> None:
     rewards = scorer.score(texts)
     assert measure_padding(scorer, texts, rewards, 8) < TOLERANCE
     longest = max(range(len(texts)), key=lambda row: len(texts[row]))
     rewards[longest] += 1.0
-    assert measure_padding(scorer, texts, rewards, 8) == pytest.approx(1.0, abs=TOLERANCE)
+    # One of the 8 rows that are looked at is off by 1.
+    share = math.sqrt(1 / 8)
+    assert measure_padding(scorer, texts, rewards, 8) == pytest.approx(share, abs=TOLERANCE)
+    apart = [reward + 0.5 for reward in scorer.score(texts)]
+    assert measure_padding(scorer, texts, apart, 24) == pytest.approx(0.5, abs=TOLERANCE)
     assert measure_padding(scorer, [], [], 8) == 0.0
 
 

@@ -161,6 +161,12 @@ def compare(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
+def cut_after(ids: list[int], ends: list[int]) -> list[int]:
+    """The ids up to and including the first one that is an end."""
+    found = [position for position, id_ in enumerate(ids) if id_ in ends]
+    return ids[: found[0] + 1] if found else ids
+
+
 def score_in_a_fresh_process(
     tmp_path: Path, model: Path, rows: list[dict[str, Any]]
 ) -> list[float]:

@@ -27,7 +27,7 @@ def check_gate(
 
     Args:
         report: From `report_reward_model`.
-        padding_difference: Largest change of a reward (log-odds) that padding made.
+        padding_difference: Change of rewards (log-odds) that padding made, root mean square.
         options: The limits.
     """
     reasons = _check_accuracy(report)
@@ -36,9 +36,9 @@ def check_gate(
     # "not at most" instead of "above": what is not a number fails, too.
     if not padding_difference <= limit:
         reasons.append(
-            f"padding changes a reward by {padding_difference:.4g}; at most {limit:.4g}, which is "
-            f"{options.max_padding_share:.4g} (max_padding_share) of the margins' standard "
-            "deviation: compute in float32, or train a reward model that is surer"
+            f"padding changes rewards by {padding_difference:.4g} (root mean square); at most "
+            f"{limit:.4g}, which is {options.max_padding_share:.4g} (max_padding_share) of the "
+            "margins' standard deviation: compute in float32, or train a reward model that is surer"
         )
     error = report.get("calibration_error", 0.0)
     if not error <= options.max_calibration_error:

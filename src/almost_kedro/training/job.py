@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from almost_kedro.feedback.ledger import Rules
 from almost_kedro.generation.engine import digest, tell_version
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.training_options import (
@@ -21,9 +22,11 @@ from almost_kedro.training_options import (
 
 # Raised by hand when the same job comes to other weights (rl: or other rollouts, rewards, watch):
 # what is kept is then trained anew.
-TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 1, "sft": 1, "rl": 1})
+# 2: the first step's learning rate is above 0; what bfloat16 computed with is saved; padding of its
+# own; rollouts without dropout, and cut as the reward model knows answers.
+TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 2, "sft": 2, "rl": 2})
 # Raised by hand when the same job comes to other rewards: what is kept is then scored anew.
-# 2: rewards that are not finite are refused; before, they were kept.
+# 2: rewards that are not finite are refused, where they were kept; the head computes in float32.
 SCORE_VERSION = 2
 
 
@@ -45,6 +48,7 @@ class TrainingJob(BaseModel):
             beginning, as it did there. None: nothing is cut (rl).
         options: The program's.
         separator: What stands between a dialogue and its answer.
+        rules: How answers are cut before they are rewarded (rl).
         seed: Of everything that is drawn.
         launch: How many ranks, and where.
         accelerate: The configuration file for `accelerate launch`.
@@ -65,6 +69,7 @@ class TrainingJob(BaseModel):
     reward_max_length: int | None = None
     options: RewardModelOptions | SFTOptions | RLOptions
     separator: str
+    rules: Rules = "corrected"
     seed: int
     launch: LaunchOptions
     accelerate: Path
@@ -102,6 +107,8 @@ class TrainingJob(BaseModel):
         parts += [self.options.model_dump(mode="json"), self.separator, self.seed]
         if self.reward_max_length:
             parts.append(self.reward_max_length)
+        if self.program == "rl":
+            parts.append(self.rules)
         parts += [launch.config, self.ranks, launch.dtype]
         return digest(*parts, *tell_version(TRAINING_VERSIONS[self.program]))
 

@@ -102,7 +102,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def reward(self, rewarder: Rewarder, answers: Sequence[list[int]]) -> list[float]:
         """Return the rewards of answers to the watch's prompts."""
-        return rewarder.reward(self.dialogues, answers, self.trainer.eos_token_ids, self.ids)
+        texts = [self.trainer.reader.read(answer)[0] for answer in answers]
+        return rewarder.reward(self.dialogues, texts, self.ids)
 
     def keep(self, step: int) -> None:
         """Save the policy as it is now."""

@@ -22,7 +22,11 @@ from almost_kedro.model_checks.network import explain_missing_head
 from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
-from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
+from almost_kedro.training.precision import (
+    choose_attention,
+    reward_in_float32,
+    use_bfloat16_copies,
+)
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train
@@ -118,6 +122,7 @@ def run(job: TrainingJob) -> None:
         data_collator=WithRows(DataCollatorForPreference(pad_token_id=pad)),
     )
     add_row(trainer.model, pad)
+    reward_in_float32(trainer.model)
     use_bfloat16_copies(trainer.model, job)
     trainer.row_ids = [row["id"] for row in rows]
 

@@ -8,9 +8,12 @@ other samples instead of a value model. Its numbers here are ours.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from datasets import Dataset
+from transformers import AutoConfig
 
 from almost_kedro.errors import UserError
 from almost_kedro.training.batches import order_rows
@@ -19,7 +22,7 @@ from almost_kedro.training.lm_head import use_plain_head
 from almost_kedro.training.over_optimisation import Watch
 from almost_kedro.training.precision import choose_attention
 from almost_kedro.training.reporter import Reporter
-from almost_kedro.training.rollouts import Rewarder, RolloutMixin, use_engine
+from almost_kedro.training.rollouts import AnswerReader, Rewarder, RolloutMixin, use_engine
 from almost_kedro.training.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train
 from almost_kedro.training_options import RLOptions
@@ -70,39 +73,72 @@ def make_rl_arguments(job: TrainingJob, options: RLOptions) -> dict[str, Any]:
     }
 
 
+def find_dropout(job: TrainingJob) -> dict[str, float]:
+    """Return the dropout that the base's configuration asks for, by option."""
+    base = job.base
+    config = AutoConfig.from_pretrained(base.folder, trust_remote_code=base.trust_remote_code)
+    return {
+        name: value
+        for name, value in config.to_dict().items()
+        if "drop" in name and isinstance(value, float) and value
+    }
+
+
+def make_trainer(job: TrainingJob, rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Make TRL's trainer with our rollouts.
+
+    Args:
+        job: The job.
+        rows: `id` and `dialogue` of the prompts, in the order in which they are answered.
+    """
+    options = job.options
+    assert isinstance(options, RLOptions)
+    assert job.reward_model
+    encoder = TextEncoder(job.base, job.separator, options.max_length)
+    encoder.tokenizer.padding_side = "left"
+    trainer_class, config = make_trainer_class(options.algorithm)
+    arguments, dropout = make_rl_arguments(job, options), find_dropout(job)
+    # With dropout, a policy is unlike itself: neither its KL nor its importance ratios begin at
+    # what they are. Models have it as layers, as numbers, or read it where they use it.
+    arguments["model_init_kwargs"] |= dict.fromkeys(dropout, 0.0)
+    trainer: Any = trainer_class(
+        model=str(job.base.folder),
+        reward_funcs=lambda **batch: trainer.reward(**batch),
+        args=config(**arguments, disable_dropout=True),
+        processing_class=encoder.tokenizer,
+        train_dataset=Dataset.from_list(
+            [{"prompt": row["dialogue"], "prompt_id": row["id"]} for row in rows]
+        ),
+    )
+    if dropout:
+        # Saved is what the base says; layers keep the configuration that they were made with.
+        trainer.model.config = deepcopy(trainer.model.config)
+        trainer.model.config.update(dropout)
+    for model in filter(None, (trainer.model, trainer.ref_model)):
+        use_plain_head(model, options.temperature)
+    use_engine(trainer.model, job, trainer.eos_token_ids)
+    trainer.encoder, trainer.rollouts = encoder, []
+    trainer.reader = AnswerReader(encoder, job, trainer.eos_token_ids)
+    trainer.rewarder = Rewarder(job.reward_model, job, trainer.accelerator.device)
+    return trainer
+
+
 def run(job: TrainingJob) -> None:
     """Train."""
     start = time.perf_counter()
     options = job.options
     assert isinstance(options, RLOptions)
-    assert job.reward_model
     assert job.held_out_reward_model
     n_prompts = check_batches(job)
     longest = options.max_length + options.max_new_tokens
     check_context(job.base, longest, "rl.max_length + rl.max_new_tokens")
     rows = read_job_rows(job)
-    encoder = TextEncoder(job.base, job.separator, options.max_length)
     # Every prompt once before any comes again; the whole order is known before training.
     epochs = -(-options.steps * n_prompts // len(rows))
     order = order_rows([0] * len(rows), 1, epochs, job.seed)[: options.steps * n_prompts]
-    trainer_class, config = make_trainer_class(options.algorithm)
-    encoder.tokenizer.padding_side = "left"
-    trainer: Any = trainer_class(
-        model=str(job.base.folder),
-        reward_funcs=lambda **batch: trainer.reward(**batch),
-        args=config(**make_rl_arguments(job, options)),
-        processing_class=encoder.tokenizer,
-        train_dataset=Dataset.from_list(
-            [{"prompt": rows[row]["dialogue"], "prompt_id": rows[row]["id"]} for row in order]
-        ),
-    )
-    for model in filter(None, (trainer.model, trainer.ref_model)):
-        use_plain_head(model, options.temperature)
-    use_engine(trainer.model, job, trainer.eos_token_ids)
-    device = trainer.accelerator.device
-    trainer.encoder, trainer.rollouts = encoder, []
-    trainer.rewarder = Rewarder(job.reward_model, job, device)
-    watch = Watch(trainer, job, Rewarder(job.held_out_reward_model, job, device))
+    trainer = make_trainer(job, [rows[row] for row in order])
+    held_out = Rewarder(job.held_out_reward_model, job, trainer.accelerator.device)
+    watch = Watch(trainer, job, held_out)
     trainer.add_callback(watch)
 
     def count_tokens(step: int) -> int:

@@ -1,4 +1,4 @@
-"""Answers of a policy in training, and their rewards, from token ids."""
+"""Answers of a policy in training, and their rewards."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from transformers import GenerationConfig, PreTrainedModel
 from trl.models.utils import unwrap_model_for_generation
 
 from almost_kedro.errors import UserError
+from almost_kedro.feedback.responses import STOPS, extract_answer
 from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
-from almost_kedro.generation.engine import Sampling
+from almost_kedro.generation.endings import Endings
+from almost_kedro.generation.engine import Completion, Sampling
 from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.not_finite import describe
 from almost_kedro.generation.sampling import DRAWS, LogitsError
@@ -24,13 +26,14 @@ from almost_kedro.training.guards import REMEDY, choose_number
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.score import RewardScorer
 from almost_kedro.training.texts import TextEncoder, check_context
+from almost_kedro.training_options import RLOptions
 
 # Tokens of texts of which nothing is cut.
 NO_LIMIT = 2**31
 
 
 class Rewarder:
-    """Rewards answers from their token ids, exactly as the reward model was trained."""
+    """Rewards answers exactly as the reward model was trained."""
 
     def __init__(self, model: ModelFolder, job: TrainingJob, device: Any):
         """Load a reward model."""
@@ -41,38 +44,83 @@ class Rewarder:
         self.scorer = RewardScorer(model, dtype, device)
 
     def reward(
-        self,
-        dialogues: Sequence[str],
-        answers: Sequence[list[int]],
-        end_ids: Collection[int],
-        ids: Sequence[str] = (),
+        self, dialogues: Sequence[str], answers: Sequence[str], ids: Sequence[str] = ()
     ) -> list[float]:
         """Return the reward of each answer.
 
         Args:
             dialogues: What was answered.
-            answers: Token ids.
-            end_ids: Tokens of which one ended an answer; the reward model ends it in its eos.
+            answers: Texts as rule 11 cuts them; the reward is read at the eos after each.
             ids: Names of what was answered, for errors.
 
         Raises:
             UserError: If a reward is not finite.
         """
-        starts = self.encoder.encoder.encode(list(dialogues))
-        texts = [
-            self.encoder.join(start, answer[:-1] if answer and answer[-1] in end_ids else answer)
-            for start, answer in zip(starts, answers, strict=True)
-        ]
-        return self.scorer.score([text.ids for text in texts], ids=ids)
+        pairs = zip(dialogues, answers, strict=True)
+        return self.scorer.score([self.encoder.encode(*pair).ids for pair in pairs], ids=ids)
+
+
+class AnswerReader:
+    """Reads a policy's answers as those that the reward model was trained on were read."""
+
+    def __init__(self, encoder: TextEncoder, job: TrainingJob, end_ids: Collection[int]):
+        """Say what ends an answer.
+
+        Args:
+            encoder: Of the policy.
+            job: The job; its rules say whether the strings of rule 11 end an answer, too.
+            end_ids: Tokens that do.
+        """
+        options = job.options
+        assert isinstance(options, RLOptions)
+        self.rules = job.rules
+        sampling = Sampling(
+            options.temperature, options.top_p, options.max_new_tokens, list_stops(job)
+        )
+        self.endings = Endings(encoder.tokenizer, end_ids, sampling)
+
+    def cut(self, ids: list[int]) -> list[int]:
+        """Return ids up to and including the one that ended the answer."""
+        ended = (n for n in range(1, len(ids)) if self.endings.complete(ids[:n]))
+        return ids[: next(ended, len(ids))]
+
+    def read(self, ids: list[int]) -> tuple[str, Completion]:
+        """Return an answer's text after rule 11, and what its ids say.
+
+        Args:
+            ids: As `cut` returns them.
+        """
+        completion = self.endings.complete(ids)
+        assert completion
+        return extract_answer(completion.text, completion.finish_reason, self.rules), completion
+
+
+def list_stops(job: TrainingJob) -> tuple[str, ...]:
+    """Return the strings that end an answer, as in the policies' test."""
+    return STOPS if job.rules == "corrected" else ()
+
+
+@contextmanager
+def own_sampling(model: PreTrainedModel) -> Iterator[None]:
+    """Set a model's generation config aside: `generate` would add its penalties to what it is told.
+
+    Checkpoints are saved with it.
+    """
+    kept, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = kept
 
 
 class RolloutMixin:
     """What we add to TRL's RLOO and GRPO trainers: our token ids, our rewards, and the rollouts.
 
-    TRL itself would decode the completions without special tokens and score them without eos.
+    TRL itself would score the completions without eos, and let them run on into another dialogue.
     """
 
     encoder: TextEncoder
+    reader: AnswerReader
     rewarder: Rewarder
     rollouts: list[dict[str, Any]]
     eos_token_ids: list[int]
@@ -83,24 +131,22 @@ class RolloutMixin:
     def reward(
         self,
         prompts: list[str],
-        completions: list[str],
         completion_ids: list[list[int]],
         prompt_id: list[str],
         **_: Any,
     ) -> list[float]:
         """Reward this rank's completions, and keep them as rollouts."""
-        rewards = self.rewarder.reward(prompts, completion_ids, self.eos_token_ids, prompt_id)
+        answers = [self.reader.read(ids) for ids in completion_ids]
+        rewards = self.rewarder.reward(prompts, [text for text, _ in answers], prompt_id)
         self._new: list[dict[str, Any]] = [
             {
                 "prompt_id": id_,
-                "completion": completion.strip(),
-                "finish_reason": "eos" if ids[-1] in self.eos_token_ids else "length",
-                "n_tokens": len(ids),
+                "completion": text,
+                "finish_reason": completion.finish_reason,
+                "n_tokens": completion.n_tokens,
                 "reward": reward,
             }
-            for id_, completion, ids, reward in zip(
-                prompt_id, completions, completion_ids, rewards, strict=True
-            )
+            for id_, (text, completion), reward in zip(prompt_id, answers, rewards, strict=True)
         ]
         return rewards
 
@@ -155,8 +201,14 @@ class RolloutMixin:
         return f"after step {self.state.global_step}, {known}; {REMEDY}"  # type: ignore[attr-defined]
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        with self._cast_once():
-            return super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
+        with self._cast_once(), own_sampling(self.model):  # type: ignore[attr-defined]
+            found = super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
+        if not isinstance(found, tuple):
+            return [self.reader.cut(ids) for ids in found]
+        # GRPO's, with log-probabilities where vLLM wrote.
+        written, logps = found
+        ids = [self.reader.cut(each) for each in written]
+        return ids, logps and [row[: len(own)] for row, own in zip(logps, ids, strict=True)]
 
     def _cast_once(self) -> Any:
         """Keep the weights in bfloat16 while tokens are written, not cast them for every token.
@@ -199,6 +251,7 @@ class RolloutMixin:
             torch.no_grad(),
             self._cast_once(),
             self.name_prompts(names),
+            own_sampling(self.model),  # type: ignore[attr-defined]
             unwrap_model_for_generation(
                 self.model_wrapped,  # type: ignore[attr-defined]
                 self.accelerator,  # type: ignore[attr-defined]
@@ -211,7 +264,7 @@ class RolloutMixin:
                 attention_mask=mask.to(device),
                 generation_config=GenerationConfig(**sampling, disable_compile=True),
             )
-        return [cut_after(answer, ends) for answer in output[:, width:].tolist()]
+        return [self.reader.cut(answer) for answer in output[:, width:].tolist()]
 
 
 def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int]) -> None:
@@ -250,7 +303,9 @@ def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int
         rows = zip(input_ids, attention_mask.bool(), strict=True)
         texts = [ids[mask].tolist() for ids, mask in rows]
         uniforms = torch.rand(len(texts), config.max_new_tokens, DRAWS, dtype=torch.float64)
-        sampling = Sampling(config.temperature, config.top_p, config.max_new_tokens)
+        sampling = Sampling(
+            config.temperature, config.top_p, config.max_new_tokens, list_stops(job)
+        )
         answers = engine.continue_ids(texts, uniforms.numpy(), sampling)
         padded = pad_sequence(
             [torch.tensor(ids) for ids in answers],
@@ -260,11 +315,3 @@ def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int
         return torch.cat([input_ids, padded], dim=1)
 
     model.generate = generate
-
-
-def cut_after(ids: list[int], ends: Collection[int]) -> list[int]:
-    """Return ids up to and including the first one that is an end."""
-    for position, id_ in enumerate(ids):
-        if id_ in ends:
-            return ids[: position + 1]
-    return ids

@@ -25,6 +25,7 @@ from almost_kedro.generation.worker import measure_memory
 from almost_kedro.json_lines import read_rows, write_json, write_rows
 from almost_kedro.programs import carry_out
 from almost_kedro.training.job import ScoreJob
+from almost_kedro.training.precision import reward_in_float32
 from almost_kedro.training.texts import TextEncoder, check_context
 
 
@@ -47,6 +48,7 @@ class RewardScorer:
         )
         self.model.to(device).eval()
         self.name, self.dtype = model.name, dtype
+        reward_in_float32(self.model)
         states = read_states(self.model)
         self.reader = Reader(
             self.model, lambda index, **inputs: self.model.score(states(index, **inputs))
@@ -93,7 +95,9 @@ class RewardScorer:
 def measure_padding(
     scorer: RewardScorer, rows: Sequence[list[int]], rewards: Sequence[float], n: int
 ) -> float:
-    """Return by how much a reward differs at most between a row alone and among others.
+    """Return by how much rewards differ between rows alone and among others (root mean square).
+
+    The largest difference would grow with the rows that are looked at, and be rounding's.
 
     Args:
         scorer: The reward model.
@@ -103,7 +107,8 @@ def measure_padding(
     """
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     chosen = {order[i * (len(order) - 1) // max(1, n - 1)] for i in range(min(n, len(order)))}
-    return max((abs(scorer.score([rows[row]])[0] - rewards[row]) for row in chosen), default=0.0)
+    differences = [scorer.score([rows[row]])[0] - rewards[row] for row in sorted(chosen)]
+    return math.sqrt(sum(each**2 for each in differences) / max(1, len(differences)))
 
 
 def run_job(job: ScoreJob) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, Trainer
 
 from almost_kedro.errors import UserError
@@ -19,6 +21,7 @@ from almost_kedro.training.devices import check_ranks, is_sharded, measure_memor
 from almost_kedro.training.guards import ShardingCheck, check_finite
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.policy_files import keep_base_files
+from almost_kedro.training.precision import as_computed
 from almost_kedro.training.reporter import CURVE, Reporter, find_resumable, summarise_curve
 from almost_kedro.work_folders import METRICS
 
@@ -38,8 +41,6 @@ def make_arguments(job: TrainingJob, n_steps: int) -> dict[str, Any]:
         "gradient_checkpointing": options.gradient_checkpointing,
         "learning_rate": options.learning_rate,
         "weight_decay": options.weight_decay,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": math.ceil(options.warmup_share * n_steps),
         "max_steps": n_steps,
         # Rows come in the order that `order_rows` gave them.
         "train_sampling_strategy": "sequential",
@@ -54,6 +55,31 @@ def make_arguments(job: TrainingJob, n_steps: int) -> dict[str, Any]:
         "disable_tqdm": True,
         "ddp_find_unused_parameters": False,
     }
+
+
+def scale_rate(step: int, warmup_share: float, n_steps: int) -> float:
+    """Return the share of the peak learning rate that a step trains with; none is 0.
+
+    transformers' own warm-up begins at 0: its first step, and a training of one step, teach
+    nothing.
+
+    Args:
+        step: Number of the step, from 0.
+        warmup_share: Share of the steps that warm up; the peak is at the last of them, a cosine
+            follows, which would reach 0 after the last step.
+        n_steps: Steps in all.
+    """
+    done, warmup = step + 1, max(1, math.ceil(warmup_share * n_steps))
+    if done <= warmup:
+        return done / warmup
+    return (1 + math.cos(math.pi * (done - warmup) / (n_steps + 1 - warmup))) / 2
+
+
+def schedule_rate(trainer: Trainer, warmup_share: float, num_training_steps: int) -> LambdaLR:
+    """Give a trainer the learning rate of `scale_rate`, once it has its optimizer."""
+    rate = partial(scale_rate, warmup_share=warmup_share, n_steps=num_training_steps)
+    schedule = trainer.lr_scheduler = LambdaLR(trainer.optimizer, rate)
+    return schedule
 
 
 class Extra(Protocol):
@@ -95,6 +121,7 @@ def train(
     checkpoint = find_resumable(job.out / STATE)
     if extra:
         extra.resume(checkpoint)
+    trainer.create_scheduler = partial(schedule_rate, trainer, job.options.warmup_share)
     trainer.remove_callback(PrinterCallback)  # the curve is in a file
     trainer.add_callback(reporter)
     trainer.add_callback(ShardingCheck(job))
@@ -149,14 +176,16 @@ def save(
 
 
 def save_weights(trainer: Trainer, job: TrainingJob, folder: Path) -> None:
-    """Save the model as it is now, without the pickle that Trainer adds; all ranks take part.
+    """Save the model as it computes now, without the pickle that Trainer adds; all ranks take part.
 
-    A policy keeps its base's tokenizer.
+    A policy keeps its base's tokenizer. Checkpoints to resume from, which are Trainer's own, keep
+    what rounding hides.
     """
     if trainer.accelerator.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(folder))
+    with as_computed(trainer.model, trainer.args.bf16):
+        trainer.save_model(str(folder))
     if trainer.accelerator.is_main_process:
         (folder / "training_args.bin").unlink(missing_ok=True)
         if job.program != "reward":

@@ -121,6 +121,7 @@ def train_rl_policy(
         reward_max_length=reward_model.max_length,
         options=rl,
         separator=separate(rules),
+        rules=rules,
         seed=seed,
         launch=launch,
         accelerate=accelerate_configs / f"{launch.config}.yaml",
