@@ -101,7 +101,8 @@ class Rollout(TypedDict):
     """An answer that the policy gave during reinforcement learning.
 
     `completion` is what was rewarded: the text after rule 11. `reward` is the reward model's,
-    before the KL penalty; `kl` is the sum over the answer's tokens of log policy - log reference, in nats.
+    before the KL penalty; `kl` is the sum over the answer's tokens of log policy - log reference,
+    in nats.
     """
 
     rollout_id: str
