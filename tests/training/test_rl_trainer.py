@@ -137,7 +137,7 @@ def test_a_models_own_generation_config_changes_neither_rollouts_nor_watch(
         )
         assert ("generate" in vars(trainer.model)) == (ranks == 1)
         dialogues = [row["dialogue"] for row in make_rows(4, seed=3)]
-        written[name] = write_rollouts(trainer), trainer.answer(dialogues, seed=5)
+        written[name] = write_rollouts(trainer), trainer.answer(dialogues, 5, names=dialogues)
         # Of the model, which checkpoints are saved with, nothing is gone.
         for option, value in config.items():
             assert getattr(trainer.model.generation_config, option) == value

@@ -49,7 +49,7 @@ def rl_run(
         save_every=100,
         batch_size=16,
         max_new_tokens=32,
-        learning_rate=5e-3,
+        learning_rate=2e-3,
         beta=0.01,
         watch={"every": 6, "max_kl": 1000, "max_length_ratio": 100},
         changes={"reward_max_length": 256},
