@@ -19,6 +19,9 @@ from almost_kedro.training.launch import check_trained
 
 # Measured here: 1e-7 at most. Gradients may be added in another order elsewhere.
 TOLERANCE = 1e-5
+# Adam's first step goes by a gradient's sign, also where that is all rounding: single weights are
+# apart by a part of the learning rate, 3e-3 (measured: 1.3e-4, and outputs 1e-5).
+WEIGHTS, OUTPUTS = 3e-4, 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +50,14 @@ def test_losses_of_all_steps_are_the_same(pair: Pair) -> None:
 
 
 def test_weights_are_the_same(pair: Pair) -> None:
-    assert pair.measure_weights() < TOLERANCE
+    assert pair.measure_weights() < WEIGHTS
     if pair.program != "reward":
         base = {k: v.float() for k, v in load_file(pair.base / "model.safetensors").items()}
         assert compare(base, pair.sharded.load()) > 100 * TOLERANCE
 
 
 def test_rewards_and_logits_are_the_same(pair: Pair, tmp_path: Path) -> None:
-    assert pair.measure_outputs(tmp_path) < TOLERANCE
+    assert pair.measure_outputs(tmp_path) < OUTPUTS
 
 
 def test_other_shards_than_asked_for_are_refused(pair: Pair, tiny: Path) -> None:
