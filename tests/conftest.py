@@ -29,6 +29,14 @@ def pytest_report_header() -> str:
     return f"numbers: float32 and bfloat16 by {name_level()}, of {', '.join(list_levels())}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process make the whole run while the other tests what needs none."""
+    runs = {"aligned", "evaluated"}
+    needing = {item.path for item in items if runs & {*getattr(item, "fixturenames", ())}}
+    first = next((item.path for item in items if item.path in needing), None)
+    items.sort(key=lambda item: 0 if item.path == first else 1 + (item.path in needing))
+
+
 @pytest.fixture(scope="session")
 def project() -> Path:
     return PROJECT
