@@ -30,11 +30,16 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process make the whole run while the other tests what needs none."""
+    """Order modules for two processes, which take the next one each.
+
+    First comes one that makes the whole run, beside which the other process tests what needs none;
+    then the others from the end, as those that take long are there.
+    """
     runs = {"aligned", "evaluated"}
-    needing = {item.path for item in items if runs & {*getattr(item, "fixturenames", ())}}
-    first = next((item.path for item in items if item.path in needing), None)
-    items.sort(key=lambda item: 0 if item.path == first else 1 + (item.path in needing))
+    needing = (item.path for item in items if runs & {*getattr(item, "fixturenames", ())})
+    first = next(needing, None)
+    places = {path: -place for place, path in enumerate(dict.fromkeys(i.path for i in items))}
+    items.sort(key=lambda item: (item.path != first, places[item.path]))
 
 
 @pytest.fixture(scope="session")
