@@ -101,7 +101,7 @@ def as_computed(model: nn.Module, bfloat16: bool) -> Iterator[None]:
     """Let a model have the weights that were computed with, to be saved; then its own again.
 
     bfloat16 does not tell small changes of a weight from none. No loss has seen them, but in
-    float32 they would act together: SmolLM2's rewards were 0.5 to 1.8 off after 20 steps.
+    float32 they would act together (`benchmarks/number_formats.py --unrounded`).
 
     Args:
         model: The model, or this rank's shards of it.
