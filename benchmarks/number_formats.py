@@ -8,7 +8,7 @@ it is and in bfloat16, and by our scorer in both; what is printed is the root me
 difference from transformers' float32, as a share of the standard deviation of those. `--unrounded`
 saves the float32 weights that were trained, of which the loss has seen rounded copies: what one
 would get without our way to save. Where the processor does not compute in bfloat16, a step takes
-some half a minute.
+minutes.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--pairs", type=Path, help="a file of comparisons")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rate", type=float, default=3e-5, help="learning rate")
@@ -62,20 +63,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "rows.jsonl"
         write_rows(file, rows[:wanted])
-        job = make_job(file, Path(scratch) / "work", options.rate)
+        job = make_job(options.model, file, Path(scratch) / "work", options.rate)
         reward.run(job)
         compare(
             ModelFolder(name="trained", folder=job.out / "model", fingerprint=""), rows[wanted:]
         )
 
 
-def make_job(rows: Path, out: Path, rate: float) -> TrainingJob:
+def make_job(model: Path, rows: Path, out: Path, rate: float) -> TrainingJob:
     """Describe a training in bfloat16, whatever the processor is."""
-    values = {"model": MODEL.name, "learning_rate": rate, "batch_size": BATCH, "epochs": 1}
+    values = {"model": model.name, "learning_rate": rate, "batch_size": BATCH, "epochs": 1}
     return TrainingJob(
         program="reward",
         name="reward",
-        base=ModelFolder(name=MODEL.name, folder=MODEL, fingerprint="benchmark"),
+        base=ModelFolder(name=model.name, folder=model, fingerprint="benchmark"),
         rows=rows,
         rows_sha256="",
         options=RewardModelOptions.model_validate({**values, "save_every": 10**6}),
