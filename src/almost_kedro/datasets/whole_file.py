@@ -136,10 +136,13 @@ class JSONFileDataset(WholeFileDataset):
 
     def _write(self, data: Any, file: BinaryIO) -> None:
         # Piece by piece: `responses_aligned` is as large as all answers together.
-        if found := find_endless(data):
-            raise UserError(f"{found}; only finite figures are written")
-        pieces = json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(data)
-        file.writelines(encode(piece) for piece in pieces)
+        encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2)
+        try:
+            file.writelines(encode(piece) for piece in encoder.iterencode(data))
+        except ValueError as exc:
+            raise UserError(
+                f"{find_endless(data) or exc}; only finite figures are written"
+            ) from exc
         file.write(b"\n")
 
     def load(self) -> Any:

@@ -130,6 +130,6 @@ def plan_step(
         places=put(own_places),
         fresh=put(fresh),
         sizes=sizes,
-        taken=slice(len(rows) - sum(map(len, new)), len(rows)),
+        taken=slice(len(rows) - sum(map(len, new)), len(rows)) if new else None,
     )
     return torch.tensor(ids + [row.last for row in rows], device=device), step

@@ -56,6 +56,10 @@ class Slots:
         if not self.room // 2 < step.longest <= self.room:
             self.room = step.longest
         step.longest = self.room
+        if step.taken is not None:
+            # What is hidden has no weight, but 0 times what is no number is none.
+            for layer in self.layers.values():
+                layer.keys[step.taken] = layer.values[step.taken] = 0
         return {
             "input_ids": ids[None],
             "position_ids": step.positions[None],
@@ -85,7 +89,7 @@ class Slots:
         new = memory.as_strided(shape, (heads * self.room * size, self.room * size, size, 1), 0)
         kept = min(room, self.room)
         new[:, :, :kept] = old[:, :, :kept]
-        new[:, :, kept:] = 0  # as in `Layer.write`
+        new[:, :, kept:] = 0  # as in `begin`
         if room:
             left.append(old)
         return new
@@ -129,8 +133,6 @@ class Layer:
     def write(self, step: Step, key: torch.Tensor, value: torch.Tensor) -> None:
         """Put tokens' keys and values, `(tokens, kv_heads, head_size)`, into their slots."""
         for slots, new in ((self.keys, key), (self.values, value)):
-            # What is hidden has no weight, but 0 times what is no number is none.
-            slots[step.taken] = 0
             slots.transpose(1, 2)[step.slots, step.places] = new[step.tokens]
 
 

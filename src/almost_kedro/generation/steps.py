@@ -31,7 +31,7 @@ class Step:
         sizes: How many fresh tokens each new row has.
         seen: For each new row `(size, size)`, which of its fresh tokens each of them sees; None
             for all up to itself.
-        taken: Slots that new rows take, where others may have left something.
+        taken: Slots that new rows take, where others may have left something; None if none are new.
     """
 
     positions: torch.Tensor
@@ -43,7 +43,7 @@ class Step:
     fresh: torch.Tensor
     sizes: Sequence[int]
     seen: Sequence[torch.Tensor] | None = None
-    taken: slice = field(default_factory=lambda: slice(0))
+    taken: slice | None = None
     _masks: dict[int | None, Masks] = field(default_factory=dict)
     _fresh_masks: dict[tuple[int | None, ...], torch.Tensor] = field(default_factory=dict)
 

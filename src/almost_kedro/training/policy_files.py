@@ -45,7 +45,7 @@ def keep_base_files(base: ModelFolder, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
     config = read_json(base.name, base.folder / CONFIG)
     restore_ids(base.name, config, folder)
-    keep_generation_config(base, tokenizer.eos_token_id, folder)
+    keep_generation_config(base, config, tokenizer.eos_token_id, folder)
 
 
 def restore_ids(name: str, config: dict[str, Any], folder: Path) -> None:
@@ -59,16 +59,18 @@ def restore_ids(name: str, config: dict[str, Any], folder: Path) -> None:
     write_json(folder / CONFIG, saved)
 
 
-def keep_generation_config(base: ModelFolder, eos: int | None, folder: Path) -> None:
+def keep_generation_config(
+    base: ModelFolder, config: dict[str, Any], eos: int | None, folder: Path
+) -> None:
     """Keep the base's generation configuration; the eos that the policy has learned is an end, too.
 
     Args:
         base: What it was trained from.
+        config: Its configuration.
         eos: The tokenizer's eos token.
         folder: What transformers saved of the policy.
     """
     assert base.folder
-    config = read_json(base.name, base.folder / CONFIG)
     own = base.folder / GENERATION_CONFIG
     kept = read_json(base.name, own) if own.is_file() else {}
     named = kept.get("eos_token_id", text_config(config).get("eos_token_id"))
@@ -81,6 +83,6 @@ def keep_generation_config(base: ModelFolder, eos: int | None, folder: Path) -> 
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Replace a file of JSON."""
+    """Replace a file of JSON; unlike our documents, a configuration may hold infinities."""
     with write_whole(file) as out:
         out.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
