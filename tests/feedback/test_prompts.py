@@ -1,5 +1,6 @@
 """Rules 1 to 7: the seed file, a request, what is read from an output, what is dropped."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -532,3 +533,18 @@ def test_ledger_of_original_does_not_call_a_finished_line_cut_off() -> None:
     output = f" {CATS}\nQuery: {RIVERS}"
     run = run_rounds(script(output, finish="length"), "original", n_prompts=1, round_size=1)
     assert [row["corrected"] for row in run.ledger] == ["ok"]
+
+
+@pytest.mark.parametrize("rules", ["original", "corrected"])
+@pytest.mark.parametrize(
+    ("reason", "remedy"),
+    [
+        ("refused", "(rejected by server_refused: 4); mend the server; the log has what it said"),
+        ("withheld", "(rejected by server_withheld: 4); give seeds that the server's filter lets"),
+    ],
+)
+def test_where_servers_answer_nothing_the_line_says_what_helps(
+    reason: FinishReason, remedy: str, rules: Rules
+) -> None:
+    with pytest.raises(UserError, match=re.escape(remedy)):
+        run_rounds(script(finish=reason), rules, max_requests_per_prompt=2)

@@ -27,6 +27,8 @@ REMEDIES = {
     "rule_5_too_long": f"give seeds of at most {LONG} characters",
     "rule_5_cut_off": "raise prompt_generation.max_new_tokens, or give shorter seeds",
     "rule_6_overlap": "raise prompt_generation.overlap_threshold, or give more varied seeds",
+    "server_refused": "mend the server; the log has what it said",
+    "server_withheld": "give seeds that the server's filter lets pass, or take another server",
 }
 # What others call the column of the prompts.
 PROMPT_COLUMNS = {"prompt", "prompts", "instruction", "question", "query", "text", "input"}
