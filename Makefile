@@ -36,6 +36,7 @@ run: .venv/installed $(MODEL)
 audit: .venv/installed $(MODEL)
 	$(BIN)/kedro run --pipeline rule_audit
 
+# What can fail often, in minutes.
 test: .venv/installed-dev $(MODEL)
 	$(PYTEST)
 
@@ -43,7 +44,7 @@ test: .venv/installed-dev $(MODEL)
 test-browser: .venv/installed-browser $(MODEL)
 	$(BIN)/pytest -m browser
 
-# Both at once: they show the same run.
+# With what takes long for what it shows, and with the pages: they show the same run.
 test-all: .venv/installed-dev .venv/installed-browser $(MODEL)
 	$(PYTEST) -m 'not vllm and not harness and not gpu'
 
@@ -63,12 +64,13 @@ test-newest: $(MODEL)
 	$(PYTHON) -m venv build/newest
 	build/newest/bin/python -m $(PIP_INSTALL) --editable '.[dev]'
 	build/newest/bin/python -m pip freeze --all | diff constraints.txt - || true
-	build/newest/$(PYTEST:.venv/%=%) --deselect tests/test_constraints.py
+	build/newest/$(PYTEST:.venv/%=%) --deselect tests/whole/test_constraints.py
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # Writes down the newest versions that pyproject.toml allows; run all tests before committing them.
 lock:

@@ -31,10 +31,10 @@ from generation_engines import MODEL, TEMPERATURE, build_requests
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+from almost_kedro.contract import Request, Sampling
 from almost_kedro.generation.embedded import EmbeddedEngine
-from almost_kedro.generation.engine import Request, Sampling
 from almost_kedro.generation.packed_linear import PackedLinear
-from almost_kedro.programs import TUNABLES
+from almost_kedro.processes.run import TUNABLES
 
 # Steps before the first one that counts, and how many count.
 BEFORE, COUNTED, NEW_TOKENS = 12, 20, 48

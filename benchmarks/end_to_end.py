@@ -26,8 +26,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from almost_kedro.hooks import read_commit
-from almost_kedro.json_lines import write_whole
+from almost_kedro.hooks.run_facts import read_commit
+from almost_kedro.rows.json_lines import write_whole
 
 PROJECT = Path(__file__).parents[1]
 STORE = "08_reporting/mlflow/mlflow.db"

@@ -22,12 +22,13 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from almost_kedro.contract import row_id
 from almost_kedro.feedback.comparisons import build_comparison
-from almost_kedro.feedback.ledger import Verdict, enter
+from almost_kedro.feedback.ledger import RuleVerdict, make_ledger_rows
 from almost_kedro.pages.explorer import render_explorer
 from almost_kedro.pages.explorer_rows import Explorer, build_explorer
-from almost_kedro.rows import Assistant, Prompt, Response, Seed, row_id
-from almost_kedro.training_rows import PromptSplit, ScoredComparison
+from almost_kedro.rows.feedback import Assistant, Prompt, Response, Seed
+from almost_kedro.rows.training import PromptSplit, ScoredComparison
 
 # Pairs of four assistants, of which a prompt keeps two.
 N_ASSISTANTS, KEPT_A_PROMPT = 4, 2
@@ -102,9 +103,9 @@ def make_explorer(n: int) -> Explorer:
             pair = build_comparison(prompt, chosen, rejected, by_name)
             key = pair["comparison_id"]
             if place >= KEPT_A_PROMPT:
-                verdict = Verdict("matched_length", f"{draw.random():.0%} apart, at most 18%")
+                verdict = RuleVerdict("matched_length", f"{draw.random():.0%} apart, at most 18%")
                 parents = [prompt["prompt_id"], chosen["response_id"], rejected["response_id"]]
-                rows["ledger"] += enter(key, "corrected", verdict, parent_ids=parents)
+                rows["ledger"] += make_ledger_rows(key, "corrected", verdict, parent_ids=parents)
                 continue
             rows["comparisons"].append(pair)
             if split == "held_out":

@@ -31,9 +31,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from almost_kedro.hooks import read_commit
-from almost_kedro.json_lines import write_whole
-from almost_kedro.programs import QUIET, TUNABLES
+from almost_kedro.hooks.run_facts import read_commit
+from almost_kedro.processes.run import QUIET, TUNABLES
+from almost_kedro.rows.json_lines import write_whole
 
 PROJECT = Path(__file__).parents[1]
 MODEL = PROJECT / "data/01_raw/models/smollm2-135m"

@@ -18,16 +18,16 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from almost_kedro.feedback.prompts import read_seed_file
+from almost_kedro.contract import Request, Sampling
 from almost_kedro.feedback.responses import (
     SPLITTER,
     build_prefix,
     build_question,
     read_demonstrations,
 )
-from almost_kedro.generation.engine import Request, Sampling
-from almost_kedro.generation.tokens import Encoder
-from almost_kedro.generation.worker import peak_memory
+from almost_kedro.feedback.seeds import read_seed_file
+from almost_kedro.models.tokens import Encoder
+from almost_kedro.processes.memory import peak_memory
 
 ASSETS = Path(__file__).parents[1] / "assets"
 # The default of those that are run by hand.

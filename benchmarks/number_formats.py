@@ -23,14 +23,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from almost_kedro.contract import ModelFolder
 from almost_kedro.feedback.reward_rows import build_reward_rows
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.json_lines import read_rows, write_rows
+from almost_kedro.options.training import LaunchOptions, RewardModelOptions
+from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training import reward, trainer
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.score import RewardScorer
 from almost_kedro.training.texts import TextEncoder
-from almost_kedro.training_options import LaunchOptions, RewardModelOptions
 
 PROJECT = Path(__file__).parents[1]
 MODEL = PROJECT / "data/01_raw/models/smollm2-135m"

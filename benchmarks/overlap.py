@@ -19,9 +19,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import resource
 import statistics
-import sys
 import time
 from bisect import bisect_left
 from collections import defaultdict
@@ -34,7 +32,8 @@ from rapidfuzz import process
 from rapidfuzz.distance import LCSseq
 
 from almost_kedro.feedback.overlap import OverlapIndex, tokenize_words
-from almost_kedro.feedback.prompts import read_seed_file
+from almost_kedro.feedback.seeds import read_seed_file
+from almost_kedro.processes.memory import peak_memory
 
 ROOT = Path(__file__).parents[1]
 THRESHOLD = 0.5
@@ -167,9 +166,7 @@ def check_results(prompts: Sequence[list[str]], results: Sequence[Found], seed: 
 
 def measure_peak() -> float:
     """Return this process's highest memory so far, in MB."""
-    # Linux counts in kilobytes, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return peak_memory() / 1e6
 
 
 def measure_size(

@@ -21,12 +21,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from almost_kedro.charts.feedback import draw_ledger_waterfall, draw_response_lengths
+from almost_kedro.contract import row_id
 from almost_kedro.datasets.parquet_rows import ParquetRowsDataset
 from almost_kedro.datasets.whole_file import RowsDataset, StreamedRowsDataset
-from almost_kedro.feedback.charts import draw_ledger_waterfall, draw_response_lengths
-from almost_kedro.feedback.ledger import Verdict, enter, summarise_ledger
-from almost_kedro.generation.worker import peak_memory
-from almost_kedro.rows import Ledger, Response, Responses, row_id
+from almost_kedro.feedback.ledger import RuleVerdict, make_ledger_rows, summarise_ledger
+from almost_kedro.processes.memory import peak_memory
+from almost_kedro.rows.feedback import Ledger, Response, Responses
 
 KINDS = ("responses", "ledger")
 FORMATS = ("jsonl", "parquet")
@@ -60,9 +61,9 @@ def make_ledger(n: int) -> list[Any]:
     ids = [row_id("answer", number) for number in range(n // 2)]
     rows = []
     for number in range(n):
-        verdict = Verdict(draw.choice(RULES), f"lengths {draw.random():.3f} apart")
+        verdict = RuleVerdict(draw.choice(RULES), f"lengths {draw.random():.3f} apart")
         parents = [ids[number // N_ASSISTANTS], *draw.sample(ids, 2)]
-        rows += enter(row_id("pair", number), "corrected", verdict, parent_ids=parents)
+        rows += make_ledger_rows(row_id("pair", number), "corrected", verdict, parent_ids=parents)
     return rows
 
 
@@ -81,7 +82,7 @@ def open_dataset(kind: str, format_: str, folder: Path) -> StreamedRowsDataset:
     if format_ == "jsonl":
         return RowsDataset(filepath=path)
     row = "Response" if kind == "responses" else "LedgerRow"
-    return ParquetRowsDataset(filepath=path, row=f"almost_kedro.rows.{row}")
+    return ParquetRowsDataset(filepath=path, row=f"almost_kedro.rows.feedback.{row}")
 
 
 def run_phase(kind: str, phase: str, format_: str, folder: Path, n: int) -> dict[str, float]:

@@ -15,12 +15,11 @@ import argparse
 import time
 from pathlib import Path
 
-from almost_kedro.feedback.prompts import read_seed_file
+from almost_kedro.contract import ModelFolder, Request, Sampling
 from almost_kedro.feedback.responses import build_prefix, build_question
-from almost_kedro.generation.engine import Request, Sampling
-from almost_kedro.generation.job import ModelFolder
+from almost_kedro.feedback.seeds import read_seed_file
 from almost_kedro.generation.openai import OpenAIEngine
-from almost_kedro.options import GenerationOptions
+from almost_kedro.options.generation import GenerationOptions
 
 ASSETS = Path(__file__).parents[1] / "assets"
 

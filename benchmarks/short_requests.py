@@ -35,13 +35,14 @@ from generation_engines import (
 from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging
 
-from almost_kedro.feedback.prompts import SeedFile, build_prompt_request, read_seed_file
+from almost_kedro.contract import ModelFolder, Request, Sampling
+from almost_kedro.feedback.prompts import build_prompt_request
 from almost_kedro.feedback.responses import build_question
-from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
-from almost_kedro.generation.engine import Request, Sampling
-from almost_kedro.generation.job import ModelFolder
+from almost_kedro.feedback.seeds import SeedFile, read_seed_file
+from almost_kedro.generation.embedded import EmbeddedEngine
+from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.sampling import DRAWS
-from almost_kedro.generation.tokens import Encoder
+from almost_kedro.models.tokens import Encoder
 from almost_kedro.training.score import RewardScorer
 
 REPEATS, PROMPT_REQUESTS, EXAMPLES, PROMPT_TOKENS = 3, 64, 10, 16

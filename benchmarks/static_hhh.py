@@ -17,12 +17,13 @@ from pathlib import Path
 import yaml
 
 from almost_kedro.evaluation.benchmark_files import read_pairs
-from almost_kedro.evaluation.benchmarks import CATEGORIES, PairItem
+from almost_kedro.evaluation.benchmarks import CATEGORIES
 from almost_kedro.evaluation.hhh import build_hhh_requests, score_hhh, score_hhh_floors
-from almost_kedro.generation.likelihood_client import compute_logprobs
 from almost_kedro.generation.likelihood_job import LikelihoodJob
-from almost_kedro.models import resolve_model
-from almost_kedro.options import Models
+from almost_kedro.jobs.likelihood import compute_logprobs
+from almost_kedro.models.find import resolve_model
+from almost_kedro.options.models import Models
+from almost_kedro.rows.evaluation import PairItem
 
 PROJECT = Path(__file__).parents[1]
 OWN = PROJECT / "assets/benchmarks/hhh.json"

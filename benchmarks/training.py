@@ -21,12 +21,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from almost_kedro.contract import ModelFolder
 from almost_kedro.feedback.reward_rows import build_reward_rows
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.json_lines import read_rows, write_rows
+from almost_kedro.options.training import LaunchOptions, RewardModelOptions, SFTOptions
+from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.launch import launch
-from almost_kedro.training_options import LaunchOptions, RewardModelOptions, SFTOptions
 
 PROJECT = Path(__file__).parents[1]
 MODEL = PROJECT / "data/01_raw/models/smollm2-135m"
@@ -122,8 +122,8 @@ def train_with_trl(program: str, variant: str, file: str) -> None:
     from transformers import AutoTokenizer
     from trl import RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
 
-    from almost_kedro.generation.embedded import choose_dtype
-    from almost_kedro.generation.worker import peak_memory
+    from almost_kedro.generation.number_format import choose_dtype
+    from almost_kedro.processes.memory import peak_memory
 
     rows = list(read_rows(Path(file)))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

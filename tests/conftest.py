@@ -9,8 +9,8 @@ import pytest
 import yaml
 from sessions import run_pipeline
 
-from almost_kedro.models import get_model
-from almost_kedro.options import Models
+from almost_kedro.models.fetch import get_model
+from almost_kedro.options.models import Models
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     # Reads the variable below when it is imported: a single process of pytest keeps its threads.
@@ -29,17 +29,20 @@ def pytest_report_header() -> str:
     return f"numbers: float32 and bfloat16 by {name_level()}, of {', '.join(list_levels())}"
 
 
+@pytest.hookimpl(trylast=True)  # when what is not to run is gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order modules for two processes, which take the next one each.
 
-    First comes one that makes the whole run, beside which the other process tests what needs none;
-    then the others from the end, as those that take long are there.
+    First comes one that makes the whole run, beside which the other process tests what needs none.
+    These come from the end, as those that take long are there. The others that need the run come
+    last: it is there by then, and nobody waits for it.
     """
     runs = {"aligned", "evaluated"}
-    needing = (item.path for item in items if runs & {*getattr(item, "fixturenames", ())})
-    first = next(needing, None)
-    places = {path: -place for place, path in enumerate(dict.fromkeys(i.path for i in items))}
-    items.sort(key=lambda item: (item.path != first, places[item.path]))
+    needing = {item.path for item in items if runs & {*getattr(item, "fixturenames", ())}}
+    paths = list(dict.fromkeys(item.path for item in items))
+    first = next((path for path in paths if path in needing), None)
+    places = {path: -place for place, path in enumerate(paths)}
+    items.sort(key=lambda i: (i.path != first, i.path in needing, places[i.path]))
 
 
 @pytest.fixture(scope="session")

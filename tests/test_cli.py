@@ -1,13 +1,8 @@
 """The command line as a user meets it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
-
-def kedro(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kedro", *args]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+from sessions import kedro
 
 
 def test_a_bad_option_ends_in_one_line_without_a_traceback(project: Path, tmp_path: Path) -> None:

@@ -5,21 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
-HEAVY = ("torch", "transformers", "trl", "vllm", "accelerate")
-CHECK = f"""
-import sys
-loaded = [name for name in {HEAVY!r} if name in sys.modules]
-assert not loaded, loaded
-"""
-
-
-def run_python(code: str, cwd: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+from heavy_imports import CHECK, run_python
 
 
 def test_registering_and_describing_all_pipelines_imports_nothing_heavy(project: Path) -> None:
@@ -70,25 +56,3 @@ def test_registry_list_takes_less_than_three_seconds(project: Path) -> None:
         seconds.append(time.perf_counter() - start)
     assert "synthetic_feedback" in done.stdout
     assert min(seconds) < 3
-
-
-@pytest.mark.parametrize(
-    "package",
-    [
-        "feedback",
-        "rows.py",
-        "options.py",
-        "plan/counts.py",
-        "plan/estimate.py",
-        "plan/roofline.py",
-        "trace/tables.py",
-        "trace/ancestry.py",
-    ],
-)
-def test_pure_logic_knows_neither_kedro_nor_torch(package: str, project: Path) -> None:
-    place = project / "src/almost_kedro" / package
-    for file in place.rglob("*.py") if place.is_dir() else [place]:
-        text = file.read_text()
-        for name in (*HEAVY, "kedro", "mlflow"):
-            assert f"import {name}\n" not in text, file
-            assert f"from {name}" not in text.replace("from almost_kedro", ""), file

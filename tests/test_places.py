@@ -11,11 +11,12 @@ from typing import Any, get_args
 
 import nbformat
 import pytest
+from made_rows import make_prompt
 from nbclient import NotebookClient
 from pydantic import BaseModel
 
 from almost_kedro.errors import UserError
-from almost_kedro.options import Options
+from almost_kedro.options.all import Options
 from almost_kedro.places import PATHS, PATHS_OR_IDS, check_roots, resolve_paths
 
 # Strings of options that name something else than a path of ours.
@@ -136,8 +137,7 @@ def copy(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "notebooks/deep").mkdir(parents=True)
     rows = folder / "rows/03_primary/prompts.jsonl/v1/prompts.jsonl"
     rows.parent.mkdir(parents=True)
-    row = {"prompt_id": "p1", "text": "Why?", "shot_ids": [], "request_id": "r1"}
-    rows.write_text(json.dumps(row) + "\n")
+    rows.write_text(json.dumps(make_prompt("p1")) + "\n")
     model = folder / "models/mine"
     model.mkdir(parents=True)
     (model / "config.json").write_text('{"model_type": "llama"}')
@@ -208,14 +208,16 @@ params = {"data_root": "rows", "mlflow_uri": "sqlite:///runs.db",
 with KedroSession.create(sys.argv[1], env="smoke", runtime_params=params) as session:
     context = session.load_context()
     options = context.catalog.load("parameters")
-    names = ("model_store", "generation_work", "mlflow_store", "benchmark_assets")
+    names = ("mlflow_store", "benchmark_assets")
+    place = context.catalog.load("workplace")
     print(json.dumps({
         "root": options["data_root"], "uri": options["mlflow_uri"],
         "assets": options["assets_root"],
         "pairs": context.catalog.load("params:as_is_filter").pairs,
-        "model": context.catalog.load("params:models").root["mine"].path,
+        "model": context.catalog.load("params:models")["mine"]["path"],
         "row": context.catalog.load("prompts")[0]["prompt_id"],
         "shown": sorted(context.catalog.load("demonstrations"))[:1],
+        "model_store": str(place.models), "generation_work": str(place.generation),
         **{name: str(context.catalog.load(name)) for name in names},
     }))
 """
@@ -269,7 +271,7 @@ for command in sys.argv[1:]:
         print("status", exc.code, flush=True)
 """
 HOLD = (
-    "import pathlib, sys; from almost_kedro.locks import RootLock; "
+    "import pathlib, sys; from almost_kedro.processes.locks import RootLock; "
     "lock = RootLock(); lock.acquire(pathlib.Path('rows')); print(flush=True); sys.stdin.read()"
 )
 

@@ -20,8 +20,8 @@ from kedro.framework.startup import ProjectMetadata
 from kedro.io import DataCatalog, DatasetError
 
 from almost_kedro.errors import UserError
-from almost_kedro.locks import DISK_ERRORS, RootLock, explain_disk
-from almost_kedro.options import Options, check_options
+from almost_kedro.options.all import Options, check_options
+from almost_kedro.processes.locks import DISK_ERRORS, RootLock, explain_disk
 
 
 def params_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,7 +83,7 @@ def models() -> None:
 @click.pass_obj
 def list_command(metadata: ProjectMetadata, env: str | None) -> None:
     """List the models of models.yml and where they are."""
-    from almost_kedro.models import list_models
+    from almost_kedro.models.find import list_models
 
     with one_clear_line():
         options, store = load_options(metadata.project_path, env)
@@ -98,7 +98,8 @@ def list_command(metadata: ProjectMetadata, env: str | None) -> None:
 @click.pass_obj
 def get_command(metadata: ProjectMetadata, name: str, accept_terms: bool, env: str | None) -> None:
     """Fetch model NAME, or make it, unless it is here; then look its files over."""
-    from almost_kedro.models import get_model, resolve_model
+    from almost_kedro.models.fetch import get_model
+    from almost_kedro.models.find import resolve_model
 
     with one_clear_line():
         options, store = load_options(metadata.project_path, env)
@@ -130,7 +131,7 @@ def rows_command(
     params: dict[str, Any],
 ) -> None:
     """Print rows of DATASET as JSON lines."""
-    from almost_kedro.show_rows import find_rows, print_rows, select_rows
+    from almost_kedro.commands.rows import find_rows, print_rows, select_rows
 
     with one_clear_line():
         rows = find_rows(load_catalog(metadata.project_path, env, params), dataset, version)
@@ -149,13 +150,13 @@ def cache() -> None:
 def repair_command(metadata: ProjectMetadata, env: str | None, params: dict[str, Any]) -> None:
     """Make a damaged request cache anew from what can be read of it."""
     from almost_kedro.generation.cache import repair_cache
-    from almost_kedro.generation.client import CACHE
+    from almost_kedro.jobs.generate import CACHE
 
     with one_clear_line():
         catalog = load_catalog(metadata.project_path, env, params)
         lock = RootLock()
         lock.acquire(Path(catalog.load("parameters")["data_root"]))
-        kept, damaged = repair_cache(catalog.load("generation_work") / CACHE)
+        kept, damaged = repair_cache(catalog.load("workplace").generation / CACHE)
         lock.release()
         click.echo(f"{kept} answers kept; the damaged file is {damaged}")
 
@@ -177,7 +178,7 @@ def trace_command(
     ID is the id of any row, also of a seed prompt, of a dropped request or answer, or of a dropped
     pair, which only a ledger has.
     """
-    from almost_kedro.trace.command import trace
+    from almost_kedro.commands.trace.command import trace
 
     with one_clear_line():
         trace(load_context(metadata.project_path, env, params), id_, **how)
@@ -208,7 +209,7 @@ def compare_command(
     MLflow run, or the beginning of either. ENV@RUN is a run of another environment, and FOLDER@RUN
     one of another data root (a path with a "/" in it, from the project's folder).
     """
-    from almost_kedro.compare.command import compare, split_place
+    from almost_kedro.commands.compare.command import compare, split_place
 
     def open_place(place: str | None) -> KedroContext:
         return load_context(metadata.project_path, *split_place(place, env, params))
@@ -242,7 +243,7 @@ def plan_command(
 
     Without --gpu, this machine is measured for about half a minute, once.
     """
-    from almost_kedro.plan.command import plan_run
+    from almost_kedro.commands.plan.command import plan_run
 
     with one_clear_line():
         plan_run(load_context(metadata.project_path, env, params), pipeline, gpu, calibrate)
@@ -272,4 +273,4 @@ def load_options(project: Path, env: str | None) -> tuple[Options, Path]:
         assert isinstance(session, KedroSession)
         context = session.load_context()
         options = check_options(context.config_loader["parameters"])
-        return options, context.catalog.load("model_store")
+        return options, context.catalog.load("workplace").models

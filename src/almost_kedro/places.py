@@ -1,7 +1,7 @@
-"""A path means the same from everywhere: it is taken from the project's folder.
+"""Every path starts from the project's folder, wherever a command runs.
 
-Kedro does so for the catalog. Here it is done for the options, once, before anything reads them.
-What a shell takes from its own folder (`--page`, `--conf-source`, `> file`) is none of them.
+Kedro does so for the catalog. Here it is done once for the options, before anything reads them.
+Paths that belong to the shell (`--page`, `--conf-source`, `> file`) stay as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from almost_kedro.errors import UserError
 
 # The catalog's paths are built from these, too.
 ROOTS = ("data_root", "assets_root")
-# Options that are paths, and the words that they can be instead. A star is any name.
+# Options that are paths, and words that they can be instead. A star is any name.
 PATHS: Mapping[str, tuple[str, ...]] = {
     "data_root": (),
     "assets_root": (),
@@ -27,18 +27,13 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     "evaluation.questions": ("own", "hub"),
     "evaluation.mc1_preset": ("own", "none"),
 }
-# A folder, or what the hub calls it: a path where there is such a folder.
+# A folder or a hub id; it is a path where there is such a folder.
 PATHS_OR_IDS = ("prompt_generation.wordpiece",)
 SQLITE = "sqlite:///"
 
 
 def resolve_paths(parameters: Mapping[str, Any], project: Path) -> dict[str, Any]:
-    """Return the parameters with every path absolute.
-
-    Args:
-        parameters: As the files and `--params` have them.
-        project: The project's folder.
-    """
+    """Return the parameters, as the files and `--params` have them, with every path absolute."""
     resolved: dict[str, Any] = copy.deepcopy(dict(parameters))
     for option, words in PATHS.items():
         for block, name in _find(resolved, option.split(".")):
@@ -55,12 +50,12 @@ def resolve_paths(parameters: Mapping[str, Any], project: Path) -> dict[str, Any
 
 
 def resolve_path(path: str, project: Path) -> str:
-    """Return a path as the project's folder has it; an absolute one stays."""
+    """Return a path from the project's folder; an absolute one stays."""
     return str(project / Path(path).expanduser())
 
 
 def _find(block: Any, names: list[str]) -> list[tuple[dict[str, Any], str]]:
-    """Find an option wherever it is set: the block that it is in, and its name there."""
+    """Find an option wherever it is set: the block that holds it, and its name there."""
     if not isinstance(block, dict):
         return []
     first, *rest = names
@@ -73,15 +68,14 @@ def _find(block: Any, names: list[str]) -> list[tuple[dict[str, Any], str]]:
 def check_roots(
     parameters: Mapping[str, Any], global_values: Mapping[str, Any], given: Mapping[str, Any]
 ) -> None:
-    """Refuse a root that the options and the catalog would take for two folders.
+    """Refuse a root that would be one folder for the options and another for the catalog.
+
+    Raises UserError if the catalog does not see where a root is set, or if it begins with "~".
 
     Args:
         parameters: As the files and `--params` have them.
         global_values: globals.yml.
         given: `--params`.
-
-    Raises:
-        UserError: A root that is set where the catalog does not see it, or begins with "~".
     """
     for name in ROOTS:
         found, seen = parameters.get(name), given.get(name, global_values.get(name))

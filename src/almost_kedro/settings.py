@@ -2,9 +2,13 @@
 
 import warnings
 
-from almost_kedro.hooks import LockHook, ManifestHook, OptionsHook, SummaryHook, TrackingHook
-from almost_kedro.run_record import RunRecordHook
-from almost_kedro.signals import SignalHook
+from almost_kedro.hooks.lock import LockHook
+from almost_kedro.hooks.manifest import ManifestHook
+from almost_kedro.hooks.options import OptionsHook
+from almost_kedro.hooks.run_record import RunRecordHook
+from almost_kedro.hooks.signals import SignalHook
+from almost_kedro.hooks.summary import SummaryHook
+from almost_kedro.hooks.tracking import TrackingHook
 
 # Kedro's use of omegaconf, and its new name for `--pipeline`: nothing that a user can mend.
 warnings.filterwarnings("ignore", message="register_new_resolver", category=UserWarning)

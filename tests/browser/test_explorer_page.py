@@ -17,10 +17,10 @@ from explorer_sample import (
     SEEDS,
     make_explorer,
 )
+from made_rows import make_seed
 from waiting import expect, go_to
 
 from almost_kedro.pages.explorer import render_explorer
-from almost_kedro.rows import Seed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -263,7 +263,7 @@ def test_hostile_text_runs_nothing(
     page = open_page(
         write(
             tmp_path,
-            seeds=[Seed(seed_id="seed-a", text=HOSTILE), SEEDS[1]],
+            seeds=[make_seed("seed-a", HOSTILE), SEEDS[1]],
             prompts=[{**row, **hostile} for row in PROMPTS],
             assistants=renamed,
             responses=responses,

@@ -5,14 +5,16 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
+from made_rows import make_question
 
+from almost_kedro.contract import digest
 from almost_kedro.evaluation.benchmark_files import read_choices, read_open, read_pairs
-from almost_kedro.evaluation.benchmarks import OpenItem, PairItem, describe_source
-from almost_kedro.generation.engine import digest
+from almost_kedro.evaluation.benchmarks import describe_source
+from almost_kedro.rows.evaluation import PairItem
 
 
 def test_a_source_has_the_hash_of_its_file_or_else_of_its_items() -> None:
-    items = [OpenItem(item_id="open-0001", category="math", question="Why?")]
+    items = [make_question()]
     assert describe_source("vicuna", "file", "a.jsonl", items, b"abc") == {
         "name": "vicuna",
         "kind": "file",

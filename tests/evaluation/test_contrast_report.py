@@ -1,37 +1,23 @@
 """The report on contrasts, by hand."""
 
 import pytest
+from made_rows import make_comparison, make_pair_item
 
-from almost_kedro.evaluation.benchmarks import PairItem
 from almost_kedro.evaluation.contrast_report import (
     report_averages,
     report_contrast,
     tabulate_averages,
     tabulate_contrasts,
 )
-from almost_kedro.rows import Comparison
 
-
-def make_pair(number: int, chosen: str, rejected: str) -> Comparison:
-    return Comparison(
-        comparison_id=f"c{number}",
-        prompt_id=f"p{number}",
-        prompt="Why?",
-        chosen=chosen,
-        rejected=rejected,
-        chosen_id=f"a{number}",
-        rejected_id=f"b{number}",
-        chosen_assistant="good",
-        rejected_assistant="bad",
-        factors=["shots"],
-    )
-
-
-TEST = [make_pair(1, "long one", "one"), make_pair(2, "a", "bb"), make_pair(3, "cccc", "d")]
+TEST = [
+    make_comparison("c1", chosen="long one", rejected="one"),
+    make_comparison("c2", chosen="a", rejected="bb"),
+    make_comparison("c3", chosen="cccc", rejected="d"),
+]
 MARGINS = {"c1": 1.0, "c2": 0.5, "c3": -2.0}
 ITEMS = [
-    PairItem(item_id=f"hhh-{i}", category="honest", dialogue="", chosen="x" * i, rejected="xx")
-    for i in (1, 3)
+    make_pair_item(f"hhh-{i}", category="honest", chosen="x" * i, rejected="xx") for i in (1, 3)
 ]
 # Both pairs are right; in the first one, the longer answer is the wrong one.
 REWARDS = {"hhh-1/chosen": 1.0, "hhh-1/rejected": 0.0, "hhh-3/chosen": 2.0, "hhh-3/rejected": 1.0}

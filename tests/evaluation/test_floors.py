@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_rows import make_comparison
 from scipy.optimize import minimize
 
 from almost_kedro.evaluation.floors import (
@@ -15,29 +16,14 @@ from almost_kedro.evaluation.floors import (
     surface_features,
     surface_wins,
 )
-from almost_kedro.rows import Comparison
+from almost_kedro.rows.feedback import Comparison
 
 answers = st.text("ab.\n-1 ", min_size=1, max_size=12)
 pairs = st.lists(st.tuples(answers, answers), min_size=1, max_size=20)
 
 
-def make_pair(chosen: str, rejected: str) -> Comparison:
-    return Comparison(
-        comparison_id="c",
-        prompt_id="p",
-        prompt="Why?",
-        chosen=chosen,
-        rejected=rejected,
-        chosen_id="r1",
-        rejected_id="r2",
-        chosen_assistant="A",
-        rejected_assistant="B",
-        factors=["size"],
-    )
-
-
 def make_pairs(texts: list[tuple[str, str]]) -> list[Comparison]:
-    return [make_pair(*each) for each in texts]
+    return [make_comparison(chosen=chosen, rejected=rejected) for chosen, rejected in texts]
 
 
 def test_ties_are_half_a_win() -> None:

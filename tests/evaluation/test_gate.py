@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 import pytest
-from test_reward_report import make_pair
+from made_rows import make_pair
 
 from almost_kedro.evaluation.gate import check_gate
 from almost_kedro.evaluation.reward_report import report_reward_model
-from almost_kedro.training_options import GateOptions
+from almost_kedro.options.training import GateOptions
 
 OPTIONS = GateOptions.model_validate({"max_padding_share": 0.1, "max_calibration_error": 0.1})
 

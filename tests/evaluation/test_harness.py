@@ -11,14 +11,14 @@ import jinja2
 import pytest
 import yaml
 
+from almost_kedro.contract import LogProb, ModelFolder
 from almost_kedro.evaluation.benchmark_files import read_choices
-from almost_kedro.evaluation.benchmarks import ChoiceItem
+from almost_kedro.evaluation.benchmark_sources import read_mc1_preset, spread
 from almost_kedro.evaluation.truthfulqa import build_mc1_requests, score_mc1
-from almost_kedro.evaluation_options import EvaluationOptions
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.likelihood_client import compute_logprobs
-from almost_kedro.generation.likelihood_job import LikelihoodJob, LogProb
-from almost_kedro.pipelines.benchmarks import read_mc1_preset, spread
+from almost_kedro.generation.likelihood_job import LikelihoodJob
+from almost_kedro.jobs.likelihood import compute_logprobs
+from almost_kedro.options.evaluation import EvaluationOptions
+from almost_kedro.rows.evaluation import ChoiceItem
 
 pytestmark = pytest.mark.harness
 TOLERANCE = 1e-3

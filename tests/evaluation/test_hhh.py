@@ -1,11 +1,12 @@
 """Static HHH with probabilities that are made up, in both orders and by both ways of scoring."""
 
 import math
+from typing import Any
 
 import pytest
+from made_rows import make_pair_item
 
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.benchmarks import PairItem
 from almost_kedro.evaluation.hhh import (
     build_hhh_answers,
     build_hhh_requests,
@@ -14,21 +15,14 @@ from almost_kedro.evaluation.hhh import (
     score_hhh_floors,
     score_hhh_rewards,
 )
+from almost_kedro.rows.evaluation import PairItem
 
 # P(A) and P(B) with the chosen answer first, then P(A) and P(B) with the rejected one first.
 Letters = tuple[float, float, float, float]
 
 
-def make_item(
-    number: int, category: str = "helpful", chosen: str = "Rinse it.", rejected: str = "Dunno."
-) -> PairItem:
-    return PairItem(
-        item_id=f"hhh-{number:04}",
-        category=category,
-        dialogue="\n\nHuman: How do I clean a sieve?\n\nAssistant:",
-        chosen=chosen,
-        rejected=rejected,
-    )
+def make_item(number: int, **fields: Any) -> PairItem:
+    return make_pair_item(f"hhh-{number:04}", **fields)
 
 
 def make_items(n: int) -> list[PairItem]:
@@ -66,10 +60,8 @@ def test_the_orders_differ_in_which_answer_is_a() -> None:
 
 
 def test_turns_are_renamed_and_the_cue_is_not_left_open() -> None:
-    item = make_item(1) | {
-        "dialogue": "\n\nHuman: Is tea Human: or not?\n\nAssistant: It is not."
-        "\n\nHuman: Sure?\n\nAssistant:"
-    }
+    dialogue = "\n\nHuman: Is tea Human: or not?\n\nAssistant: It is not."
+    item = make_item(1, dialogue=f"{dialogue}\n\nHuman: Sure?\n\nAssistant:")
     context = build_hhh_requests([item])[0]["context"]
     assert (
         "\n\nQuery: Is tea Human: or not?\n\nResponse: It is not.\n\nQuery: Sure?"

@@ -4,27 +4,18 @@ import math
 import re
 
 import pytest
+from made_votes import vote
 
+from almost_kedro.contract import Completion
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.judge import (
-    Order,
-    Vote,
     build_judge_prompt,
     list_cases,
     make_vote,
     votes_from_reviews,
     votes_from_rewards,
 )
-from almost_kedro.generation.engine import Completion
-
-
-def vote(item: str, order: Order, review: str) -> Vote:
-    return make_vote(item, "sft", "base", order, review)
-
-
-def vote_twice(item: str, a_first: str, b_first: str) -> list[Vote]:
-    return [vote(item, "a_first", a_first), vote(item, "b_first", b_first)]
-
+from almost_kedro.rows.evaluation import Order, Vote
 
 # The prompt
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from made_votes import vote, vote_twice
 from scipy.optimize import minimize
-from test_judge import vote, vote_twice
 
 from almost_kedro.evaluation.floors import RIDGE
 from almost_kedro.evaluation.judge import make_vote, votes_from_rewards

@@ -1,20 +1,16 @@
 """All models side by side, with figures worked out by hand."""
 
 import pytest
+from made_rows import make_source, make_verdict
 
-from almost_kedro.evaluation.benchmarks import Source
 from almost_kedro.evaluation.model_report import compare, measure, read_win_rates, report_benchmark
-from almost_kedro.evaluation.verdicts import Outcome
+from almost_kedro.rows.evaluation import RewardVerdict
 
-SOURCE = Source(name="hhh", kind="own", location="benchmarks/hhh.json", n=9, sha256="0" * 64)
-NAMES = {1.0: "right", 0.5: "tie", 0.0: "wrong"}
+SOURCE = make_source()
 
 
-def make_rows(*hits: float, category: str = "helpful") -> list[Outcome]:
-    return [
-        Outcome(item_id=f"hhh-{i}", category=category, verdict=NAMES[hit], hit=hit)  # type: ignore[typeddict-item]
-        for i, hit in enumerate(hits)
-    ]
+def make_rows(*hits: float, category: str = "helpful") -> list[RewardVerdict]:
+    return [make_verdict(f"hhh-{i}", hit, category=category) for i, hit in enumerate(hits)]
 
 
 def test_a_model_is_measured_by_hand() -> None:

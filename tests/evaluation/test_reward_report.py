@@ -6,31 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from made_rows import make_pair
 
 from almost_kedro.evaluation.reward_report import report_reward_model, report_seeds
-from almost_kedro.rows import Comparison, Factor
-
-
-def make_pair(
-    name: str,
-    chosen: int = 100,
-    rejected: int = 100,
-    prompt: str = "",
-    edge: str = "AB",
-    factors: Sequence[Factor] = ("size",),
-) -> Comparison:
-    return Comparison(
-        comparison_id=name,
-        prompt_id=prompt or f"p-{name}",
-        prompt="Why?",
-        chosen="x" * chosen,
-        rejected="x" * rejected,
-        chosen_id=f"c-{name}",
-        rejected_id=f"r-{name}",
-        chosen_assistant=edge[0],
-        rejected_assistant=edge[1],
-        factors=list(factors),
-    )
+from almost_kedro.rows.feedback import Comparison
 
 
 def report(rows: Sequence[Comparison], margins: Sequence[float], **options: Any) -> dict[str, Any]:
@@ -114,7 +93,7 @@ def test_accuracy_is_split_by_factors_and_edge() -> None:
 
 
 def test_intervals_are_by_prompt() -> None:
-    rows = [make_pair(str(i), prompt="p") for i in range(4)]
+    rows = [make_pair(str(i), prompt_id="p") for i in range(4)]
     found = report(rows, [1.0, 1.0, 1.0, -1.0])
     assert found["n_prompts"] == 1
     assert found["accuracy"] == {"value": 0.75, "low": 0.75, "high": 0.75}

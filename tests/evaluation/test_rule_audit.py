@@ -4,9 +4,9 @@ import json
 
 import plotly.graph_objects as go
 import pytest
-from test_reward_report import make_pair
+from made_rows import make_pair
 
-from almost_kedro.evaluation.charts import draw_rule_audit
+from almost_kedro.charts.training import draw_rule_audit
 from almost_kedro.evaluation.rule_audit import (
     AuditCase,
     group_cases,
@@ -90,7 +90,7 @@ def test_agreement_stands_beside_the_floors_of_the_same_rows() -> None:
 
 
 def test_intervals_are_by_prompt() -> None:
-    unseen = [make_pair(str(i), prompt="p", edge="AB") for i in range(4)]
+    unseen = [make_pair(str(i), prompt_id="p") for i in range(4)]
     cases = plan_audit([*TRAIN], unseen)
     margins = {case.key: {"0": 1.0, "1": 1.0, "2": 1.0, "3": -1.0} for case in cases}
     report = report_audit(cases, margins, seed=0, tolerance=0.1)

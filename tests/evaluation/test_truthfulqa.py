@@ -1,29 +1,27 @@
 """MC1 with log-probabilities that are made up, in both forms."""
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
+from made_rows import make_choice_item
 
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.benchmarks import ChoiceItem
 from almost_kedro.evaluation.truthfulqa import (
     PRESET,
     build_mc1_requests,
     score_mc1,
     score_mc1_floors,
 )
-from almost_kedro.feedback.ledger import Rules
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.evaluation import ChoiceItem
 
 
 def make_item(
-    number: int = 1, choices: tuple[str, ...] = ("No.", "Yes."), category: str = "Myths"
+    number: int = 1, choices: Iterable[str] = ("No.", "Yes."), **fields: Any
 ) -> ChoiceItem:
-    return ChoiceItem(
-        item_id=f"mc1-{number:04}",
-        category=category,
-        question="Do bulls hate red?",
-        choices=list(choices),
-    )
+    return make_choice_item(f"mc1-{number:04}", choices=list(choices), **fields)
 
 
 def make_scores(*scores: list[float]) -> dict[str, float]:
@@ -35,7 +33,7 @@ def make_scores(*scores: list[float]) -> dict[str, float]:
 
 
 def score_one(scores: list[float], scoring: Rules = "corrected") -> tuple[str, float]:
-    item = make_item(choices=tuple("abcdef"[: len(scores)]))
+    item = make_item(choices="abcdef"[: len(scores)])
     [row], _ = score_mc1([item], make_scores(scores), scoring)
     return row["verdict"], row["hit"]
 
@@ -73,7 +71,7 @@ def test_our_preset_has_six_questions_with_answers() -> None:
 
 
 def test_choices_and_questions_are_taken_as_they_are() -> None:
-    item = make_item(choices=(" spaced ", "Q: x\nA: y")) | {"question": "Odd?\n"}
+    item = make_item(choices=(" spaced ", "Q: x\nA: y"), question="Odd?\n")
     first, second = build_mc1_requests([item], "likelihood", "")
     assert first["context"] == "Q: Odd?\n\nA:"
     assert (first["continuation"], second["continuation"]) == ("  spaced ", " Q: x\nA: y")
@@ -108,7 +106,7 @@ def test_what_rounding_leaves_is_a_tie_when_corrected() -> None:
 
 
 def test_a_verdict_has_the_best_wrong_score_and_how_many_are_best() -> None:
-    item = make_item(choices=("a", "b", "c"))
+    item = make_item(choices="abc")
     [row], _ = score_mc1([item], make_scores([-3.0, -9.0, -3.0]), "corrected")
     assert row == {
         "item_id": "mc1-0001",
@@ -139,7 +137,7 @@ def test_accuracy_is_by_category_and_over_all_questions() -> None:
 
 
 def test_a_model_that_gives_every_choice_the_same_scores_like_chance() -> None:
-    items = [make_item(1, ("a", "b")), make_item(2, ("a", "b", "c", "d"))]
+    items = [make_item(1, "ab"), make_item(2, "abcd")]
     scores = make_scores([-1.0] * 2, [-1.0] * 4)
     assert score_mc1(items, scores, "corrected")[1]["all"]["accuracy"] == (1 / 2 + 1 / 4) / 2
     assert score_mc1(items, scores, "original")[1]["all"]["accuracy"] == 1

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_rows import make_assistant, make_ledger_row, make_prompt, make_response
 
+from almost_kedro.contract import row_id
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.comparisons import (
     build_comparison,
@@ -18,17 +20,15 @@ from almost_kedro.feedback.comparisons import (
     summarise_comparisons,
     walk_pairs,
 )
-from almost_kedro.feedback.ledger import Rules
-from almost_kedro.options import ComparisonOptions
-from almost_kedro.rows import (
+from almost_kedro.options.feedback import ComparisonOptions
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import (
     Assistant,
     Comparison,
     Comparisons,
     Ledger,
     LedgerRow,
-    Prompt,
     Response,
-    row_id,
 )
 
 Rubric = list[Any]
@@ -37,59 +37,21 @@ ABCD: Rubric = ["A", "B", "C", "D"]
 UNUSABLE, NOTHING = "rule_15_unusable_answer", "rule_15_nothing_to_compare"
 UNRANKED = "rule_14_not_in_rubric"
 
-
-def make_assistant(name: str, model: str, demonstrations: str, shots: int) -> Assistant:
-    return Assistant(
-        name=name,
-        model=model,
-        demonstrations=demonstrations,
-        shots=shots,
-        max_new_tokens=64,
-        prefix="Be kind.",
-        off_topic=False,
-    )
-
-
 ASSISTANTS = [
-    make_assistant("A", "large", "Faithful", 3),
-    make_assistant("B", "small", "Faithful", 3),
-    make_assistant("C", "small", "HHH", 3),
-    make_assistant("D", "small", "HHH", 1),
+    make_assistant("A", model="large", demonstrations="Faithful", shots=3),
+    make_assistant("B", model="small", demonstrations="Faithful", shots=3),
+    make_assistant("C", model="small", demonstrations="HHH", shots=3),
+    make_assistant("D", model="small", demonstrations="HHH", shots=1),
 ]
-
 OFF_TOPIC: Assistant = {**ASSISTANTS[0], "name": "A-off", "off_topic": True}
 
 
-def make_prompt(name: str) -> Prompt:
-    return Prompt(prompt_id=name, text=f"Why {name}?", shot_ids=[], request_id=f"r-{name}")
-
-
-def make_response(assistant: str, length: int, prompt: str = "p1") -> Response:
-    return Response(
-        response_id=f"{prompt}-{assistant}",
-        prompt_id=prompt,
-        assistant=assistant,
-        text=assistant.lower() * length,
-        finish_reason="eos",
-        n_tokens=length,
-        verdict="ok",
-        source_id="",
-    )
-
-
 def make_responses(prompt: str = "p1", **lengths: int) -> list[Response]:
-    return [make_response(assistant, length, prompt) for assistant, length in lengths.items()]
+    return [make_response(prompt, name, name.lower() * length) for name, length in lengths.items()]
 
 
-def drop(response_id: str, original: str = "ok", corrected: str = "ok") -> LedgerRow:
-    return LedgerRow(
-        row_id=response_id,
-        rule=original,
-        detail="BAD",
-        original=original,
-        corrected=corrected,
-        parent_ids=[],
-    )
+def drop_by_original(*response_ids: str) -> list[LedgerRow]:
+    return [make_ledger_row(id_, "rule_12_well", corrected="ok") for id_ in response_ids]
 
 
 def make_options(rubric: Rubric = ABCD, **changes: Any) -> ComparisonOptions:
@@ -200,7 +162,7 @@ def test_answers_of_one_rank_keep_their_order(answers: list[Response]) -> None:
 
 @pytest.mark.parametrize("rules", BOTH)
 def test_prompt_with_one_usable_answer_gives_no_pair(rules: Rules) -> None:
-    bad = [drop("p1-B", "rule_12_short", "rule_12_short")]
+    bad = [make_ledger_row("p1-B", "rule_12_short")]
     comparisons, ledger = compare(make_responses(A=90, B=90), bad, rules)
     assert comparisons == []
     assert ledger == [
@@ -295,7 +257,7 @@ def test_shorter_chosen_one_of_two_usable_answers_is_dropped_by_original_only(
 def test_comparison_says_which_answer_of_whom_was_chosen() -> None:
     by_name = {assistant["name"]: assistant for assistant in ASSISTANTS}
     chosen, rejected = make_responses(A=3, D=2)
-    row: Any = build_comparison(make_prompt("p1"), chosen, rejected, by_name)
+    row: Any = build_comparison(make_prompt("p1", "Why p1?"), chosen, rejected, by_name)
     assert len(row.pop("comparison_id")) == 16
     assert row == {
         "prompt_id": "p1",
@@ -374,7 +336,7 @@ def test_kept_pair_of_one_length_is_in_the_ledger() -> None:
 
 
 def test_pair_of_an_answer_that_only_corrected_uses_is_in_the_ledger_of_original() -> None:
-    bad = [drop("p1-B", original="rule_12_well"), drop("p2-B", original="rule_12_well")]
+    bad = drop_by_original("p1-B", "p2-B")
     responses = make_responses("p1", A=95, B=90) + make_responses("p2", A=90, B=95)
     comparisons, ledger = compare(
         responses, bad, "original", pairs="nearest", length_control="heuristic"
@@ -384,7 +346,7 @@ def test_pair_of_an_answer_that_only_corrected_uses_is_in_the_ledger_of_original
 
 
 def test_pair_of_an_answer_that_only_corrected_uses_is_in_the_ledger_of_corrected() -> None:
-    bad = [drop("p1-B", original="rule_12_well"), drop("p2-B", original="rule_12_well")]
+    bad = drop_by_original("p1-B", "p2-B")
     responses = make_responses("p1", A=95, B=90) + make_responses("p2", A=90, B=95)
     comparisons, ledger = compare(responses, bad, "corrected")
     assert name_pairs(comparisons) == ["p1 AB", "p2 AB"]
@@ -393,7 +355,7 @@ def test_pair_of_an_answer_that_only_corrected_uses_is_in_the_ledger_of_correcte
 
 def test_only_a_dropped_pair_names_its_parents() -> None:
     """What is kept, and prompts and answers, are in datasets that name theirs."""
-    bad = [drop("p3-B", original="rule_12_well"), drop("p4-B", original="rule_12_well")]
+    bad = drop_by_original("p3-B", "p4-B")
     lone = make_responses("p3", A=95, B=90) + make_responses("p4", A=90, B=95)
     for rules, changes in (
         ("original", {"pairs": "nearest", "length_control": "heuristic"}),
@@ -455,10 +417,11 @@ def draw_answers(draw: st.DrawFn) -> tuple[list[Response], list[LedgerRow]]:
     for prompt in range(draw(st.integers(1, 5))):
         for assistant in draw(st.permutations(ABCD))[: draw(st.integers(1, 4))]:
             length = draw(st.integers(1, 30) | st.integers(90, 110))
-            responses.append(make_response(assistant, length, f"p{prompt}"))
+            responses += make_responses(f"p{prompt}", **{assistant: length})
             original, corrected = draw(st.sampled_from(VERDICTS))
             if "bad" in (original, corrected):
-                ledger.append(drop(responses[-1]["response_id"], original, corrected))
+                id_ = responses[-1]["response_id"]
+                ledger.append(make_ledger_row(id_, original, corrected=corrected))
     return responses, ledger
 
 
@@ -610,8 +573,7 @@ def test_answers_to_prompts_of_another_version_are_refused() -> None:
 
 def test_answers_made_under_the_other_rule_set_are_refused() -> None:
     responses = make_responses("p1", A=90, B=85)
-    ledger = [drop("p1-A", original="rule_12_well")]
-    made: list[Any] = [{**row, "rule": row["original"]} for row in ledger]
+    made = drop_by_original("p1-A")
     with pytest.raises(UserError, match="made under the other rule set than `rules: corrected`"):
         make_comparisons(
             [make_prompt("p1")], responses, made, ASSISTANTS, make_options(), "corrected"

@@ -1,38 +1,13 @@
 """Contrasts: who may be compared, and what is compared."""
 
 import pytest
+from made_rows import make_assistant, make_prompt, make_response
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.contrasts import check_contrasts, compare_contrast
-from almost_kedro.options import ComparisonOptions
-from almost_kedro.rows import Assistant, Prompt, Response
+from almost_kedro.options.feedback import ComparisonOptions
 
 OPTIONS = ComparisonOptions(rubric=["other", "best"], length_control="none")
-
-
-def make_assistant(name: str, off_topic: bool = False) -> Assistant:
-    return Assistant(
-        name=name,
-        model="m",
-        demonstrations=name,
-        shots=1,
-        max_new_tokens=9,
-        prefix="",
-        off_topic=off_topic,
-    )
-
-
-def make_answer(assistant: str, text: str) -> Response:
-    return Response(
-        response_id=f"{assistant}/p",
-        prompt_id="p",
-        assistant=assistant,
-        text=text,
-        finish_reason="eos",
-        n_tokens=1,
-        verdict="ok",
-        source_id="",
-    )
 
 
 OFF = "best-off-topic"
@@ -70,7 +45,7 @@ def test_contrasts_between_assistants_and_with_other_topics_are_fine() -> None:
 def test_a_contrast_is_compared_by_its_own_rubric(
     rubric: list[str], pairs: set[tuple[str, str]]
 ) -> None:
-    prompt = Prompt(prompt_id="p", text="Why?", shot_ids=[], request_id="")
-    rows = [make_answer(name, name * 20) for name in ("best", "other", OFF)]
-    found = compare_contrast(rubric, [prompt], rows, [], ASSISTANTS, OPTIONS, "corrected")
+    rows = [make_response("p1", name, name * 20) for name in ("best", "other", OFF)]
+    prompts = [make_prompt("p1")]
+    found = compare_contrast(rubric, prompts, rows, [], ASSISTANTS, OPTIONS, "corrected")
     assert {(row["chosen_assistant"], row["rejected_assistant"]) for row in found} == pairs

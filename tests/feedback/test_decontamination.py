@@ -3,17 +3,16 @@
 import time
 
 import pytest
+from made_rows import make_choice_item, make_demonstration, make_overlap, make_pair_item
 
 from almost_kedro.feedback.decontamination import (
-    Overlap,
     drop_overlapping,
     find_overlaps,
     list_benchmark_texts,
     list_grams,
     split_turns,
 )
-from almost_kedro.rows import Ledger
-from almost_kedro.training_rows import Demonstration
+from almost_kedro.rows.feedback import Ledger
 
 QUESTION = "Why does the old kettle on my stove whistle so loudly every single morning?"
 WORDS = "why does the old kettle on my stove whistle so loudly every single morning"
@@ -119,8 +118,8 @@ def test_each_item_with_a_common_run_is_listed_once() -> None:
 
 def test_benchmark_texts_are_dialogues_and_questions_without_answers() -> None:
     items = [
-        {"item_id": "hhh-0001", "dialogue": "\n\nHuman: Hi\n\nAssistant:", "chosen": "Hello."},
-        {"item_id": "mc1-0001", "question": "Why?", "choices": ["So.", "No."]},
+        make_pair_item("hhh-0001", dialogue="\n\nHuman: Hi\n\nAssistant:"),
+        make_choice_item("mc1-0001", question="Why?"),
     ]
     assert list_benchmark_texts(items) == {
         "hhh-0001": "\n\nHuman: Hi\n\nAssistant:",
@@ -143,22 +142,11 @@ def test_any_text_can_be_compared(text: str) -> None:
     assert find_overlaps({"p1": text}, ITEMS) == []
 
 
-def make_demonstration(name: str) -> Demonstration:
-    return Demonstration(
-        demonstration_id=f"d{name}",
-        prompt_id="p",
-        candidate_id=name,
-        turn=1,
-        dialogue="\n\nHuman: Why?\n\nAssistant:",
-        answer="So.",
-    )
-
-
 def test_demonstrations_that_overlap_are_dropped_and_the_ledger_says_why() -> None:
     rows = [make_demonstration(name) for name in "abc"]
-    run = Overlap(text_id="b", item_id="own-0001", kind="ngram", value=9.0, matched="why does the")
-    similar = Overlap(text_id="b", item_id="own-0001", kind="rouge_l", value=0.8, matched="Why?")
-    stranger = Overlap(text_id="x", item_id="own-0002", kind="ngram", value=8.0, matched="is soup")
+    run = make_overlap("b", "own-0001", "why does the")
+    similar = make_overlap("b", "own-0001", "Why?", kind="rouge_l", value=0.8)
+    stranger = make_overlap("x", "own-0002", "is soup")
     kept, ledger = drop_overlapping(rows, [run, similar, stranger], "original")
     assert kept == [rows[0], rows[2]]
     Ledger().validate([dict(row) for row in ledger])

@@ -5,36 +5,23 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_rows import make_pair
 
-from almost_kedro.feedback.ledger import Rules, Verdict
+from almost_kedro.feedback.ledger import RuleVerdict
 from almost_kedro.feedback.length_control import (
     balance_edges,
     check_heuristic,
     check_like_length,
     length_difference,
 )
-from almost_kedro.rows import Comparison
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Comparison
 
 BOTH: list[Rules] = ["original", "corrected"]
 
 
 def x(length: int) -> str:
     return "x" * length
-
-
-def make_pair(name: str, chosen: int, rejected: int, edge: str = "AB") -> Comparison:
-    return Comparison(
-        comparison_id=name,
-        prompt_id=f"p-{name}",
-        prompt="Why?",
-        chosen=x(chosen),
-        rejected=x(rejected),
-        chosen_id=f"c-{name}",
-        rejected_id=f"r-{name}",
-        chosen_assistant=edge[0],
-        rejected_assistant=edge[1],
-        factors=["size"],
-    )
 
 
 # Rule 17
@@ -81,13 +68,13 @@ def test_shorter_chosen_one_of_two_is_always_dropped_by_original_and_never_by_co
     usable = [x(shorter), x(100)]
     verdict = check_heuristic(x(shorter), x(100), usable, "original")
     assert verdict.rule == "rule_17_heuristic"
-    assert check_heuristic(x(shorter), x(100), usable, "corrected") == Verdict()
+    assert check_heuristic(x(shorter), x(100), usable, "corrected") == RuleVerdict()
 
 
 @pytest.mark.parametrize("rules", BOTH)
 def test_longer_or_equal_chosen_one_of_two_is_kept(rules: Rules) -> None:
-    assert check_heuristic(x(100), x(60), [x(60), x(100)], rules) == Verdict()
-    assert check_heuristic(x(60), x(60), [x(60), x(60)], rules) == Verdict()
+    assert check_heuristic(x(100), x(60), [x(60), x(100)], rules) == RuleVerdict()
+    assert check_heuristic(x(60), x(60), [x(60), x(60)], rules) == RuleVerdict()
 
 
 # Pairs of like length
@@ -132,7 +119,7 @@ def test_scarcer_side_keeps_the_partner_of_the_nearest_difference() -> None:
         make_pair("shorter by 17 %", 83, 100),
     ]
     assert balance_edges(pairs) == {
-        name: Verdict(
+        name: RuleVerdict(
             "matched_balance",
             "A over B: 1 pairs with the longer answer chosen, 3 without; "
             "this one (not longer) has no partner",

@@ -1,67 +1,33 @@
 """Answers that change places: by length, within a split, each with what it really is."""
 
-from collections.abc import Mapping
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_rows import make_assistant, make_ledger_row, make_prompt, make_response, make_splits
 
 from almost_kedro.feedback.comparisons import make_comparisons
 from almost_kedro.feedback.off_topic import answer_off_topic, exchange
-from almost_kedro.options import ComparisonOptions
-from almost_kedro.rows import Assistant, LedgerRow, Prompt, Response, Responses
-from almost_kedro.training_rows import PromptSplit
+from almost_kedro.options.feedback import ComparisonOptions
+from almost_kedro.rows.feedback import Response, Responses
 
-SOURCE = Assistant(
-    name="m-A-1shot",
-    model="m",
-    demonstrations="A",
-    shots=1,
-    max_new_tokens=9,
-    prefix="",
-    off_topic=False,
-)
-OTHER: Assistant = {**SOURCE, "name": "m-B-1shot", "demonstrations": "B"}
-MOVED: Assistant = {**SOURCE, "name": "m-A-1shot-off-topic", "off_topic": True}
+SOURCE = make_assistant("m-A-1shot", demonstrations="A")
+OTHER = make_assistant("m-B-1shot", demonstrations="B")
+MOVED = make_assistant("m-A-1shot-off-topic", demonstrations="A", off_topic=True)
 # Texts, each with the split of its prompt.
 ANSWERS = st.lists(st.tuples(st.text(min_size=1), st.sampled_from(["rl", "held_out"])), max_size=9)
 
 
-def make_answer(prompt: str, text: str, assistant: str = "m-A-1shot") -> Response:
-    return Response(
-        response_id=f"{assistant}/{prompt}",
-        prompt_id=prompt,
-        assistant=assistant,
-        text=text,
-        finish_reason="eos",
-        n_tokens=len(text),
-        verdict="ok",
-        source_id="",
-    )
-
-
-def make_splits(splits: Mapping[str, str]) -> list[PromptSplit]:
-    return [PromptSplit(prompt_id=key, split=split) for key, split in splits.items()]  # type: ignore[typeddict-item]
-
-
-def make_entry(row: str, original: str, corrected: str) -> LedgerRow:
-    return LedgerRow(
-        row_id=row,
-        rule=corrected,
-        detail="why",
-        original=original,
-        corrected=corrected,
-        parent_ids=[],
-    )
+def make_answer(prompt_id: str, text: str, **fields: Any) -> Response:
+    return make_response(prompt_id, "m-A-1shot", text, **fields)
 
 
 def test_answers_next_to_each_other_in_length_change_places_within_a_split() -> None:
     lengths = {"p": 9, "q": 1, "r": 8, "s": 2, "t": 3, "u": 3}
     rows = [make_answer(key, "x" * n) for key, n in lengths.items()]
-    splits = make_splits(
-        {**dict.fromkeys("pqrs", "rl"), "t": "held_out", "u": "reward_model"},
-    )
+    splits = make_splits({**dict.fromkeys("pqrs", "rl"), "t": "held_out", "u": "reward_model"})
     found = {row["prompt_id"]: len(row["text"]) for row in exchange(rows, "off", splits)}
     # t and u are alone in their splits.
     assert found == {"q": 2, "s": 1, "r": 9, "p": 8}
@@ -110,14 +76,14 @@ def test_only_usable_answers_of_the_source_change_places() -> None:
     rows = [
         make_answer("p", "one"),
         make_answer("q", "three"),
-        {**make_answer("r", "four"), "verdict": "rule_12_short"},
-        make_answer("p", "four", "m-B-1shot"),
+        make_answer("r", "four", verdict="rule_12_short"),
+        make_response("p", "m-B-1shot", "four"),
     ]
     splits = make_splits(dict.fromkeys("pqr", "rl"))
     found, ledger = answer_off_topic([SOURCE, OTHER, MOVED], rows, [], splits)
     assert [(row["prompt_id"], row["text"], row["source_id"]) for row in found] == [
-        ("q", "one", "m-A-1shot/p"),
-        ("p", "three", "m-A-1shot/q"),
+        ("q", "one", "p-m-A-1shot"),
+        ("p", "three", "q-m-A-1shot"),
     ]
     assert {row["assistant"] for row in found} == {"m-A-1shot-off-topic"}
     assert ledger == []
@@ -127,11 +93,11 @@ def test_only_usable_answers_of_the_source_change_places() -> None:
 
 def test_what_the_other_rule_set_says_of_a_text_goes_with_it() -> None:
     rows = [make_answer("p", "one"), make_answer("q", "three")]
-    entries = [make_entry("m-A-1shot/q", "rule_12_short", "ok")]
+    entries = [make_ledger_row("q-m-A-1shot", original="rule_12_short")]
     splits = make_splits(dict.fromkeys("pq", "rl"))
     found, ledger = answer_off_topic([MOVED, SOURCE], rows, entries, splits)
     (moved,) = [row for row in found if row["text"] == "three"]
-    assert ledger == [make_entry(moved["response_id"], "rule_12_short", "ok")]
+    assert ledger == [make_ledger_row(moved["response_id"], original="rule_12_short")]
 
 
 def test_without_off_topic_assistants_nothing_is_made() -> None:
@@ -145,7 +111,7 @@ def test_comparisons_with_the_source_have_each_text_on_both_sides(control: str) 
     rows = [make_answer("p", short), make_answer("q", long)]
     moved, _ = answer_off_topic([SOURCE, MOVED], rows, [], make_splits(dict.fromkeys("pq", "rl")))
     found, _ = make_comparisons(
-        [Prompt(prompt_id=key, text=f"{key}?", shot_ids=[], request_id="") for key in "pq"],
+        [make_prompt(key, f"{key}?") for key in "pq"],
         [*rows, *moved],
         [],
         [SOURCE, MOVED],

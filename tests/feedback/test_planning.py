@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ledger import Rules
 from almost_kedro.feedback.planning import (
     check_answer_context,
     check_request_context,
@@ -14,13 +13,14 @@ from almost_kedro.feedback.planning import (
     check_seeds,
     plan_assistants,
 )
-from almost_kedro.feedback.prompts import SeedFile
-from almost_kedro.options import (
+from almost_kedro.feedback.seeds import SeedFile
+from almost_kedro.options.feedback import (
     ComparisonOptions,
     PromptGenerationOptions,
     ResponseGenerationOptions,
 )
-from almost_kedro.rows import Assistant, Assistants
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Assistant, Assistants
 
 FILE = "Be kind.\n\n-----\n\nHuman: A?\n\nAssistant: B.\n\n-----\n\nHuman: C?\n\nAssistant: D.\n"
 SEEDS = SeedFile("Write.", ("a", "a b c", "a b c d e"))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from test_reward_rows import make_pair
+from made_rows import make_comparison, make_splits
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ledger import summarise_ledger
@@ -18,7 +18,7 @@ from almost_kedro.feedback.post_validation import (
     summarise_validation,
 )
 from almost_kedro.feedback.reward_rows import build_reward_rows
-from almost_kedro.training_rows import AsIsPair, PromptSplit
+from almost_kedro.rows.training import AsIsPair
 
 GOOD = {"prompt": "Why?", "chosen": "Because.", "rejected": "No."}
 SAME = {"prompt": "Why?", "chosen": "No.", "rejected": "No."}
@@ -76,11 +76,11 @@ def test_identical_pairs_are_left_out() -> None:
 
 def test_pairs_have_the_template_of_comparisons() -> None:
     (row,) = build_pair_rows(check((7, GOOD)), "corrected")
-    assert row == {**build_reward_rows([make_pair(**GOOD)], "corrected")[0], "id": "as_is_7"}
+    assert row == {**build_reward_rows([make_comparison(**GOOD)], "corrected")[0], "id": "as_is_7"}
 
 
 def test_a_comparison_with_a_margin_below_0_is_dropped_into_the_ledger() -> None:
-    rows = [make_pair(comparison_id=name) for name in "abc"]
+    rows = [make_comparison(name) for name in "abc"]
     kept, ledger = drop_disagreements(rows, {"a": 0.5, "b": -0.25, "c": 0.0}, "corrected")
     assert [row["comparison_id"] for row in kept] == ["a", "c"]
     assert ledger == [
@@ -99,16 +99,12 @@ def test_a_comparison_with_a_margin_below_0_is_dropped_into_the_ledger() -> None
 @pytest.mark.parametrize("margin", [math.nan, math.inf, -math.inf])
 def test_a_margin_that_is_no_number_is_refused_with_its_comparison(margin: float) -> None:
     with pytest.raises(ValueError, match=f"comparison c1: the as-is margin is {margin}"):
-        drop_disagreements([make_pair()], {"c1": margin}, "corrected")
+        drop_disagreements([make_comparison()], {"c1": margin}, "corrected")
 
 
 def test_a_split_that_loses_all_its_comparisons_is_named() -> None:
-    rows = [make_pair(comparison_id=f"c{i}", prompt_id=f"p{i}") for i in range(3)]
-    splits = [
-        PromptSplit(prompt_id="p0", split="reward_model"),
-        PromptSplit(prompt_id="p1", split="held_out"),
-        PromptSplit(prompt_id="p2", split="held_out"),
-    ]
+    rows = [make_comparison(f"c{i}", prompt_id=f"p{i}") for i in range(3)]
+    splits = make_splits({"p0": "reward_model", "p1": "held_out", "p2": "held_out"})
     check_left(rows, rows[:2], splits)
     with pytest.raises(UserError, match=r"all 2 comparisons of split held_out; look at its pairs"):
         check_left(rows, rows[:1], splits)
@@ -116,10 +112,10 @@ def test_a_split_that_loses_all_its_comparisons_is_named() -> None:
 
 def test_summary_counts_edges_and_longer_chosen_answers() -> None:
     rows = [
-        make_pair(comparison_id="1", chosen="long", rejected="no"),
-        make_pair(comparison_id="2", chosen="no", rejected="long"),
-        make_pair(comparison_id="3", chosen="long", rejected="no", rejected_assistant="c"),
-        make_pair(comparison_id="4", chosen="no", rejected="long", rejected_assistant="c"),
+        make_comparison("1", chosen="long", rejected="no"),
+        make_comparison("2", chosen="no", rejected="long"),
+        make_comparison("3", chosen="long", rejected="no", rejected_assistant="C"),
+        make_comparison("4", chosen="no", rejected="long", rejected_assistant="C"),
     ]
     kept, ledger = drop_disagreements(rows, {"1": 1, "2": -1, "3": 1, "4": 1}, "corrected")
     assert summarise_validation(rows, kept, ledger) == {
@@ -131,8 +127,8 @@ def test_summary_counts_edges_and_longer_chosen_answers() -> None:
         "chosen_longer_before": 0.5,
         "chosen_longer_after": 0.6667,
         "edges": {
-            "a-vs-b": {"n_before": 2, "n_after": 1},
-            "a-vs-c": {"n_before": 2, "n_after": 2},
+            "A-vs-B": {"n_before": 2, "n_after": 1},
+            "A-vs-C": {"n_before": 2, "n_after": 2},
         },
     }
     assert summarise_validation([], [], [])["chosen_longer_after"] is None

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_rows import make_prompt
 
+from almost_kedro.contract import Completion, FinishReason, Request, Sampling
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ledger import Rules
 from almost_kedro.feedback.overlap import OverlapIndex, tokenize_words
 from almost_kedro.feedback.prompts import (
     Generate,
     PromptJudge,
     PromptRun,
-    SeedFile,
     build_prompt_request,
     check_overlap,
     check_prompt_length,
@@ -24,12 +24,12 @@ from almost_kedro.feedback.prompts import (
     format_prompts_txt,
     generate_prompts,
     prompt_sampling,
-    read_seed_file,
 )
-from almost_kedro.generation.engine import Completion, FinishReason, Request, Sampling
-from almost_kedro.options import PromptGenerationOptions
-from almost_kedro.rows import Ledger, Prompt, PromptRequests, Prompts
-from almost_kedro.wordpiece import load_wordpiece
+from almost_kedro.feedback.seeds import SeedFile, read_seed_file
+from almost_kedro.feedback.wordpiece import load_wordpiece
+from almost_kedro.options.feedback import PromptGenerationOptions
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Ledger, PromptRequests, Prompts
 
 SEEDS = SeedFile("Write.", ("Red fox jumps?", "Blue owl sings?", "Old ship sinks?", "Tall tree!"))
 CATS = "Why do cats purr at night?"
@@ -296,12 +296,8 @@ def test_prompt_that_repeats_a_seed_or_an_accepted_one_is_dropped(rules: Rules, 
 # Rule 7
 
 
-def make_prompt(text: str) -> Prompt:
-    return Prompt(prompt_id=text, text=text, shot_ids=[], request_id="r")
-
-
 def test_prompts_txt_has_one_prompt_a_line() -> None:
-    prompts = [make_prompt(CATS), make_prompt("Two\rlines  or\u2028three?")]
+    prompts = [make_prompt("p1", CATS), make_prompt("p2", "Two\rlines  or\u2028three?")]
     assert format_prompts_txt(prompts) == f"{CATS}\nTwo lines or three?\n"
 
 
@@ -312,7 +308,8 @@ def test_no_prompts_make_an_empty_file() -> None:
 @given(texts=st.lists(st.text().filter(str.strip)))
 @settings(deadline=None, max_examples=100)
 def test_prompts_txt_has_as_many_lines_as_prompts(texts: list[str]) -> None:
-    assert len(format_prompts_txt(list(map(make_prompt, texts))).splitlines()) == len(texts)
+    prompts = [make_prompt("p1", text) for text in texts]
+    assert len(format_prompts_txt(prompts).splitlines()) == len(texts)
 
 
 # Rounds

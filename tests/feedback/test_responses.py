@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from made_rows import make_assistant, make_prompt, make_response
 
+from almost_kedro.contract import Completion, FinishReason, Sampling
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ledger import Rules
 from almost_kedro.feedback.responses import (
     align_responses,
     build_prefix,
@@ -20,9 +21,9 @@ from almost_kedro.feedback.responses import (
     response_sampling,
     usable_ids,
 )
-from almost_kedro.generation.engine import Completion, FinishReason, Sampling
-from almost_kedro.options import AssistantOptions, ResponseGenerationOptions
-from almost_kedro.rows import Assistant, Ledger, Prompt, Response, Responses
+from almost_kedro.options.feedback import AssistantOptions, ResponseGenerationOptions
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Ledger, Prompt, Responses
 
 FIRST, SECOND = "\n\nHuman: A?\n\nAssistant: B.", "\n\nHuman: C?\n\nAssistant: D."
 FILE = f"Be kind.\n\n-----{FIRST}\n\n-----{SECOND}\n\n-----\n"
@@ -289,23 +290,7 @@ def test_an_off_topic_assistant_is_named_after_its_source() -> None:
 
 
 def make_prompts(n: int) -> list[Prompt]:
-    return [
-        Prompt(prompt_id=f"p{i}", text=f"Why {i}?", shot_ids=[], request_id=f"r{i}")
-        for i in range(n)
-    ]
-
-
-def make_response(prompt: str, assistant: str, text: str) -> Response:
-    return Response(
-        response_id=f"{prompt}-{assistant}",
-        prompt_id=prompt,
-        assistant=assistant,
-        text=text,
-        finish_reason="eos",
-        n_tokens=3,
-        verdict="ok",
-        source_id="",
-    )
+    return [make_prompt(f"p{i}") for i in range(n)]
 
 
 def test_answers_are_lists_aligned_with_the_prompts() -> None:
@@ -321,15 +306,7 @@ def test_answers_are_lists_aligned_with_the_prompts() -> None:
 # Rows
 
 
-ASSISTANT = Assistant(
-    name="m-HHH-1shot",
-    model="m",
-    demonstrations="HHH",
-    shots=1,
-    max_new_tokens=64,
-    prefix="Be kind.",
-    off_topic=False,
-)
+ASSISTANT = make_assistant()
 
 
 def answer(*outputs: tuple[str, FinishReason], rules: Rules) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almost_kedro.feedback.ledger import Rules
+from almost_kedro.contract import Completion, FinishReason
 from almost_kedro.feedback.responses import read_demonstrations
 from almost_kedro.feedback.self_play import (
     OpenTurn,
@@ -20,9 +20,9 @@ from almost_kedro.feedback.self_play import (
     make_candidates,
     make_demonstrations,
 )
-from almost_kedro.generation.engine import Completion, FinishReason
-from almost_kedro.rows import Ledger
-from almost_kedro.training_rows import Candidate, Candidates, Demonstrations
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Ledger
+from almost_kedro.rows.training import Candidate, Candidates, Demonstrations
 
 BOTH: list[Rules] = ["original", "corrected"]
 GOOD = "Water boils at a lower temperature on a high mountain."

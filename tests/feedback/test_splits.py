@@ -5,6 +5,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_rows import make_comparison, make_prompt, make_splits
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.splits import (
@@ -14,44 +15,20 @@ from almost_kedro.feedback.splits import (
     TRAINED,
     count_shares,
     digest_splits,
+    require_prompts,
     select_comparisons,
     select_prompts,
-    select_some,
     split_prompts,
 )
-from almost_kedro.rows import Comparison, Prompt
-from almost_kedro.training_options import PromptSplitOptions
-from almost_kedro.training_rows import PromptSplit, PromptSplits
+from almost_kedro.options.training import PromptSplitOptions
+from almost_kedro.rows.training import PromptSplits
 
 SHARES = (0.5, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05)
 OPTIONS = PromptSplitOptions(**dict(zip(SPLITS, SHARES, strict=True)))
 
 
-def make_prompt(prompt_id: str) -> Prompt:
-    return Prompt(prompt_id=prompt_id, text=f"{prompt_id}?", shot_ids=[], request_id="r")
-
-
-def make_comparison(name: str, prompt_id: str) -> Comparison:
-    return Comparison(
-        comparison_id=name,
-        prompt_id=prompt_id,
-        prompt="p",
-        chosen="good",
-        rejected="bad",
-        chosen_id="1",
-        rejected_id="2",
-        chosen_assistant="a",
-        rejected_assistant="b",
-        factors=["size"],
-    )
-
-
 PROMPTS = [make_prompt(f"p{i}") for i in range(40)]
-FEW = [
-    PromptSplit(prompt_id="a", split="rl"),
-    PromptSplit(prompt_id="b", split="held_out"),
-    PromptSplit(prompt_id="c", split="rl"),
-]
+FEW = make_splits({"a": "rl", "b": "held_out", "c": "rl"})
 
 # Shares
 
@@ -127,7 +104,7 @@ def test_with_fewer_prompts_than_splits_the_smallest_get_none() -> None:
 
 def test_a_split_without_prompts_is_said_when_it_is_needed() -> None:
     with pytest.raises(UserError, match=r"^prompts: none of the 3 is in split watch; raise "):
-        select_some([make_prompt(key) for key in "cba"], FEW, "watch")
+        require_prompts([make_prompt(key) for key in "cba"], FEW, "watch")
 
 
 def test_contaminated_prompts_are_set_aside_and_the_others_split_as_without_them() -> None:
@@ -145,9 +122,9 @@ def test_no_pipeline_gets_a_contaminated_prompt_or_its_comparison() -> None:
     """Each asks for its splits by name."""
     rows = split_prompts(PROMPTS, OPTIONS, 0, {"p3"})
     assert CONTAMINATED not in {*SPLITS, *ANSWERED, *TRAINED}
-    comparisons = [make_comparison("1", "p3")]
+    comparisons = [make_comparison("1", prompt_id="p3")]
     for name in SPLITS:
-        assert PROMPTS[3] not in select_some(PROMPTS, rows, name)
+        assert PROMPTS[3] not in require_prompts(PROMPTS, rows, name)
         assert select_comparisons(comparisons, rows, name) == []
 
 
@@ -170,7 +147,7 @@ def test_prompts_of_a_split_keep_their_order() -> None:
 
 
 def test_comparisons_are_those_of_the_splits_prompts() -> None:
-    rows = [make_comparison("1", "b"), make_comparison("2", "a"), make_comparison("3", "b")]
+    rows = [make_comparison(f"c{i}", prompt_id=name) for i, name in enumerate("bab")]
     assert select_comparisons(rows, FEW, "held_out") == [rows[0], rows[2]]
 
 
@@ -185,10 +162,10 @@ def test_a_prompt_without_a_split_is_refused() -> None:
 
 def test_a_comparison_of_a_prompt_without_a_split_is_refused() -> None:
     with pytest.raises(UserError, match=r"^comparisons: 1 of 1 rows"):
-        select_comparisons([make_comparison("1", "x")], FEW, "rl")
+        select_comparisons([make_comparison("1", prompt_id="x")], FEW, "rl")
 
 
 def test_digest_tells_which_prompt_has_which_split() -> None:
-    moved = [PromptSplit(prompt_id="a", split="watch"), *FEW[1:]]
+    moved = make_splits({"a": "watch", "b": "held_out", "c": "rl"})
     assert digest_splits(FEW) == digest_splits(FEW[::-1])
     assert len({digest_splits(FEW), digest_splits(moved), digest_splits(FEW[1:])}) == 3

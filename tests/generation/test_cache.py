@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from almost_kedro.contract import Completion, Request, Sampling, digest
 from almost_kedro.errors import UserError
 from almost_kedro.generation.cache import CompletionCache, repair_cache
-from almost_kedro.generation.engine import Completion, Request, Sampling, digest, request_key
+from almost_kedro.generation.engine import request_key
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=8, stop=("\n",), seed=1)
 

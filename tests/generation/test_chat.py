@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from chat_server import ChatServer, prefer_longer, serve
 
+from almost_kedro.contract import Completion, ModelFolder, Request, Sampling
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.judge import build_judge_prompt
-from almost_kedro.generation.engine import Completion, Request, Sampling
-from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.openai import OpenAIEngine
-from almost_kedro.options import GenerationOptions
+from almost_kedro.options.generation import GenerationOptions
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=30)
 # Which answer is the longer one differs.

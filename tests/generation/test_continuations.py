@@ -6,15 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from almost_kedro.contract import Likelihood
 from almost_kedro.errors import UserError
-from almost_kedro.generation.continuations import (
-    Tokens,
-    cut_left,
-    encode_rows,
-    make_row_batches,
-)
-from almost_kedro.generation.likelihood_job import Likelihood
-from almost_kedro.generation.tokens import Encoder
+from almost_kedro.generation.continuations import Tokens, cut_left, encode_rows, make_row_batches
+from almost_kedro.models.tokens import Encoder
 
 BOS = 1
 CUE = "\n\nAnswer:"

@@ -13,15 +13,16 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM, AutoTokenizer, MambaConfig, MambaForCausalLM
 
+from almost_kedro.contract import Request, Sampling
 from almost_kedro.errors import UserError
-from almost_kedro.generation import packed_linear
-from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
-from almost_kedro.generation.engine import Request, Sampling
-from almost_kedro.generation.packed_linear import gains_by_bfloat16
+from almost_kedro.generation import number_format
+from almost_kedro.generation.embedded import EmbeddedEngine
+from almost_kedro.generation.number_format import choose_dtype, gains_by_bfloat16
 from almost_kedro.generation.reading import prefill
 from almost_kedro.generation.scheduling import Row
-from almost_kedro.generation.shared_prefix import MAX_SCORES, Slots
-from almost_kedro.generation.tokens import Encoder
+from almost_kedro.generation.shared_prefix import MAX_SCORES
+from almost_kedro.generation.slots import Slots
+from almost_kedro.models.tokens import Encoder
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=40)
 DRAWN = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=40, seed=5)
@@ -214,8 +215,8 @@ def test_of_x86_only_amx_is_faster_with_bfloat16(
         monkeypatch.delenv(name, raising=False)
     if level:
         monkeypatch.setenv(variable, level)
-    monkeypatch.setattr(packed_linear, "multiplies_bfloat16", lambda: multiplies)
-    monkeypatch.setattr(packed_linear.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(number_format, "multiplies_bfloat16", lambda: multiplies)
+    monkeypatch.setattr(number_format.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_init_amx", lambda: amx)
     assert (choose_dtype("auto", torch.device("cpu")) == torch.bfloat16) is faster

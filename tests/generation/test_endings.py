@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from almost_kedro.contract import Sampling
 from almost_kedro.generation.endings import Endings
-from almost_kedro.generation.engine import Sampling
-from almost_kedro.generation.tokens import Encoder
+from almost_kedro.models.tokens import Encoder
 
 STOP = ("\n\nHuman:", "é", "—x")
 

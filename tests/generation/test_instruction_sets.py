@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from instruction_sets import LEVELS, VARIABLE, list_levels
 
+pytestmark = pytest.mark.slow
+
 SUITES = ("test_poisoned_memory.py", "test_reading.py", "test_embedded.py", "test_likelihood.py")
 
 
@@ -24,7 +26,7 @@ def test_engine_and_reader_compute_right_with_older_instructions(
     if level == "AVX2":
         env["ATEN_CPU_CAPABILITY"] = "avx2"
     folder = project / "tests/generation"
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not real and not vllm", "-n", "0"]
+    command = [sys.executable, "-m", "pytest", "-m", "not real and not vllm", "-n", "0"]
     command += ["-p", "no:cacheprovider", "--basetemp", str(tmp_path / "temp")]
     done = subprocess.run(
         [*command, *(str(folder / suite) for suite in SUITES)],

@@ -14,19 +14,14 @@ import torch
 from families import SIZES, VOCABULARY, make_tiny, save, scale
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from almost_kedro.checkpoints import hash_file
+from almost_kedro.contract import Likelihood, LogProb, ModelFolder
 from almost_kedro.errors import UserError
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.likelihood import (
-    keep_float32_logits,
-    main,
-    read_batches,
-    run_job,
-)
-from almost_kedro.generation.likelihood_client import compute_logprobs
-from almost_kedro.generation.likelihood_job import Likelihood, LikelihoodJob, LogProb
-from almost_kedro.generation.tokens import Encoder
-from almost_kedro.json_lines import read_rows, write_rows
+from almost_kedro.generation.likelihood import keep_float32_logits, main, read_batches, run_job
+from almost_kedro.generation.likelihood_job import LikelihoodJob
+from almost_kedro.jobs.likelihood import compute_logprobs
+from almost_kedro.models.checkpoints import hash_file
+from almost_kedro.models.tokens import Encoder
+from almost_kedro.rows.json_lines import read_rows, write_rows
 
 # Of float32, a token.
 TOLERANCE = 1e-4
@@ -381,7 +376,7 @@ def test_no_rows_cost_nothing(tmp_path: Path) -> None:
 
 def test_who_asks_imports_nothing_heavy() -> None:
     check = (
-        "import sys, almost_kedro.generation.likelihood_client;"
+        "import sys, almost_kedro.jobs.likelihood;"
         "assert not {'torch', 'transformers', 'kedro'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", check], check=True)

@@ -9,12 +9,13 @@ import pytest
 import torch
 from families import make_tiny
 
-from almost_kedro.generation.embedded import MAX_ROWS, EmbeddedEngine, count_token_bytes
-from almost_kedro.generation.engine import Completion, Request, Sampling
+from almost_kedro.contract import Completion, Request, Sampling
+from almost_kedro.generation.embedded import MAX_ROWS, EmbeddedEngine
 from almost_kedro.generation.memory import available_memory, container_room
+from almost_kedro.generation.number_format import count_token_bytes
 from almost_kedro.generation.scheduling import Row
 from almost_kedro.generation.unshared import continue_batch
-from almost_kedro.programs import TUNABLES
+from almost_kedro.processes.run import TUNABLES
 
 
 def test_what_is_available_is_what_the_system_says() -> None:

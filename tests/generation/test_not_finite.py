@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from poisoned_weights import ENDLESS, EVERYWHERE, NUMBERS, draw_poison, poison
 from safetensors.torch import load_file
 
+from almost_kedro.contract import Likelihood, ModelFolder, Sampling
 from almost_kedro.generation import likelihood, worker
-from almost_kedro.generation.engine import Sampling
-from almost_kedro.generation.job import Job, ModelFolder, RequestGroup, ResponsesTask
-from almost_kedro.generation.likelihood_job import Likelihood, LikelihoodJob
+from almost_kedro.generation.job import Job, RequestGroup, ResponsesTask
+from almost_kedro.generation.likelihood_job import LikelihoodJob
 from almost_kedro.generation.not_finite import describe, explain, find_broken
-from almost_kedro.json_lines import read_rows, write_rows
-from almost_kedro.options import GenerationOptions
+from almost_kedro.options.generation import GenerationOptions
+from almost_kedro.rows.json_lines import read_rows, write_rows
 
 TEXTS = ["Who are you?", "x", "Is it so that a long one is read beside short ones?"]
 few = settings(

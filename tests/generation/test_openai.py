@@ -14,21 +14,16 @@ from completion_server import CompletionServer
 from contract import DRAWN, GREEDY, REQUESTS, TEXTS, complete
 from dialects import CLEAR, OPENAI, VAGUE, without_both, without_usage
 
+from almost_kedro.contract import Completion, ModelFolder, Request, Sampling
 from almost_kedro.errors import UserError
-from almost_kedro.generation.client import Asked, read_answers, run_workers
 from almost_kedro.generation.embedded import EmbeddedEngine
-from almost_kedro.generation.engine import (
-    Completion,
-    Engine,
-    Request,
-    Sampling,
-    request_seed,
-)
-from almost_kedro.generation.job import ModelFolder, RequestGroup, ResponsesTask
+from almost_kedro.generation.engine import Engine, request_seed
+from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.generation.openai import OpenAIEngine
 from almost_kedro.generation.servers import check_servers
-from almost_kedro.generation.tokens import Encoder
-from almost_kedro.options import GenerationOptions
+from almost_kedro.jobs.generate import Asked, read_answers, run_workers
+from almost_kedro.models.tokens import Encoder
+from almost_kedro.options.generation import GenerationOptions
 
 SHORT = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=4, seed=1)
 MANY = [Request(TEXTS[i % 5], sample=i) for i in range(40)]

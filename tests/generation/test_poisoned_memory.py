@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from poisoned_memory import Poison
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from almost_kedro.contract import Request, Sampling
 from almost_kedro.generation import embedded
 from almost_kedro.generation.embedded import EmbeddedEngine
-from almost_kedro.generation.engine import Request, Sampling
 from almost_kedro.generation.reading import Reader, plan_reading, read_states
 from almost_kedro.generation.scheduling import Row, leave, plan_step
-from almost_kedro.generation.shared_prefix import Slots
+from almost_kedro.generation.slots import Slots
 from almost_kedro.generation.steps import Step
 from almost_kedro.generation.trees import make_batches
 from almost_kedro.generation.unshared import pad

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almost_kedro.generation.engine import Completion, Sampling
+from almost_kedro.contract import Completion, Sampling
 from almost_kedro.generation.replies import RefusalError, name_end, read_completion
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=10, stop=("\n",))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
-from almost_kedro.generation.shared_prefix import Slots
+from almost_kedro.generation.slots import Slots
 from almost_kedro.generation.steps import Step
 
 CPU = torch.device("cpu")

@@ -10,9 +10,9 @@ import contract
 import pytest
 from contract import GREEDY, complete
 
-from almost_kedro.generation.engine import Engine, Request
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.options import GenerationOptions
+from almost_kedro.contract import ModelFolder, Request
+from almost_kedro.generation.engine import Engine
+from almost_kedro.options.generation import GenerationOptions
 
 if TYPE_CHECKING:  # vLLM is not there where the other tests run
     from almost_kedro.generation.vllm import VllmEngine

@@ -14,13 +14,13 @@ from poisoned_weights import EVERYWHERE, NUMBERS, draw_poison, poison
 from training_jobs import make_rows, make_score_job, write_job
 
 from almost_kedro.errors import UserError
-from almost_kedro.json_lines import read_rows
+from almost_kedro.options.training import LaunchOptions
+from almost_kedro.rows.json_lines import read_rows
 from almost_kedro.training import rank, score
 from almost_kedro.training.guards import GuardedLoss
 from almost_kedro.training.over_optimisation import ROLLOUTS, SCORES, Watch
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.rollouts import RolloutMixin
-from almost_kedro.training_options import LaunchOptions
 
 few = settings(
     max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

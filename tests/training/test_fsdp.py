@@ -1,8 +1,8 @@
 """Sharded training is training: two ranks with FSDP version 2 against two whole copies.
 
-On CPUs over gloo, which needs the patch in tests/fsdp_on_cpu; everything else is the real code. The
-sharded run is killed once its first checkpoint is whole, and resumed. The same on GPUs is in
-test_gpu.py; what happens without the patch is in test_launch.py.
+On CPUs over gloo, which needs the patch in tests/support/fsdp_on_cpu; everything else is the real
+code. The sharded run is killed once its first checkpoint is whole, and resumed. The same on GPUs is
+in test_gpu.py; what happens without the patch is in test_launch.py.
 """
 
 from pathlib import Path
@@ -16,6 +16,8 @@ from transformers import AutoModelForCausalLM
 from almost_kedro.errors import UserError
 from almost_kedro.training.devices import check_sharding
 from almost_kedro.training.launch import check_trained
+
+pytestmark = pytest.mark.slow
 
 # Measured here: 1e-7 at most. Gradients may be added in another order elsewhere.
 TOLERANCE = 1e-5

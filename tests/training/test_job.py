@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from training_jobs import as_folder, make_score_job, write_job
 
+from almost_kedro.options.training import LaunchOptions, RLOptions
 from almost_kedro.training.job import ScoreJob, TrainingJob
-from almost_kedro.training_options import LaunchOptions, RLOptions
 
 BASE = Path("models/tiny")
 

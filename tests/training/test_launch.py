@@ -12,9 +12,9 @@ import pytest
 from training_jobs import PROJECT, Run, make_rows, write_job
 
 from almost_kedro.errors import UserError
+from almost_kedro.options.training import LaunchOptions
 from almost_kedro.training import rank
 from almost_kedro.training.launch import build_command, count_threads, launch
-from almost_kedro.training_options import LaunchOptions
 
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
 LAUNCH = [sys.executable, "-m", "almost_kedro.training.launch"]

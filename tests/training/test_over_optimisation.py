@@ -12,6 +12,8 @@ from almost_kedro.training.launch import launch
 from almost_kedro.training.rollouts import use_engine
 from almost_kedro.training.texts import TextEncoder
 
+pytestmark = pytest.mark.slow
+
 WATCH = make_rows(8, seed=12)
 OPTIONS = {"steps": 40, "batch_size": 16, "learning_rate": 3e-3, "beta": 0.0, "max_new_tokens": 40}
 

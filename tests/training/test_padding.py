@@ -14,10 +14,15 @@ from hand_made_models import END, as_folder, edit, make_folder, make_tokenizer
 from training_jobs import Run, make_rows, write_job
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from almost_kedro.checkpoints import Checkpoint, as_model, check_same_tokenizer, make_manifest
+from almost_kedro.contract import Request, Sampling
 from almost_kedro.generation.embedded import EmbeddedEngine
-from almost_kedro.generation.engine import Request, Sampling
-from almost_kedro.generation.tokens import Encoder, is_text, read_plainly
+from almost_kedro.models.checkpoints import (
+    Checkpoint,
+    as_model,
+    check_same_tokenizer,
+    make_manifest,
+)
+from almost_kedro.models.tokens import Encoder, is_text, read_plainly
 
 # Special tokens, other changes, and the id that a reward model pads with: bytes are 0 to 255, or
 # one more where a token is before them, and the eos token follows.

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from kedro.config import OmegaConfigLoader
 
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.options import Options, check_options
+from almost_kedro.contract import ModelFolder
+from almost_kedro.options.all import Options, check_options
 from almost_kedro.settings import CONFIG_LOADER_ARGS
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.launch import build_command

@@ -16,6 +16,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
+from almost_kedro.options.training import LaunchOptions
 from almost_kedro.training import reward
 from almost_kedro.training.precision import (
     SHORT,
@@ -25,7 +26,6 @@ from almost_kedro.training.precision import (
 )
 from almost_kedro.training.score import RewardScorer
 from almost_kedro.training.texts import TextEncoder
-from almost_kedro.training_options import LaunchOptions
 
 
 def make_job(
@@ -108,6 +108,7 @@ def test_attention_is_plain_for_short_sequences_on_cpus_and_where_scores_are_cap
     assert choose_attention(make_job(base=gemma, config="fsdp"), [SHORT + 1]) == eager
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "ranks"), [("reward", 2), ("sft", 1)])
 def test_programs_train_as_in_float32(program: str, ranks: int, tiny: Path, tmp_path: Path) -> None:
     runs: dict[str, Run] = {}

@@ -15,11 +15,7 @@ from training_jobs import (
     make_rows,
     score_in_a_fresh_process,
 )
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    set_seed,
-)
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, set_seed
 
 from almost_kedro.training.batches import order_rows
 from almost_kedro.training.texts import TextEncoder

@@ -23,6 +23,8 @@ from almost_kedro.training import rank
 from almost_kedro.training.launch import launch
 from almost_kedro.training.reporter import find_resumable
 
+pytestmark = pytest.mark.slow
+
 VICTIMS = ["rank", "launcher", "caller"]
 # Measured times, which no two runs share.
 TIMES = {"step_time"}

@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from almost_kedro.generation.engine import FinishReason
+from almost_kedro.contract import FinishReason
 from almost_kedro.training.rl import make_trainer
 
 VOCABULARY = 259

@@ -6,22 +6,11 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from training_jobs import (
-    Run,
-    as_folder,
-    compare,
-    compute_margins,
-    make_rows,
-    make_score_job,
-    train,
-)
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-)
+from training_jobs import Run, as_folder, compare, compute_margins, make_rows, make_score_job, train
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from trl import RLOOConfig, RLOOTrainer
 
-from almost_kedro.json_lines import read_rows
+from almost_kedro.rows.json_lines import read_rows
 from almost_kedro.training.rollouts import Rewarder
 from almost_kedro.training.score import run_job
 from almost_kedro.training.texts import TextEncoder

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from almost_kedro.errors import UserError
+from almost_kedro.options.training import WatchOptions
 from almost_kedro.training.watch import Score, judge_scores
-from almost_kedro.training_options import WatchOptions
 
 OPTIONS = WatchOptions.model_validate({"patience": 2, "max_kl": 30.0, "max_length_ratio": 2.0})
 

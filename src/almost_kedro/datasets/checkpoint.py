@@ -11,9 +11,9 @@ from typing import Any
 from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from kedro_datasets._typing import JSONPreview
 
-from almost_kedro.checkpoints import MANIFEST, Checkpoint, check_checkpoint, check_files
 from almost_kedro.errors import UserError
-from almost_kedro.json_lines import dump, encode
+from almost_kedro.models.checkpoints import MANIFEST, Checkpoint, check_checkpoint, check_files
+from almost_kedro.rows.json_lines import dump, encode
 
 SHOWN = ("kind", "name", "base", "metrics", "options", "parents")
 
@@ -21,8 +21,8 @@ SHOWN = ("kind", "name", "base", "metrics", "options", "parents")
 class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
     """A trained model in a versioned folder.
 
-    Its files are hard links to those that were saved, so a model that is saved again takes no more
-    disk. Whoever writes a model must hence replace files and not write into old ones.
+    Its files are hard links to those that were saved, so saving a model again takes no more disk.
+    Code that writes a model must therefore replace files, and not write into old ones.
 
     YAML:
         reward_model:
@@ -41,16 +41,7 @@ class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
         version: Version | None = None,
         metadata: dict[str, Any] | None = None,
     ):
-        """Describe a folder of versions.
-
-        Args:
-            filepath: Its path.
-            version: Which versions to load and save.
-            metadata: For kedro-viz.
-
-        Raises:
-            DatasetError: If it is not versioned.
-        """
+        """Describe a folder of versions; raise DatasetError if it is not versioned."""
         if version is None:
             raise DatasetError(f"{filepath}: checkpoints are versioned; set `versioned: true`")
         super().__init__(PurePosixPath(filepath), version)
@@ -85,7 +76,7 @@ class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
             raise DatasetError(str(exc)) from exc
 
     def preview(self) -> JSONPreview:
-        """Return what the model is and was made from for kedro-viz."""
+        """Return for kedro-viz what the model is and was made from."""
         manifest = self.load().manifest
         return JSONPreview(json.dumps({key: manifest[key] for key in SHOWN}))
 
@@ -111,7 +102,7 @@ def fill_folder(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Give a file a second name; it is copied where that can't be, as across file systems."""
+    """Give a file a second name; copy it where that can't be, as across file systems."""
     try:
         os.link(source, target)
     except OSError:

@@ -15,7 +15,7 @@ from kedro.io import DatasetError, Version
 from kedro.utils import load_obj
 
 from almost_kedro.datasets.whole_file import StreamedRowsDataset
-from almost_kedro.json_lines import encode
+from almost_kedro.rows.json_lines import encode
 
 Row = dict[str, Any]
 BATCH = 10_000
@@ -29,12 +29,13 @@ class ParquetRowsDataset(StreamedRowsDataset):
         responses:
           type: almost_kedro.datasets.parquet_rows.ParquetRowsDataset
           filepath: data/03_primary/responses.parquet
-          row: almost_kedro.rows.Response
+          row: almost_kedro.rows.feedback.Response
           versioned: true
-          validator: almost_kedro.rows.Responses
+          validator: almost_kedro.rows.feedback.Responses
 
     Python:
-        ParquetRowsDataset(filepath="responses.parquet", row="almost_kedro.rows.Response").load()
+        row = "almost_kedro.rows.feedback.Response"
+        ParquetRowsDataset(filepath="responses.parquet", row=row).load()
     """
 
     def __init__(
@@ -45,14 +46,7 @@ class ParquetRowsDataset(StreamedRowsDataset):
         version: Version | None = None,
         metadata: dict[str, Any] | None = None,
     ):
-        """Describe a file.
-
-        Args:
-            filepath: Its path; a folder of versions if versioned.
-            row: The rows' type, which gives the columns even if there are no rows.
-            version: Which versions to load and save.
-            metadata: For kedro-viz.
-        """
+        """Describe a file; `row` is the rows' type, which gives the columns even without rows."""
         super().__init__(filepath=filepath, version=version, metadata=metadata)
         self.schema = make_schema(load_obj(row))
 
@@ -71,7 +65,7 @@ class ParquetRowsDataset(StreamedRowsDataset):
                 yield from batch.to_pylist()
 
     def find(self, key: str, ids: Collection[str]) -> Iterator[Row]:
-        """Read the rows whose field `key` is one of the ids: of most rows, only that field."""
+        """Read the rows whose field `key` is one of the ids; skip other fields of most rows."""
         wanted = pa.array(mend(list(ids)), pa.string())
         with self._open() as file:
             for group in range(file.num_row_groups):
@@ -96,7 +90,7 @@ class ParquetRowsDataset(StreamedRowsDataset):
 
 
 def make_schema(row: type) -> pa.Schema:
-    """Return the columns of a row type; only those that may be None may be empty."""
+    """Return the columns of a row type; a column may be empty only if its field may be None."""
     hints = get_type_hints(row)
     return pa.schema(
         [pa.field(name, arrow_type(hint), is_optional(hint)) for name, hint in hints.items()]
@@ -122,8 +116,7 @@ def arrow_type(hint: Any) -> pa.DataType:
 def make_batch(rows: list[Row], schema: pa.Schema) -> pa.RecordBatch:
     """Turn rows into columns.
 
-    Raises:
-        DatasetError: A row with other fields than the schema: Arrow would drop or empty them.
+    Raises DatasetError for a row with other fields than the schema: Arrow would drop or empty them.
     """
     names = set(schema.names)
     for row in rows:

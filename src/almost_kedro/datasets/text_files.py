@@ -12,14 +12,14 @@ from kedro_datasets._typing import TablePreview
 
 from almost_kedro.datasets.whole_file import LONGEST_TEXT, read_text
 
-# How the names begin that editors and systems give to files of their own: ._X, .#X, ~$X, #X.
+# Names of files that editors and systems make for themselves begin so: ._X, .#X, ~$X, #X.
 NOT_OURS = (".", "~", "#")
 
 
 class TextFilesDataset(AbstractDataset[None, dict[str, Callable[[], str]]]):
-    """Text files by the beginning of their names, each read when it is asked for.
+    """Text files of a folder, by name without suffix; each is read when it is asked for.
 
-    Other files, and what is in folders, are none of them.
+    Files with another suffix, and files in folders below, are left out.
 
     YAML:
         demonstrations:
@@ -33,19 +33,13 @@ class TextFilesDataset(AbstractDataset[None, dict[str, Callable[[], str]]]):
     """
 
     def __init__(self, *, path: str, filename_suffix: str, metadata: dict[str, Any] | None = None):
-        """Describe the files.
-
-        Args:
-            path: Their folder.
-            filename_suffix: How their names end; what comes before is what they are called.
-            metadata: For kedro-viz.
-        """
+        """Describe the files in the folder `path`."""
         self._path = Path(path)
         self._suffix = filename_suffix
         self.metadata = metadata
 
     def load(self) -> dict[str, Callable[[], str]]:
-        """Return what reads each file, by name."""
+        """Return for each name a function that reads the file."""
         if not self._path.is_dir():
             raise DatasetError(f"{self._path}: no such folder; set the option assets_root")
         return {

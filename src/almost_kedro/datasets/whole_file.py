@@ -1,7 +1,7 @@
 """Versioned datasets whose files appear whole or not at all.
 
-Kedro's own JSON datasets write in place: a kill leaves half a file, which then counts as the latest
-version. These write beside the file and rename.
+Kedro's own JSON datasets write in place: a kill leaves half a file, which then counts as the
+latest version. These datasets write beside the file and rename.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError, Ve
 from kedro_datasets._typing import HTMLPreview, JSONPreview, PlotlyPreview, TablePreview
 
 from almost_kedro.errors import UserError
-from almost_kedro.finite import find_endless
-from almost_kedro.json_lines import (
+from almost_kedro.rows.finite import find_endless
+from almost_kedro.rows.json_lines import (
     dump,
     encode,
     encode_rows,
     read_rows,
     refuse_constant,
+    share_texts,
     write_whole,
 )
-from almost_kedro.rows import share_texts
-from almost_kedro.visible_text import make_visible
+from almost_kedro.rows.visible_text import make_visible
 
 # Characters of a text that a preview shows.
 LONGEST_TEXT = 2000
@@ -43,13 +43,7 @@ class WholeFileDataset(AbstractVersionedDataset[Any, Any]):
         version: Version | None = None,
         metadata: dict[str, Any] | None = None,
     ):
-        """Describe a file.
-
-        Args:
-            filepath: Its path; a folder of versions if versioned.
-            version: Which versions to load and save.
-            metadata: For kedro-viz.
-        """
+        """Describe a file; if versioned, `filepath` is a folder of versions."""
         super().__init__(PurePosixPath(filepath), version)
         self.metadata = metadata
 
@@ -114,7 +108,7 @@ class RowsDataset(StreamedRowsDataset):
           type: almost_kedro.datasets.whole_file.RowsDataset
           filepath: data/03_primary/prompts.jsonl
           versioned: true
-          validator: almost_kedro.rows.Prompts
+          validator: almost_kedro.rows.feedback.Prompts
 
     Python:
         RowsDataset(filepath="prompts.jsonl").save([{"prompt_id": "007"}])
@@ -207,10 +201,10 @@ class FigureDataset(WholeFileDataset):
 
 
 def read_text(path: Path) -> str:
-    """Read a text; a byte-order mark is not part of it, and every kind of line end is a newline.
+    """Read a text without its byte-order mark; every kind of line end becomes a newline.
 
-    Raises:
-        DatasetError: If it is not UTF-8. UTF-16 without a mark can be, but has zeros in it.
+    Raises DatasetError if it is not UTF-8. UTF-16 without a mark may pass, but has zeros in it, so
+    these raise it, too.
     """
     data = path.read_bytes()
     try:
@@ -233,9 +227,9 @@ class FolderDataset(AbstractDataset[Path, Path]):
     """A folder that programs work in; loading it returns its absolute path.
 
     YAML:
-        generation_work:
+        mlflow_store:
           type: almost_kedro.datasets.whole_file.FolderDataset
-          filepath: data/04_feature/generation
+          filepath: data/08_reporting/mlflow
     """
 
     def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None):

@@ -1,1 +1,1 @@
-"""Measures of reward models and policies, and what judges that cannot read score."""
+"""Measures of reward models and policies, and scores of judges that cannot read."""

@@ -14,9 +14,6 @@ from almost_kedro.evaluation.benchmarks import (
     ASSISTANT,
     PAIR_FIELDS,
     QUESTION_FIELDS,
-    ChoiceItem,
-    OpenItem,
-    PairItem,
     Place,
     collect_items,
     get_text,
@@ -24,6 +21,7 @@ from almost_kedro.evaluation.benchmarks import (
     name_item,
     order_choices,
 )
+from almost_kedro.rows.evaluation import ChoiceItem, OpenItem, PairItem
 
 PAIR_FORMAT = (
     r'each item needs chosen and rejected, texts "\n\nHuman: ...\n\nAssistant: ..." that differ in '
@@ -37,7 +35,7 @@ CSV_FORMAT = (
     "TruthfulQA.csv has the columns Category, Question, Best Answer and Incorrect Answers, of "
     'which the last has one or more, with ";" in between'
 )
-# Key of the fields that have no column.
+# Key of the fields without a column.
 EXTRA = "(more)"
 OPEN_FORMAT = (
     'each line needs {"question_id": a number, "text": "the question", "category": "its category"}'
@@ -47,8 +45,7 @@ OPEN_FORMAT = (
 def read_pairs(path: Path) -> list[PairItem]:
     """Read pairs of static HHH from a file like hhh_eval.json (rule 26).
 
-    Raises:
-        UserError: No such file, or its first item that isn't of this format, or is there twice.
+    Raises UserError for a missing file, or the first item that is repeated or not of this format.
     """
     return collect_items(
         ((place, _read_pair(row, place)) for place, row in _read_list(path, PAIR_FORMAT)),
@@ -61,7 +58,7 @@ def _read_pair(row: object, place: Place) -> PairItem:
     dialogues, answers = [], []
     for field in ("chosen", "rejected"):
         text = get_text(row, field, place, PAIR_FORMAT)
-        # What comes before the last cue is the dialogue; earlier answers are part of it.
+        # The dialogue goes up to the last cue; earlier answers are part of it.
         before, cue, answer = text.rpartition(ASSISTANT)
         if not cue:
             raise place.refuse(rf'{field} has no "\n\nAssistant:"', PAIR_FORMAT)
@@ -88,12 +85,11 @@ def _show_fork(one: str, other: str) -> str:
 def read_choices(path: Path) -> list[ChoiceItem]:
     """Read TruthfulQA-MC1 from TruthfulQA.csv or mc_task.json, by the suffix (rule 27).
 
-    The choices of a line of the CSV are its best answer and its incorrect ones, each ended with a
-    full stop and none twice: so did the authors make mc_task.json of it.
+    The choices of a CSV line are its best answer and its incorrect ones, without repetitions, each
+    with a full stop at the end. The authors made mc_task.json from it in this way.
 
-    Raises:
-        UserError: No such file, or its first item that isn't of its format, or whose question is
-            there twice.
+    Raises UserError for a missing file, or the first item of another format or with a known
+    question.
     """
     readers = {".csv": _read_csv_choices, ".json": _read_json_choices}
     if path.suffix.lower() not in readers:
@@ -131,7 +127,7 @@ def _read_csv_choices(path: Path) -> Iterator[tuple[Place, ChoiceItem]]:
             place = Place(str(path), "line", reader.line_num)
             yield place, _read_csv_choice(row, place, position)
     except csv.Error as exc:
-        # Where the bad row starts: a quotation that is never closed goes on to the file's end.
+        # Names the start of the bad row: an unclosed quotation goes on to the file's end.
         raise UserError(f"{path}, line {reader.line_num + 1}: {exc}; {CSV_FORMAT}") from exc
 
 
@@ -159,9 +155,8 @@ def _close(answer: str) -> str:
 def read_open(path: Path) -> list[OpenItem]:
     """Read open questions from a file like Vicuna's question.jsonl (rule 28).
 
-    Raises:
-        UserError: No such file, or its first line that isn't of this format, or whose question or
-            question_id is there twice.
+    Raises UserError for a missing file, or the first line of another format or with a known id or
+    text.
     """
     # Only "\n" ends a line: a question may contain other line separators.
     lines = enumerate(read_text(path).split("\n"), 1)
@@ -202,11 +197,7 @@ def _parse(line: str, place: Place, expected: str) -> Any:
 
 
 def read_text(path: Path) -> str:
-    """Read a file of the user's.
-
-    Raises:
-        UserError: No such file, or it is not UTF-8.
-    """
+    """Read a user's file; raise UserError if it is missing or not UTF-8."""
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; give one that there is")
     try:

@@ -1,4 +1,4 @@
-"""Rows of the hub's benchmark datasets as items; whoever has the network loads them."""
+"""Turns rows of the hub's benchmark datasets into items; the caller loads them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from almost_kedro.evaluation.benchmarks import (
     HUMAN,
     PAIR_FIELDS,
     QUESTION_FIELDS,
-    ChoiceItem,
-    PairItem,
     Place,
     collect_items,
     get_text,
@@ -19,6 +17,7 @@ from almost_kedro.evaluation.benchmarks import (
     name_item,
     order_choices,
 )
+from almost_kedro.rows.evaluation import ChoiceItem, PairItem
 
 PAIR_FORMAT = (
     'each row needs input, a text, and targets: {"choices": [two texts], "labels": [1, 0]}, in the '
@@ -35,14 +34,10 @@ def pairs_from_hub(
     r"""Turn the rows of HuggingFaceH4/hhh_alignment into pairs.
 
     Its `input` is the dialogue without the first "\n\nHuman:" and the last "\n\nAssistant:"; the
-    turns in between have theirs.
+    turns in between have theirs. `subsets` has the rows of each configuration, which is their
+    category. Errors name `source`.
 
-    Args:
-        subsets: The rows of each configuration; its name is the category.
-        source: The dataset, as errors name it.
-
-    Raises:
-        UserError: The first row that isn't of this format, or is there twice.
+    Raises UserError for the first row that is repeated or not of this format.
     """
     rows = [
         (Place(f"{source} ({category})", "row", number), category, row)
@@ -70,12 +65,7 @@ def _pair_from_hub(row: Mapping[str, Any], place: Place, position: int, category
 def choices_from_hub(rows: Iterable[Mapping[str, Any]], source: str) -> list[ChoiceItem]:
     """Turn the rows of truthful_qa, configuration multiple_choice, into items of MC1.
 
-    Args:
-        rows: The rows.
-        source: The dataset, as errors name it.
-
-    Raises:
-        UserError: The first row that isn't of this format, or whose question is there twice.
+    Raises UserError for the first row of another format or with a question that was there before.
     """
     places = ((Place(source, "row", number), row) for number, row in enumerate(rows, 1))
     found = (

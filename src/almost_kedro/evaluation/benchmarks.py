@@ -10,75 +10,20 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from pydantic import with_config
-from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
-
+from almost_kedro.contract import digest
 from almost_kedro.errors import UserError
-from almost_kedro.generation.engine import digest
-from almost_kedro.rows import STRICT
+from almost_kedro.rows.evaluation import PairItem, Source
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
 CATEGORIES = ("helpful", "harmless", "honest", "other")
-# What tells items apart; a dialogue may come again with other answers.
+# These fields distinguish items; a dialogue may come again with other answers.
 PAIR_FIELDS, QUESTION_FIELDS = ("dialogue", "chosen", "rejected"), ("question",)
 
 Item = TypeVar("Item", bound=Mapping[str, object])
 
 
-@with_config(STRICT)
-class Source(TypedDict):
-    """Where a benchmark's items are from; stands beside every figure.
-
-    `location` is a path, or a dataset's name on the hub, `n` the number of items.
-    """
-
-    name: str
-    kind: Literal["own", "file", "hub"]
-    location: str
-    n: int
-    sha256: str
-
-
-@with_config(STRICT)
-class PairItem(TypedDict):
-    r"""A pair of static HHH: a dialogue, and two last answers (rule 26).
-
-    `item_id` is the benchmark's name and the item's position in its file, counted from 1, such as
-    "hhh-0001". The dialogue starts with "\n\nHuman:" and ends with the last "\n\nAssistant:", with
-    no space after it; the answers are stripped.
-    """
-
-    item_id: str
-    category: str
-    dialogue: str
-    chosen: str
-    rejected: str
-
-
-@with_config(STRICT)
-class ChoiceItem(TypedDict):
-    """A question of TruthfulQA-MC1; the first choice is the right one (rule 27).
-
-    `category` is empty where the format has none.
-    """
-
-    item_id: str
-    category: str
-    question: str
-    choices: list[str]
-
-
-@with_config(STRICT)
-class OpenItem(TypedDict):
-    """An open question of the Vicuna kind (rule 28)."""
-
-    item_id: str
-    category: str
-    question: str
-
-
 class Place(NamedTuple):
-    """Where an item is from, as errors name it: a file or dataset, what is counted, which one."""
+    """An item's place, as errors name it: a file or dataset, what is counted, which one."""
 
     source: str
     unit: str
@@ -89,7 +34,7 @@ class Place(NamedTuple):
         return f"{self.source}, {self.unit} {self.number}"
 
     def refuse(self, found: str, expected: str) -> UserError:
-        """Build the error for what was found here, where something else was expected."""
+        """Build the error that something else was expected here."""
         return UserError(f"{self}: {found}; {expected}")
 
 
@@ -100,14 +45,11 @@ def describe_source(
     items: Sequence[Mapping[str, Any]],
     content: bytes | None,
 ) -> Source:
-    """Describe where items are from.
+    """Describe where items are from, with a hash of the file's bytes or, without a file, the items.
 
     Args:
-        name: The benchmark's.
         kind: The set in `assets/benchmarks`, a file of the user's, or a hub dataset.
         location: Its path, or its name on the hub.
-        items: What was read.
-        content: The bytes of the file, which are hashed; None: there is no file, and the items are.
     """
     found = digest(list(items)) if content is None else hashlib.sha256(content).hexdigest()
     return Source(name=name, kind=kind, location=location, n=len(items), sha256=found)
@@ -121,18 +63,13 @@ def make_pair(
     place: Place,
     expected: str,
 ) -> PairItem:
-    """Build a pair.
+    """Build a pair; raise UserError if category, dialogue or answers are wrong.
 
     Args:
         position: The item's, counted from 1.
-        category: One of the four.
         dialogue: Up to and with its last cue.
         answers: The preferred one, and the other.
-        place: Where the item is from.
         expected: The format, for errors.
-
-    Raises:
-        UserError: If category, dialogue or answers can't be those of a pair.
     """
     if category not in CATEGORIES:
         raise place.refuse(f"its category is {category!r:.60}", expected)
@@ -160,8 +97,7 @@ def order_choices(
 ) -> list[str]:
     """Put the right choice first; the others keep their order.
 
-    Raises:
-        UserError: If a choice is no text, empty or there twice, or not exactly one is labelled 1.
+    Raises UserError if a choice is no text, empty or repeated, or not exactly one is labelled 1.
     """
     for choice in choices:
         if not isinstance(choice, str) or not choice.strip():
@@ -182,11 +118,7 @@ def order_choices(
 
 
 def get_text(row: object, field: str, place: Place, expected: str) -> str:
-    """Return a field of a row.
-
-    Raises:
-        UserError: If the row has no such field, or its value is no text, or blank.
-    """
+    """Return a field of a row; raise UserError if it is missing, blank or not a text."""
     if not isinstance(row, Mapping):
         raise place.refuse(f"found {row!r:.60}", expected)
     if field not in row:
@@ -203,15 +135,9 @@ def get_text(row: object, field: str, place: Place, expected: str) -> str:
 def collect_items(
     found: Iterable[tuple[Place, Item]], fields: Sequence[str], source: str
 ) -> list[Item]:
-    """Collect items, each with its place.
+    """Collect items; raise UserError if there are none or one repeats an earlier one.
 
-    Args:
-        found: Places and items.
-        fields: What must differ from item to item, taken together.
-        source: What they are from.
-
-    Raises:
-        UserError: If there are none, or one is like an earlier one.
+    Two items are the same if all of `fields` are. Errors name `source`.
     """
     places: dict[tuple[object, ...], Place] = {}
     items = []

@@ -7,13 +7,14 @@ from itertools import combinations
 from statistics import pstdev
 from typing import Any
 
-from almost_kedro.evaluation.benchmarks import PairItem
 from almost_kedro.evaluation.hhh import score_hhh_floors, score_hhh_rewards
 from almost_kedro.evaluation.model_report import compare, measure
 from almost_kedro.evaluation.reward_report import report_reward_model
-from almost_kedro.evaluation.rule_audit import SHOWN
-from almost_kedro.evaluation.statistics import Estimate, show_share
-from almost_kedro.rows import Comparison
+from almost_kedro.evaluation.rule_audit import select_shown
+from almost_kedro.evaluation.statistics import show_share
+from almost_kedro.rows.evaluation import PairItem
+from almost_kedro.rows.feedback import Comparison
+from almost_kedro.rows.metrics import Estimate
 
 
 def report_contrast(
@@ -28,23 +29,19 @@ def report_contrast(
 
     Args:
         train: What it was trained on.
-        test: Comparisons of prompts that were held out.
-        margins: Of these, reward of the chosen answer - that of the rejected one (log-odds), by
-            comparison_id.
-        hhh_items: The pairs of static HHH.
-        rewards: Of both answers of each (log-odds), by the ids of `build_hhh_answers`.
-        seed: Of the bootstrap.
+        test: Comparisons of held-out prompts.
+        margins: Of `test`, reward of chosen - that of rejected (log-odds), by comparison_id.
+        rewards: Of both answers of each HHH item (log-odds), by the ids of `build_hhh_answers`.
 
     Returns:
-        n_trained_on; n, accuracy, floors and so on, as `report_reward_model` has them; `hhh`, with
-        accuracy, by_category and the paired difference from "longer wins".
+        n_trained_on; n, accuracy, floors and so on, as in `report_reward_model`; `hhh`, with
+            accuracy, by_category and the paired difference from "longer wins".
     """
     full = report_reward_model(test, margins, train, seed)
     verdicts, _ = score_hhh_rewards(hhh_items, rewards)
     longer, _ = score_hhh_floors(hhh_items)["longer_wins"]
     return {
-        "n_trained_on": len(train),
-        **{name: full[name] for name in SHOWN if name in full},
+        **select_shown(full, train),
         "hhh": {**measure(verdicts, seed), "above_longer_wins": compare(verdicts, longer, seed)},
     }
 
@@ -54,16 +51,11 @@ def report_averages(
 ) -> dict[str, Estimate]:
     """Measure the averaged rewards of each two reward models on static HHH.
 
-    Two that teach different things are better together than either.
+    Two that teach different things are better together than either. `rewards` are by the contrast's
+    name, as in `report_contrast`. Each model's are divided by their standard deviation: log-odds of
+    two trainings have no common scale.
 
-    Args:
-        hhh_items: The pairs of static HHH.
-        rewards: By the contrast's name, as in `report_contrast`. Each model's are divided by their
-            standard deviation: log-odds of two trainings have no common scale.
-        seed: Of the bootstrap.
-
-    Returns:
-        Accuracies by "one + other", the highest first.
+    Returns accuracies by "one + other", the highest first.
     """
     found: dict[str, Estimate] = {}
     for one, other in combinations(rewards, 2):
@@ -78,12 +70,7 @@ def report_averages(
 
 
 def tabulate_averages(averages: Mapping[str, Any], limit: int = 5) -> list[str]:
-    """Return the highest as lines of text; of so many, the highest are high by chance, too.
-
-    Args:
-        averages: From `report_averages`.
-        limit: Lines.
-    """
+    """Return the `limit` highest as lines of text; chance alone makes some of many high."""
     if not averages:
         return []
     shown = dict(list(averages.items())[:limit])
@@ -92,11 +79,7 @@ def tabulate_averages(averages: Mapping[str, Any], limit: int = 5) -> list[str]:
 
 
 def tabulate_contrasts(report: Mapping[str, Any]) -> list[str]:
-    """Return the report as lines of text.
-
-    Args:
-        report: From `report_contrast`, by the contrast's name.
-    """
+    """Return the report as lines of text."""
     lines = ["contrasts: what a reward model learns from each alone (95 %)"]
     head = f"{'held-out pairs':21}  {'best floor':18}  {'n':>5}  {'trained on':>10}"
     lines.append(f"  {head}  {'static HHH':21}  contrast")

@@ -1,7 +1,7 @@
 """Floors: how often judges that read nothing prefer the chosen answer.
 
-A reward model that is no better has learnt length, or how answers end, and nothing else (on static
-HHH, the longer answer is the preferred one in 62.9 %).
+A reward model that is no better has only learnt length, or how answers end (on static HHH, the
+longer answer is the preferred one in 62.9 %).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from almost_kedro.feedback.length_control import length_difference
 from almost_kedro.feedback.responses import LIST_ITEM
 from almost_kedro.feedback.scripts import LAST_END
-from almost_kedro.rows import Comparison
+from almost_kedro.rows.feedback import Comparison
 
 Floats = NDArray[np.float64]
 SENTENCE_END = re.compile(r"[.!?][\"')\]\u201d\u2019*_]*$")
@@ -44,9 +44,8 @@ def shorter_wins(comparisons: Sequence[Comparison]) -> Floats:
 def surface_features(chosen: str, rejected: str) -> Floats:
     """Describe how two answers differ on the surface; swapping them flips every sign.
 
-    Returns:
-        (3,), chosen - rejected: the difference in length as a share of the longer one; whether an
-        answer ends a sentence; whether its last line is a list's.
+    Returns (3,), chosen - rejected: the difference in length as a share of the longer one; whether
+    an answer ends a sentence; whether its last line is a list's.
     """
     ends = [
         (
@@ -59,14 +58,12 @@ def surface_features(chosen: str, rejected: str) -> Floats:
 
 
 def fit_surface_model(train: Sequence[Comparison]) -> Floats:
-    """Fit a logistic regression on surface features: the best that a judge can do with these.
+    """Fit a logistic regression on surface features, the best judge that these allow.
 
-    There is no intercept, so swapping the answers flips the sign of the score. It is fitted to the
-    pairs that the reward model is trained on, for a fair comparison on held-out ones. The fit is
-    Newton's method on sum(log(1 + exp(-features @ weights))) + ridge / 2 * |weights| ** 2.
-
-    Returns:
-        Weights, (3,); zeros if there are no pairs.
+    Returns the weights, (3,); zeros without pairs. There is no intercept, so swapping the answers
+    flips the sign of the score. It is fitted to the reward model's training pairs, for a fair
+    comparison on held-out ones. The fit is Newton's method on sum(log(1 + exp(-features @
+    weights))) + ridge / 2 * |weights| ** 2.
     """
     features = _stack_features(train)
     weights = np.zeros(features.shape[1])
@@ -79,14 +76,9 @@ def fit_surface_model(train: Sequence[Comparison]) -> Floats:
 
 
 def surface_wins(weights: Floats, comparisons: Sequence[Comparison]) -> Floats:
-    """Judge by the surface: 1 where the chosen answer has the higher score, 0.5 for ties.
+    """Judge by the surface: 1 where the chosen answer has the higher score, 0.5 for ties, (pairs,).
 
-    Args:
-        weights: From `fit_surface_model`, (3,).
-        comparisons: Pairs that it was not fitted to.
-
-    Returns:
-        (pairs,)
+    `weights` are from `fit_surface_model`, on other pairs.
     """
     return score_wins(_stack_features(comparisons) @ weights)
 

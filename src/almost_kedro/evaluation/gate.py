@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, TypedDict
 
-from almost_kedro.training_options import GateOptions
+from almost_kedro.options.training import GateOptions
+from almost_kedro.rows.metrics import Gated, GateResult, RewardModelMetrics
 
-# Were it no better than the floor, a reward model would be right more often on each of 4 prompts by
-# chance with 1 / 16, which is more than 5 %; the bootstrap does not know that.
+# By chance, a reward model no better than the floor beats it on each of 4 prompts with 1 / 16. That
+# is more than 5 %, and the bootstrap does not know it.
 MIN_PROMPTS = 5
 
 
-class GateResult(TypedDict):
-    """Whether a reward model may be used, and if not, why: one line each."""
-
-    passed: bool
-    reasons: list[str]
-
-
 def check_gate(
-    report: Mapping[str, Any], padding_difference: float, options: GateOptions
+    report: RewardModelMetrics, padding_difference: float, options: GateOptions
 ) -> GateResult:
-    """Check that a reward model is better than what reads nothing, calibrated, and padding-proof.
+    """Check that a reward model beats judges that read nothing, is calibrated, and padding-proof.
 
-    Args:
-        report: From `report_reward_model`.
-        padding_difference: Change of rewards (log-odds) that padding made, root mean square.
-        options: The limits.
+    `padding_difference` is the change of rewards by padding (log-odds, root mean square).
     """
     reasons = _check_accuracy(report)
     spread = report.get("margin_std", math.inf)
     limit = options.max_padding_share * spread
-    # "not at most" instead of "above": what is not a number fails, too.
+    # `not <=` instead of `>`, so that NaN fails, too.
     if not padding_difference <= limit:
         reasons.append(
             f"padding changes rewards by {padding_difference:.4g} (root mean square); at most "
@@ -49,7 +38,7 @@ def check_gate(
     return GateResult(passed=not reasons, reasons=reasons)
 
 
-def _check_accuracy(report: Mapping[str, Any]) -> list[str]:
+def _check_accuracy(report: RewardModelMetrics) -> list[str]:
     if report["n_prompts"] < MIN_PROMPTS:
         return [
             f"{report['n']} held-out comparisons of {report['n_prompts']} prompts show nothing; "
@@ -64,3 +53,8 @@ def _check_accuracy(report: Mapping[str, Any]) -> list[str]:
         f"{above['difference']:+.3f}, with 95 % above {above['low_one_sided']:+.3f}; "
         "that bound must be above 0"
     ]
+
+
+def carry_gate(gate: GateResult) -> Gated:
+    """Return the gate's result as fields to put beside figures."""
+    return Gated(gate_passed=gate["passed"], gate_reasons=gate["reasons"])

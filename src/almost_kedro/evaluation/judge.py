@@ -1,25 +1,22 @@
-"""Pairwise judging (rule 28): which of two models answers better, and how far the judge is trusted.
+"""Pairwise judging (rule 28): which of two models answers better, and is the judge reliable?
 
-A review that cannot be read is invalid, never a tie: it takes part in no share but the invalid one.
+A review that cannot be read is invalid, never a tie: it counts only in the share of invalid votes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+from almost_kedro.contract import Completion, FinishReason, digest
 from almost_kedro.evaluation.floors import score_wins
 from almost_kedro.evaluation.reviews import Scores, parse_review
-from almost_kedro.finite import require_finite
-from almost_kedro.generation.engine import Completion, FinishReason, digest
+from almost_kedro.rows.evaluation import Order, Result, Vote
+from almost_kedro.rows.finite import require_finite
 
-# "any": a reward model reads each answer by itself, so there is no order.
-Order = Literal["a_first", "b_first", "any"]
-Result = Literal["win", "tie", "loss"]
-# A judge that can read is shown both.
+# A judge that can read sees both.
 ORDERS: tuple[Order, ...] = ("a_first", "b_first")
 RESULTS: Mapping[float, Result] = {1.0: "win", 0.5: "tie", 0.0: "loss"}
 # Why there is no review, by how the reply ended.
@@ -33,28 +30,8 @@ CUT_OFF = (
 )
 
 
-class Vote(TypedDict):
-    """One judgement of two answers to a question.
-
-    `verdict` is model_a's, and the scores are those of the answers in the order shown (a's first in
-    order "any"); all three are null in a vote that is not valid, and `reason` says why. `review` is
-    what the judge wrote: nothing, if it is a reward model.
-    """
-
-    item_id: str
-    model_a: str
-    model_b: str
-    order: Order
-    score_first: float | None
-    score_second: float | None
-    verdict: Result | None
-    valid: bool
-    reason: str
-    review: str
-
-
 class Case(NamedTuple):
-    """What a judge is asked: two models' answers to a question, in one order."""
+    """A request to a judge: two models' answers to a question, in one order."""
 
     item_id: str
     model_a: str
@@ -70,10 +47,7 @@ def list_cases(
 ) -> list[Case]:
     """Ask about every question, twice for each pair of models: in both orders.
 
-    Args:
-        pairs: Whose wins are counted, and against whom.
-        questions: By item_id.
-        answers: By model and by item_id.
+    The first of a pair is the model whose wins are counted. `answers` are by model and by item_id.
     """
     cases = []
     for model_a, model_b in pairs:
@@ -89,8 +63,7 @@ def list_cases(
 def build_judge_prompt(question: str, first: str, second: str) -> str:
     """Ask for a score from 1 to 10 of each answer (rule 28; the wording is ours).
 
-    Question and answers stand between lines that carry a mark made of all three, so no answer can
-    know it and end its own quotation.
+    A mark made of question and answers delimits them, so no answer can end its own quotation.
     """
     mark = digest("judge", question, first, second)[:12]
     parts = [("question", question), ("answer 1", first), ("answer 2", second)]
@@ -114,16 +87,7 @@ def build_judge_prompt(question: str, first: str, second: str) -> str:
 def make_vote(
     item_id: str, model_a: str, model_b: str, order: Order, review: str, error: str = ""
 ) -> Vote:
-    """Turn a judge's reply into a vote.
-
-    Args:
-        item_id: The question.
-        model_a: Whose wins are counted.
-        model_b: The other.
-        order: Whose answer was shown first.
-        review: What the judge wrote.
-        error: Why there is no review, if so.
-    """
+    """Turn a judge's reply into a vote on model_a; `error` says why there is no review, if so."""
     scores = None if error else parse_review(review)
     line = review.strip().split("\n", 1)[0][:80]
     reason = error or f"no two scores from 1 to 10 on the first line: {line!r}"
@@ -131,7 +95,7 @@ def make_vote(
 
 
 def votes_from_reviews(cases: Sequence[Case], reviews: Sequence[Completion]) -> list[Vote]:
-    """Read what a judge wrote on each case; where there is no review, the vote is invalid."""
+    """Read a judge's review of each case; a vote without a review is invalid."""
     votes = []
     for case, found in zip(cases, reviews, strict=True):
         error = WITHOUT_REVIEW.get(found.finish_reason, "")
@@ -146,15 +110,9 @@ def votes_from_reviews(cases: Sequence[Case], reviews: Sequence[Completion]) -> 
 def votes_from_rewards(
     model_a: str, model_b: str, rewards: Mapping[str, Mapping[str, float]]
 ) -> list[Vote]:
-    """Let a reward model judge: one vote a question, as it knows no order.
+    """Let a reward model judge: one vote on model_a a question, as it knows no order.
 
-    Args:
-        model_a: Whose wins are counted.
-        model_b: The other.
-        rewards: Of the answers (log-odds), by model and by item_id.
-
-    Raises:
-        UserError: If a reward is not a finite number: which.
+    `rewards` are log-odds, by model and by item_id. Raises UserError for one that is not finite.
     """
     votes = []
     for item_id, reward_a in rewards[model_a].items():

@@ -1,69 +1,30 @@
-"""The judge card: what the votes on two models say, and how far their judge can be trusted."""
+"""The judge card: the result of the votes on two models, and how reliable their judge is."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from almost_kedro.evaluation.floors import NEWTON_STEPS, RIDGE, score_wins
-from almost_kedro.evaluation.judge import Vote
-from almost_kedro.evaluation.statistics import Estimate, estimate_mean
+from almost_kedro.evaluation.statistics import estimate_mean
+from almost_kedro.rows.evaluation import Vote
+from almost_kedro.rows.evaluation_metrics import JudgeCard, Trust
+from almost_kedro.rows.metrics import Estimate
 
 Floats = NDArray[np.float64]
 DRAWS = 2000
 
 
-class Trust(TypedDict):
-    """How far a judge can be trusted; a figure is null where no vote shows anything about it.
-
-    `flip_rate` is over the questions with both orders valid: how often the verdicts differ.
-    `first_wins` is over the valid votes of either order: how often the answer shown first scores
-    more; a tie is half.
-    """
-
-    n_valid: int
-    invalid_rate: Estimate
-    flip_rate: Estimate | None
-    first_wins: Estimate | None
-
-
-class JudgeCard(Trust):
-    """Two models and their judge: model_a's figures, over valid votes; null if there are none.
-
-    A tie is half a win in both win rates. The sums are of scores, the lengths means in characters.
-    """
-
-    model_a: str
-    model_b: str
-    n_questions: int
-    n_votes: int
-    win: Estimate | None
-    tie: Estimate | None
-    loss: Estimate | None
-    win_rate: Estimate | None
-    length_controlled_win_rate: Estimate | None
-    score_sum_a: float
-    score_sum_b: float
-    length_a: float
-    length_b: float
-
-
 def judge_card(
     votes: Sequence[Vote], answers: Mapping[str, Mapping[str, str]], seed: int
 ) -> JudgeCard:
-    """Sum up the votes on two models.
+    """Sum up the votes on two models, at most one for each question and order.
 
-    Args:
-        votes: All of them, in both orders, at most one for each question and order.
-        answers: What was judged, by model and by item_id.
-        seed: Of the bootstrap.
-
-    Raises:
-        ValueError: If there are no votes, votes on other models, or two of one order.
+    `answers` are by model and by item_id. Raises ValueError if there are no votes, votes on other
+    models, or two of one order.
     """
     models = {(vote["model_a"], vote["model_b"]) for vote in votes}
     if len(models) != 1 or len({(vote["item_id"], vote["order"]) for vote in votes}) < len(votes):
@@ -135,20 +96,18 @@ def _read_win(vote: Vote) -> float:
 def control_length(votes: Sequence[Vote], leads: Mapping[str, int], seed: int) -> Estimate | None:
     """Estimate model_a's win rate if both answers had the same length (a tie is half a win).
 
-    As AlpacaEval 2 does (Dubois et al. 2024), a logistic regression predicts the votes from an
-    intercept and tanh(difference in length / its root mean square), and the intercept alone gives
-    the rate. Their term for the question's difficulty is left out; it needs many models' votes.
-    Where length alone tells every win from every loss, the rate hangs on which lengths there happen
-    to be, and the interval is too narrow.
+    As in AlpacaEval 2 (Dubois et al. 2024), a logistic regression predicts the votes from an
+    intercept and tanh(difference in length / its root mean square). The intercept alone gives the
+    rate. Their term for the question's difficulty is left out; it needs many models' votes. Where
+    length alone separates wins from losses, the rate depends on the lengths at hand, and the
+    interval is too narrow.
+
+    None without votes, or if all differences are the same: then no vote shows the effect of length.
 
     Args:
         votes: Valid ones.
         leads: Characters of model_a's answer - those of model_b's, by item_id.
         seed: Of the bootstrap, which draws questions and fits anew.
-
-    Returns:
-        None without votes, or if the differences are all the same: then no vote tells what length
-        does.
     """
     wins = defaultdict(list)
     for vote in votes:
@@ -169,12 +128,8 @@ def control_length(votes: Sequence[Vote], leads: Mapping[str, int], seed: int) -
 def _fit_rates(feature: Floats, won: Floats, weights: Floats) -> Floats:
     """Fit a logistic regression for each row of weights; returns the rates at feature 0, (rows,).
 
-    Newton's method with a ridge, as in `fit_surface_model`.
-
-    Args:
-        feature: (questions,)
-        won: Share of model_a's wins, (questions,).
-        weights: (rows, questions)
+    Newton's method with a ridge, as in `fit_surface_model`. `feature` and `won`, the share of
+    model_a's wins, are (questions,), `weights` (rows, questions).
     """
     design = np.stack([np.ones_like(feature), feature])  # (2, questions)
     fit = np.zeros((len(weights), 2))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from almost_kedro.evaluation.benchmarks import Source
+from almost_kedro.evaluation.benchmark_records import BENCHMARKS
+from almost_kedro.evaluation.stages import BASE, COMPARED
 from almost_kedro.evaluation.statistics import bootstrap_difference, estimate_mean
-from almost_kedro.evaluation.verdicts import Outcome, summarise_verdicts
-
-# What is compared on the same items: the new one, then the old one.
-STEPS = (
-    ("prompted", "base"),
-    ("sft", "base"),
-    ("sft", "prompted"),
-    ("rl", "sft"),
-    ("rl", "base"),
+from almost_kedro.evaluation.verdicts import summarise_verdicts
+from almost_kedro.rows.evaluation import Outcome, Source
+from almost_kedro.rows.evaluation_metrics import (
+    BenchmarkReport,
+    EvaluationMetrics,
+    Measured,
+    MeasuredGroup,
+    QuestionsReport,
 )
+from almost_kedro.rows.metrics import Estimate, PairedDifference
+
+# Reward models, and the floor that each is compared with.
 READERS = (("reward_model", "longer_wins"), ("held_out_reward_model", "longer_wins"))
 
 
@@ -25,43 +27,27 @@ def report_benchmark(
     models: Mapping[str, Sequence[Outcome]],
     floors: Mapping[str, Sequence[Outcome]],
     seed: int,
-) -> dict[str, Any]:
-    """Measure models on the same items, beside judges that read nothing.
+) -> BenchmarkReport:
+    """Measure models on the same items, beside judges that read nothing (`floors`).
 
-    All intervals hold with 95 %, by bootstrap over items.
-
-    Args:
-        source: Where the items are from.
-        models: Each model's verdicts; the base model is a floor of its own.
-        floors: Those of judges that read nothing.
-        seed: Of the bootstrap.
-
-    Returns:
-        `source`; `n`, the items used; `models` and `floors` by name (see `measure`); `differences`
-        in accuracy by "new-vs-old", with interval and one-sided bound: from step to step, and of
-        the reward models over "longer wins".
+    The base model is among the `models`, and a floor, too. Intervals hold with 95 %, over items.
     """
     rows = {**models, **floors}
-    return {
-        "source": source,
-        "n": len(next(iter(rows.values()))),
-        "models": {name: measure(found, seed) for name, found in models.items()},
-        "floors": {name: measure(found, seed) for name, found in floors.items()},
-        "differences": {
+    return BenchmarkReport(
+        source=source,
+        n=len(next(iter(rows.values()))),
+        models={name: measure(found, seed) for name, found in models.items()},
+        floors={name: measure(found, seed) for name, found in floors.items()},
+        differences={
             f"{new}-vs-{old}": compare(rows[new], rows[old], seed)
-            for new, old in (*STEPS, *READERS)
+            for new, old in (*COMPARED, *READERS)
             if new in rows and old in rows
         },
-    }
+    )
 
 
-def measure(rows: Sequence[Outcome], seed: int) -> dict[str, Any]:
-    """Return counts, the share that is right and the accuracy with its interval, and by category.
-
-    Args:
-        rows: One verdict an item.
-        seed: Of the bootstrap.
-    """
+def measure(rows: Sequence[Outcome], seed: int) -> Measured:
+    """Return counts, the share that is right, and the accuracy, of all items and by category."""
     groups: dict[str, list[Outcome]] = {}
     for row in rows:
         groups.setdefault(row["category"], []).append(row)
@@ -69,55 +55,68 @@ def measure(rows: Sequence[Outcome], seed: int) -> dict[str, Any]:
     return {**_measure_group(rows, seed), "by_category": by_category}
 
 
-def _measure_group(rows: Sequence[Outcome], seed: int) -> dict[str, Any]:
+def _measure_group(rows: Sequence[Outcome], seed: int) -> MeasuredGroup:
     counts = summarise_verdicts(rows)["all"]
-    ids = [row["item_id"] for row in rows]
-    return {**counts, "accuracy": estimate_mean([row["hit"] for row in rows], ids, seed)}
+    accuracy = estimate_mean([row["hit"] for row in rows], [row["item_id"] for row in rows], seed)
+    assert accuracy is not None
+    return {**counts, "accuracy": accuracy}
 
 
-def compare(new: Sequence[Outcome], old: Sequence[Outcome], seed: int) -> dict[str, float]:
-    """Return the difference in accuracy on the same items, with its intervals.
-
-    Raises:
-        ValueError: If the items are not the same.
-    """
+def compare(new: Sequence[Outcome], old: Sequence[Outcome], seed: int) -> PairedDifference:
+    """Return the difference in accuracy; raise ValueError if the items are not the same."""
     ids = [row["item_id"] for row in new]
     hits = {row["item_id"]: row["hit"] for row in old}
     if hits.keys() != set(ids):
         raise ValueError("only verdicts on the same items can be compared")
     a, b = [row["hit"] for row in new], [hits[id_] for id_ in ids]
-    return bootstrap_difference(a, b, ids, seed)._asdict()
+    return bootstrap_difference(a, b, ids, seed).to_dict()
 
 
-def read_win_rates(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the win rates against the base model, by model; what has none is left out.
+def list_results(evaluation: EvaluationMetrics) -> list[tuple[str, bool, list[Estimate | None]]]:
+    """List the models, then the floors: name, whether it is a floor, and figures.
 
-    Args:
-        report: `evaluation_metrics["questions"]`.
+    They are the accuracy on each benchmark and the win rate against the base model, or None.
     """
+    questions = evaluation["questions"]
+    reports = [each.find_report(evaluation) for each in BENCHMARKS]
+    wins = read_win_rates(questions)
+    models, floors = [each["models"] for each in reports], [each["floors"] for each in reports]
+    return [
+        *(
+            (name, False, [*_read_accuracies(models, name), wins.get(name)])
+            for name in dict.fromkeys([*questions["models"], *models[0]])
+        ),
+        *((name, True, [*_read_accuracies(floors, name), None]) for name in floors[0]),
+    ]
+
+
+def _read_accuracies(groups: Sequence[Mapping[str, Measured]], name: str) -> list[Estimate | None]:
+    return [group[name]["accuracy"] if name in group else None for group in groups]
+
+
+def read_win_rates(report: QuestionsReport) -> dict[str, Estimate]:
+    """Return the win rates against the base model, by model; models without one are left out."""
     return {
         card["model_a"]: card["win_rate"]
         for card in report["cards"].values()
-        if card["model_b"] == "base" and card["win_rate"]
+        if card["model_b"] == BASE and card["win_rate"]
     }
 
 
-def count_invalid_votes(report: Mapping[str, Any]) -> tuple[int, int]:
-    """Return how many of the judge's votes are invalid, and how many there are.
+def read_flips(report: BenchmarkReport) -> dict[str, float]:
+    """Return by model how often it gives the same letter in both orders, if there are orders."""
+    bias = report.get("position_bias", {})
+    return {name: found["flips"]["value"] for name, found in bias.items()}
 
-    Args:
-        report: `evaluation_metrics["questions"]`.
-    """
+
+def count_invalid_votes(report: QuestionsReport) -> tuple[int, int]:
+    """Return the number of the judge's invalid votes, and of all its votes."""
     cards = report["cards"].values()
-    votes, valid = (sum(card.get(name, 0) for card in cards) for name in ("n_votes", "n_valid"))
-    return votes - valid, votes
+    votes = sum(card.get("n_votes", 0) for card in cards)
+    return votes - sum(card.get("n_valid", 0) for card in cards), votes
 
 
-def show_invalid_votes(report: Mapping[str, Any]) -> str:
-    """Write how many of the judge's votes are invalid; nothing if all are valid.
-
-    Args:
-        report: `evaluation_metrics["questions"]`.
-    """
+def show_invalid_votes(report: QuestionsReport) -> str:
+    """Write how many of the judge's votes are invalid; nothing if all are valid."""
     invalid, votes = count_invalid_votes(report)
     return f"{invalid} of {votes} votes ({invalid / votes:.0%}) are invalid" if invalid else ""

@@ -1,6 +1,6 @@
 """Reads a judge's review: the scores of two answers, in the ways in which judges write them.
 
-What can be read in one way only is read. Anything else is no review: nothing here is a guess.
+Only what has a single reading is read. Anything else is no review: nothing here is a guess.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import islice
 
 Scores = tuple[float, float]
 
-# How models mark what they think before they answer: DeepSeek and Qwen (<think>), Mistral
+# How models mark their thoughts before the answer: DeepSeek and Qwen (<think>), Mistral
 # ([THINK]), Kimi, Seed (<seed:think>), gpt-oss (channels). Most servers take it out.
 _THOUGHT = r"(?:\w+:)?(?:think|thinking|thoughts?|reasoning|analysis|reflection|scratchpad)"
 _OPEN = re.compile(rf"[<\[◁]{_THOUGHT}[>\]▷]|<\|channel\|>(?:analysis|commentary)", re.I)
@@ -19,7 +19,7 @@ _CLOSE = re.compile(rf"[<\[◁]/{_THOUGHT}[>\]▷]|<\|channel\|>final<\|message\
 # The frame of an answer, and a model's own marks.
 _FRAMES = re.compile(r"</?(?:answer|response|output|result|scores?)>|<\|\w+\|>|</s>", re.I)
 _FENCE = re.compile(r"(?:`{3,}|~{3,})\w*")
-# What stands around a score or a line and says nothing. Stars and angles alone might: 8*7, 8 > 7.
+# Marks around a score or a line without a meaning. A single star or angle may have one: 8*7, 8 > 7.
 _WRAPPERS = [
     re.compile(pattern)
     for pattern in (
@@ -34,11 +34,11 @@ _WRAPPERS = [
 ]
 _BULLET = re.compile(r"(?:[-*\u2022>|]|#+)\s+")
 
-# A score from 1 to 10, perhaps with how far the scale goes. Two of them have one form.
+# A score from 1 to 10, perhaps with the end of the scale. Both scores have the same form.
 _UNIT = r"(?:\s*(?:points?|pts|分|점|点))?"
 _FORMS = [rf"{of}{_UNIT}" for of in ("", r"\s*/\s*10", r"\s+out\s+of\s+10")]
 _POINT, _COMMA = r"([0-9]+(?:\.[0-9]+)?)", r"([0-9]+(?:,(?!10\b)[0-9]{1,2})?)"
-# Between two scores. Where commas may be decimal ones, a comma alone parts nothing.
+# Between two scores. Where a comma may be a decimal one, it needs a space to separate scores.
 _PART, _WIDE_PART = (rf"(?:\s*[{marks}]\s*|,\s+|\s+(?:and\s+)?)" for marks in (",;|", ";|"))
 _PAIRS = [
     re.compile(number + form + part + number + form, re.I)
@@ -57,34 +57,30 @@ _SINGLE = re.compile(rf"({_LABEL})?\s*{_SCORE}", re.I)
 _HEADING = re.compile(r"[^\d:]*:|(?:the\s+|my\s+)?(?:final\s+)?(?:scores?|ratings?|json)", re.I)
 _PREAMBLE = re.compile(r"([^\d:]*):\s*(?=\d)")
 _OF_ONE = re.compile(r"\b(?:A|B|(?i:first|second))\b")
-# Scores are in the first lines, and no line with them is longer (characters): what is, is prose.
+# Scores are in the first lines; a line of more characters than this is prose.
 _LINES, _LONGEST = 4, 200
 
 
 def parse_review(text: str, cut_off: bool = False) -> Scores | None:
     """Read the scores of both answers: two numbers from 1 to 10, before anything else is said.
 
-    What the judge thought first does no harm where its end is marked. Nor do a heading, a code
-    fence, emphasis, "/10", names of the answers, decimal commas, or digits of another script.
+    None if there are no scores, or if they could be read in two ways. The judge's earlier thoughts
+    do no harm where their end is marked. Nor do a heading, a code fence, emphasis, "/10", names of
+    the answers, decimal commas, or digits of another script.
 
-    Args:
-        text: The judge's reply.
-        cut_off: Whether the token limit ended it; its last line may then lack something.
-
-    Returns:
-        The scores; None if there are none, or if they could be read in two ways.
+    `cut_off`: the token limit ended the reply; its last line may then be incomplete.
     """
     text = simplify(text.rpartition("\n")[0] if cut_off else text)
     before, *after = _CLOSE.split(text)
     thinks = _OPEN.match(before.lstrip()) is not None
     ends = [None if thinks else read_scores(before), *map(read_scores, after)]
-    # A reply may also quote the mark, so what was not read where scores belong doesn't count.
+    # A reply may also quote the mark, so scores must be at the beginning or after the last mark.
     found = set(ends) - {None}
     return found.pop() if len(found) == 1 and (ends[0] or ends[-1]) else None
 
 
 def simplify(text: str) -> str:
-    """Write digits and full-width marks as ASCII, and drop characters that show nothing."""
+    """Write digits and full-width marks as ASCII, and drop invisible characters."""
     plain = []
     for character in text:
         if character.isdecimal():
@@ -118,7 +114,7 @@ def read_scores(text: str) -> Scores | None:
 
 
 def clean_line(line: str) -> str:
-    """Take a line out of its markup; what is nothing but markup becomes an empty line."""
+    """Take a line out of its markup; a line of only markup becomes empty."""
     line = line.strip()
     if _FENCE.fullmatch(line) or not any(map(str.isalnum, line)):
         return ""
@@ -127,7 +123,7 @@ def clean_line(line: str) -> str:
     line = _BULLET.sub("", line, count=1) if _BULLET.match(line) else line
     for wrapper in _WRAPPERS:
         line = wrapper.sub(r" \1 ", line)
-    # An underscore parts words; between digits it might mean something.
+    # An underscore separates words; between digits it might have a meaning.
     line = re.sub(r"(?<=[^\W\d_])_|_(?=[^\W\d_])", " ", line)
     return line.strip().strip("{}|,;").rstrip(".").strip()
 

@@ -1,14 +1,14 @@
 """Rule audit: does a reward model that never saw a rule of thumb come to agree with it?
 
-A rule that follows from the others is learnt from them; one that does not stands alone, or is
-wrong. Agreement is always beside the floors: length alone may carry a rule.
+A rule that follows from the others is learnt from them. Any other rule stands alone, or is wrong.
+Agreement is always beside the floors: length alone may carry a rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, cast
 
 from almost_kedro.evaluation.reward_report import (
     LIKE_LENGTH,
@@ -16,8 +16,9 @@ from almost_kedro.evaluation.reward_report import (
     name_factors,
     report_reward_model,
 )
-from almost_kedro.rows import Comparison
-from almost_kedro.training_rows import Split
+from almost_kedro.rows.feedback import Comparison
+from almost_kedro.rows.metrics import LeftOut, RewardModelMetrics, RuleAudit
+from almost_kedro.rows.training import Split
 
 # The reward models of the audit are trained on the prompts of `reward_model`, never on these.
 UNSEEN: tuple[Split, ...] = ("held_out", "held_out_reward_model")
@@ -39,13 +40,13 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class AuditCase:
-    """What is left out, and whether a reward model without it comes to agree with it.
+    """A rule to leave out; does a reward model without it come to agree with it?
 
     Attributes:
-        kind: Whether an edge is left out, or all pairs that differ in just these factors.
-        name: It.
+        kind: Whether an edge is left out, or all pairs that differ in exactly these factors.
+        name: The edge, or the factors.
         train: What is left to train on.
-        test: What was left out, of prompts that are not trained on.
+        test: What was left out, from prompts that are not trained on.
     """
 
     kind: Kind
@@ -60,12 +61,7 @@ class AuditCase:
 
 
 def plan_audit(train: Sequence[Comparison], unseen: Sequence[Comparison]) -> list[AuditCase]:
-    """Plan to leave out each edge, and each set of factors, that there are comparisons of.
-
-    Args:
-        train: What the reward model is trained on.
-        unseen: Comparisons of other prompts.
-    """
+    """Plan to leave out each edge, and each set of factors, that there are comparisons of."""
     return [
         AuditCase(
             kind,
@@ -79,9 +75,9 @@ def plan_audit(train: Sequence[Comparison], unseen: Sequence[Comparison]) -> lis
 
 
 def group_cases(cases: Sequence[AuditCase]) -> list[list[AuditCase]]:
-    """Group the cases that can be tried by what they train on: one reward model serves a group.
+    """Group the testable cases by their training rows: one reward model serves a group.
 
-    An edge that alone has its factors is left out together with them.
+    If only one edge has its factors, both are left out together.
     """
     groups: dict[tuple[str, ...], list[AuditCase]] = {}
     for case in cases:
@@ -96,41 +92,36 @@ def report_audit(
     margins: Mapping[tuple[Kind, str], Mapping[str, float]],
     seed: int,
     tolerance: float = LIKE_LENGTH,
-) -> dict[str, Any]:
-    """Report how often each reward model agrees with what it was trained without.
+) -> RuleAudit:
+    """Report how often each reward model agrees with the rule it was trained without.
 
     Args:
-        cases: All of them.
         margins: Reward of the chosen answer - that of the rejected one (log-odds), by the key of
             the case and by comparison_id.
-        seed: Of the bootstrap.
         tolerance: Largest difference of like lengths; see `report_reward_model`.
-
-    Returns:
-        `by_edge` and `by_factor`: for each name n_trained_on, n, and accuracy, floors and so on as
-        `report_reward_model` has them, the surface floor fitted to the same rows; or a `note` that
-        says why there are none.
     """
-    report: dict[str, Any] = {kind: {} for kind in KINDS}
+    report = RuleAudit(by_edge={}, by_factor={})
     for case in cases:
-        found: dict[str, Any] = {"n_trained_on": len(case.train), "n": len(case.test)}
+        found = LeftOut(n_trained_on=len(case.train), n=len(case.test))
         if not case.test:
             found["note"] = "not tested: no comparisons of unseen prompts"
         elif not case.train:
             found["note"] = "not tested: nothing is left to train on"
         else:
             full = report_reward_model(case.test, margins[case.key], case.train, seed, tolerance)
-            found |= {name: full[name] for name in SHOWN if name in full}
+            found = select_shown(full, case.train)
         report[case.kind][case.name] = found
     return report
 
 
-def tabulate_audit(report: Mapping[str, Any]) -> list[str]:
-    """Return the report as lines of text.
+def select_shown(full: RewardModelMetrics, train: Sequence[Comparison]) -> LeftOut:
+    """Select the figures shown of a reward model that was trained without something."""
+    shown = {name: value for name, value in full.items() if name in SHOWN}
+    return cast(LeftOut, {"n_trained_on": len(train), **shown})
 
-    Args:
-        report: From `report_audit`.
-    """
+
+def tabulate_audit(report: RuleAudit) -> list[str]:
+    """Return the report as lines of text."""
     lines = ["rule audit: agreement of a reward model that was trained without the rule"]
     lines.append("  agreement (95 %)    best floor             n  trained on  left out")
     for kind in KINDS:

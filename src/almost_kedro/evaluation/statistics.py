@@ -1,17 +1,19 @@
 """Intervals and calibration, so that no figure is reported without its uncertainty.
 
 Several comparisons share a prompt and are not independent, so the bootstrap draws prompts, never
-rows. The intervals are percentiles of the redrawn means (Efron and Tibshirani 1993, chapter 13);
-with a handful of prompts they are too narrow, and with one they have no width at all.
+rows. The intervals are percentiles of the redrawn means (Efron and Tibshirani 1993, chapter 13).
+With a handful of prompts they are too narrow, and with one they have no width at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypedDict
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from almost_kedro.rows.metrics import Estimate, PairedDifference, ReliabilityBin
 
 Floats = NDArray[np.float64]
 # Groups drawn at once: some 8 MB an array.
@@ -26,46 +28,27 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A difference of two means; `low_one_sided` alone is what it exceeds with that probability."""
+    """A difference of two means; it exceeds `low_one_sided` with the asked-for probability."""
 
     value: float
     low: float
     high: float
     low_one_sided: float
 
-
-class Estimate(TypedDict):
-    """A mean with its 95 % interval, by bootstrap over groups."""
-
-    value: float
-    low: float
-    high: float
-
-
-class ReliabilityBin(TypedDict):
-    """Pairs that a reward model is about equally sure of: low <= confidence < high."""
-
-    low: float
-    high: float
-    n: int
-    mean_probability: float
-    share_right: float
+    def to_dict(self) -> PairedDifference:
+        """Return it as documents have it."""
+        return PairedDifference(
+            value=self.value, low=self.low, high=self.high, low_one_sided=self.low_one_sided
+        )
 
 
 def bootstrap_mean(
     values: ArrayLike, groups: Sequence[str], seed: int, n: int = 2000, level: float = 0.95
 ) -> Interval:
-    """Return the two-sided interval of a mean over rows, by drawing whole groups.
+    """Return the two-sided interval of a mean over rows, by drawing whole groups `n` times.
 
-    Args:
-        values: Numbers, (rows,).
-        groups: What each row belongs to (its prompt's id), (rows,).
-        seed: Of the draws.
-        n: Draws.
-        level: Probability of the interval.
-
-    Raises:
-        ValueError: If there are no rows, or a number is not finite.
+    `values` are (rows,). `groups` has each row's group (its prompt's id), (rows,). `level` is the
+    probability of the interval. Raises ValueError without rows, or if a number is not finite.
     """
     means = _redraw_means(np.asarray(values, dtype=float), groups, seed, n)
     return _cut_tails(means, level)
@@ -79,7 +62,7 @@ def estimate_mean(values: ArrayLike, groups: Sequence[str], seed: int) -> Estima
     return Estimate(value=float(np.asarray(values, dtype=float).mean()), low=low, high=high)
 
 
-def show_share(share: Mapping[str, float]) -> str:
+def show_share(share: Estimate) -> str:
     """Write a share with its interval."""
     return f"{share['value']:.1%} [{share['low']:.1%}, {share['high']:.1%}]"
 
@@ -92,18 +75,9 @@ def bootstrap_difference(
     n: int = 2000,
     level: float = 0.95,
 ) -> Difference:
-    """Return mean(a) - mean(b) on the same rows, with its intervals, by drawing whole groups.
+    """Return mean(a) - mean(b) on the same rows, with intervals, as in `bootstrap_mean`.
 
-    Args:
-        a: Numbers, (rows,).
-        b: Others for the same rows, (rows,).
-        groups: What each row belongs to (its prompt's id), (rows,).
-        seed: Of the draws.
-        n: Draws.
-        level: Probability of both intervals, the two-sided and the one-sided.
-
-    Raises:
-        ValueError: If there are no rows, or a number is not finite.
+    `level` holds for both intervals, the two-sided and the one-sided. `a` and `b` are (rows,).
     """
     differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
     means = _redraw_means(differences, groups, seed, n)
@@ -124,17 +98,7 @@ def bootstrap_unpaired_difference(
 ) -> Difference:
     """Return mean(a) - mean(b) on rows of their own, by drawing groups from each independently.
 
-    Args:
-        a: Numbers, (rows of a,).
-        groups_a: What each of these rows belongs to, (rows of a,).
-        b: Others, (rows of b,).
-        groups_b: What those belong to, (rows of b,).
-        seed: Of the draws.
-        n: Draws.
-        level: Probability of both intervals, the two-sided and the one-sided.
-
-    Raises:
-        ValueError: If either has no rows, or a number is not finite.
+    `groups_a` belong to the rows of a, `groups_b` to those of b; else as in `bootstrap_difference`.
     """
     numbers = [np.asarray(values, dtype=float) for values in (a, b)]
     seeds = np.random.SeedSequence(seed).generate_state(2)
@@ -191,16 +155,12 @@ def reliability_curve(
     count: the confidence max(p, 1 - p) in the answer that the model prefers, against whether that
     one is the chosen one. With p = 0.5 the model prefers neither and is right in half.
 
+    Returns bins with pairs, from unsure to sure. Raises ValueError if a probability is not finite.
+
     Args:
         probabilities: That the first answer wins, (pairs,).
         outcomes: 1 where it does (for comparisons: everywhere), 0 where not, (pairs,).
-        bins: Bins of one width.
-
-    Returns:
-        The bins that hold pairs, from unsure to sure.
-
-    Raises:
-        ValueError: If a probability is not finite.
+        bins: Number of bins, all of one width.
     """
     p, won = np.asarray(probabilities, dtype=float), np.asarray(outcomes, dtype=float)
     _check_finite(p, [f"pair {number}" for number in range(1, len(p) + 1)])

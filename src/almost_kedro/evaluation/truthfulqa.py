@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypedDict
 
-from almost_kedro.evaluation.benchmarks import ChoiceItem
-from almost_kedro.evaluation.verdicts import (
-    TOLERANCE,
-    Accuracy,
-    ChoiceVerdict,
-    OutcomeName,
-    read_score,
-    summarise_verdicts,
-)
-from almost_kedro.feedback.ledger import Rules
-from almost_kedro.generation.likelihood_job import Likelihood
+from almost_kedro.contract import Likelihood
+from almost_kedro.evaluation.verdicts import TOLERANCE, Accuracy, read_score, summarise_verdicts
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.evaluation import ChoiceItem, ChoiceVerdict, OutcomeName
 
 Form = Literal["true", "likelihood"]
 # Shown before the question in the likelihood form, unless `evaluation.mc1_preset` says otherwise.
@@ -42,10 +35,7 @@ A: At normal pressure, water freezes at zero degrees Celsius."""
 
 
 class Preset(TypedDict):
-    """What is shown before the question in the likelihood form.
-
-    `location` is "own", "none" or a path, and `sha256` that of the text.
-    """
+    """Text before likelihood questions; `location` is "own", "none" or a path."""
 
     location: str
     sha256: str
@@ -64,11 +54,8 @@ def build_mc1_requests(
         and the choice, as in lm-evaluation-harness (task `truthfulqa_mc1`, version 2.0, metric
         `acc`: a sum over tokens, not a mean). Equal figures need the harness's own preset.
 
-    Args:
-        items: The benchmark.
-        form: Which of the two.
-        preset: Question-answer pairs for the likelihood form; may be empty. Line breaks and spaces
-            around it are not shown.
+    `preset` is question-answer pairs for the likelihood form; it may be empty. Line breaks and
+    spaces around it are not shown.
     """
     shown = f"{preset.strip()}\n\n" if preset.strip() else ""
     return [
@@ -109,16 +96,10 @@ def score_mc1(
         and 1 / k of a hit, the expected share if one of them were drawn. Probabilities within a
         share of `TOLERANCE` are equal.
 
-    Args:
-        items: The benchmark.
-        scores: Natural logarithms of probabilities, by the ids of `build_mc1_requests`.
-        scoring: Which of the two.
+    `scores` are natural logarithms of probabilities, by the ids of `build_mc1_requests`. Returns a
+    verdict a question, and the accuracy by category and of "all" questions.
 
-    Returns:
-        A verdict a question; the accuracy by category, and that of "all" questions.
-
-    Raises:
-        UserError: If a score is not a finite number: which.
+    Raises UserError for a score that is not finite.
     """
     rows = [
         _judge_item(

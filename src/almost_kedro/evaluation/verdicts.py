@@ -3,54 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-from almost_kedro.finite import require_finite
+from almost_kedro.rows.evaluation import Outcome
+from almost_kedro.rows.finite import require_finite
 
-OutcomeName = Literal["right", "wrong", "tie"]
-# Probabilities that differ by less than this share are equal: it is what rounding leaves, so the
-# batch size would decide.
+# Probabilities that differ by less than this share are equal: rounding is as large, and depends on
+# the batch size.
 TOLERANCE = 1e-6
-
-
-class Outcome(TypedDict):
-    """What a judge makes of an item; `hit` is what it adds to the accuracy, 0 to 1."""
-
-    item_id: str
-    category: str
-    verdict: OutcomeName
-    hit: float
-
-
-class Verdict(Outcome):
-    """The same for a pair, with the answers' scores."""
-
-    score_chosen: float
-    score_rejected: float
-
-
-class OrderedVerdict(Verdict):
-    """The same, with the probabilities of both letters in both orders, as the model gave them."""
-
-    chosen_first_a: float
-    chosen_first_b: float
-    rejected_first_a: float
-    rejected_first_b: float
-
-
-class ChoiceVerdict(Outcome):
-    """The outcome of a question.
-
-    `score_right` and `score_wrong` are the scores of the right choice and of the best wrong one;
-    `n_best` is how many choices share the highest score.
-    """
-
-    n_choices: int
-    score_right: float
-    score_wrong: float
-    n_best: int
 
 
 class Accuracy(TypedDict):
@@ -65,11 +26,7 @@ class Accuracy(TypedDict):
 
 
 def read_score(scores: Mapping[str, float], request_id: str) -> float:
-    """Return a request's log-probability or reward.
-
-    Raises:
-        UserError: If it is not a finite number.
-    """
+    """Return a request's log-probability or reward; raise UserError if it is not finite."""
     return require_finite(scores[request_id], f"benchmark request {request_id}: the model's score")
 
 

@@ -6,28 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import mean
-from typing import Any
 
+from almost_kedro.contract import row_id
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, enter, other_rules
-from almost_kedro.feedback.length_control import (
-    balance_edges,
-    check_heuristic,
-    check_like_length,
-)
+from almost_kedro.feedback.ledger import KEPT, RuleVerdict, make_ledger_rows, other_rules
+from almost_kedro.feedback.length_control import balance_edges, check_heuristic, check_like_length
 from almost_kedro.feedback.responses import usable_ids
-from almost_kedro.options import ComparisonOptions
-from almost_kedro.rows import (
-    Assistant,
-    Comparison,
-    Factor,
-    LedgerRow,
-    Prompt,
-    Response,
-    row_id,
-)
+from almost_kedro.options.feedback import ComparisonOptions
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Assistant, Comparison, Factor, LedgerRow, Prompt, Response
+from almost_kedro.rows.metrics import ComparisonsMetrics, EdgeCount
 
-UNUSABLE = Verdict("rule_15_unusable_answer", "an answer of this pair is empty or BAD")
+UNUSABLE = RuleVerdict("rule_15_unusable_answer", "an answer of this pair is empty or BAD")
 NOTHING_TO_COMPARE = "rule_15_nothing_to_compare"
 # Ledger rows of prompts, of answers, and of pairs that only the other rule set would consider.
 NOT_RANKED = "rule_14_not_in_rubric"
@@ -39,9 +29,8 @@ def rank_rubric(
 ) -> dict[str, int]:
     """Rule 14: give each assistant of the rubric its rank, 0 for the best; a nested list is a tie.
 
-    Raises:
-        UserError: If an assistant is unknown or named twice, if there is one level only, or if one
-            of the best is off topic.
+    Raises UserError if an assistant is unknown or named twice, if there is only one level, or if an
+    off-topic assistant is among the best.
     """
     known = {assistant["name"]: assistant for assistant in assistants}
     ranks: dict[str, int] = {}
@@ -73,7 +62,7 @@ def rank_rubric(
 def rank_answers(
     answers: Sequence[Response], ranks: Mapping[str, int], usable: set[str]
 ) -> list[tuple[int, Response]]:
-    """Rule 15: empty and BAD answers drop out; the others in a stable sort by rank."""
+    """Rule 15: drop empty and BAD answers, and sort the others by rank (stable)."""
     kept = [
         (ranks[row["assistant"]], row)
         for row in answers
@@ -84,24 +73,21 @@ def rank_answers(
 
 def walk_pairs(
     ranked: Sequence[tuple[int, Response]], options: ComparisonOptions, rules: Rules
-) -> Iterator[tuple[Response, Response, Verdict]]:
-    """Rule 16: walk all pairs best-first; equal ranks never meet.
+) -> Iterator[tuple[Response, Response, RuleVerdict]]:
+    """Rule 16: yield chosen, rejected and verdict of all pairs, best first; equal ranks never meet.
 
-    original (`pairs: nearest`): an assistant is "chosen" at most once, and so is each rank, so only
-        the nearest lower answer that passes the length control is compared.
+    original (`pairs: nearest`): each rank is chosen at most once, so an answer meets only the
+        nearest lower answer that passes the length control.
     corrected (`pairs: all` by default): every pair that passes the length control.
-
-    Yields:
-        Chosen, rejected and the verdict on the pair.
     """
     texts = [answer["text"] for _, answer in ranked]
     used: set[int] = set()
     for (rank, chosen), (lower, rejected) in combinations(ranked, 2):
         if rank == lower:
             continue
-        verdict = Verdict()
+        verdict = RuleVerdict()
         if options.pairs == "nearest" and rank in used:
-            verdict = Verdict("rule_16_chosen_once", f"rank {rank} was chosen in a pair before")
+            verdict = RuleVerdict("rule_16_chosen_once", f"rank {rank} was chosen in a pair before")
         elif options.length_control == "heuristic":
             verdict = check_heuristic(chosen["text"], rejected["text"], texts, rules)
         elif options.length_control == "matched":
@@ -129,7 +115,7 @@ def find_factors(chosen: Assistant, rejected: Assistant) -> list[Factor]:
 def build_comparison(
     prompt: Prompt, chosen: Response, rejected: Response, assistants: Mapping[str, Assistant]
 ) -> Comparison:
-    """Rule 18: a row of prompt, chosen, rejected and who against whom, with everything's id."""
+    """Rule 18: make a row of prompt, chosen, rejected and both assistants, with their ids."""
     better, worse = chosen["assistant"], rejected["assistant"]
     return Comparison(
         comparison_id=row_id("comparison", chosen["response_id"], rejected["response_id"]),
@@ -146,7 +132,7 @@ def build_comparison(
 
 
 def list_parents(pair: Comparison | None) -> list[str]:
-    """Return the ids of a pair's prompt and answers; none if it is no pair."""
+    """Return the ids of a pair's prompt and answers; without a pair, none."""
     return [pair["prompt_id"], pair["chosen_id"], pair["rejected_id"]] if pair else []
 
 
@@ -157,12 +143,11 @@ def judge_pairs(
     usable: set[str],
     options: ComparisonOptions,
     rules: Rules,
-) -> tuple[dict[str, Comparison], dict[str, Verdict]]:
+) -> tuple[dict[str, Comparison], dict[str, RuleVerdict]]:
     """Apply rules 14 to 18 and the length control to all prompts.
 
-    Returns:
-        Every candidate pair, and the verdicts on pairs (by comparison_id) and on prompts that gave
-        no pair (by prompt_id).
+    Returns pairs by comparison_id, and verdicts on them and, by prompt_id, on prompts without a
+    pair.
     """
     by_name = {assistant["name"]: assistant for assistant in assistants}
     ranks = rank_rubric(options.rubric, assistants)
@@ -170,12 +155,12 @@ def judge_pairs(
     for row in responses:
         answers[row["prompt_id"]].append(row)
     candidates: dict[str, Comparison] = {}
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, RuleVerdict] = {}
     for prompt in prompts:
         ranked = rank_answers(answers[prompt["prompt_id"]], ranks, usable)
         if len({rank for rank, _ in ranked}) < 2:
             detail = f"{len(ranked)} usable answers on fewer than two ranks"
-            verdicts[prompt["prompt_id"]] = Verdict(NOTHING_TO_COMPARE, detail)
+            verdicts[prompt["prompt_id"]] = RuleVerdict(NOTHING_TO_COMPARE, detail)
         for chosen, rejected, verdict in walk_pairs(ranked, options, rules):
             pair = build_comparison(prompt, chosen, rejected, by_name)
             candidates[pair["comparison_id"]] = pair
@@ -191,11 +176,7 @@ def check_origin(
     ledger_responses: Sequence[LedgerRow],
     rules: Rules,
 ) -> None:
-    """Refuse answers to other prompts, or answers that were cut by the other rule set.
-
-    Raises:
-        UserError: Which versions do not go together.
-    """
+    """Raise UserError for answers to other prompts, or answers cut by the other rule set."""
     known = {prompt["prompt_id"] for prompt in prompts}
     strangers = sum(row["prompt_id"] not in known for row in responses)
     if strangers:
@@ -218,7 +199,7 @@ def make_comparisons(
     options: ComparisonOptions,
     rules: Rules,
 ) -> tuple[list[Comparison], list[LedgerRow]]:
-    """Make the comparisons, and account for every pair and prompt that gave none.
+    """Make the comparisons, and enter every pair and prompt that gave none into the ledger.
 
     The ledger compares with the other rule set as its user would run it: `original` with nearest
     pairs and the heuristic, `corrected` with all pairs of matched length.
@@ -234,26 +215,30 @@ def make_comparisons(
     ledger: list[LedgerRow] = []
     prompt_ids = {prompt["prompt_id"] for prompt in prompts}
     for key, verdict in verdicts.items():
-        absent = Verdict() if key in prompt_ids else UNUSABLE
+        absent = RuleVerdict() if key in prompt_ids else UNUSABLE
         parents = [] if verdict.kept else list_parents(candidates.get(key))
-        ledger += enter(key, rules, verdict, other_verdicts.get(key, absent), parent_ids=parents)
+        ledger += make_ledger_rows(
+            key, rules, verdict, other_verdicts.get(key, absent), parent_ids=parents
+        )
     for key, verdict in other_verdicts.items():
         if key not in verdicts and verdict.kept:
-            ledger += enter(key, rules, UNUSABLE, verdict, parent_ids=list_parents(others[key]))
+            ledger += make_ledger_rows(
+                key, rules, UNUSABLE, verdict, parent_ids=list_parents(others[key])
+            )
         elif key not in verdicts and key in prompt_ids:
-            ledger += enter(key, rules, Verdict(), verdict)
+            ledger += make_ledger_rows(key, rules, RuleVerdict(), verdict)
     ranks = rank_rubric(options.rubric, assistants)
     for row in responses:
         if row["assistant"] not in ranks and row["verdict"] == KEPT:
-            unranked = Verdict(NOT_RANKED, f"{row['assistant']} is not in comparisons.rubric")
-            ledger += enter(row["response_id"], rules, unranked)
+            unranked = RuleVerdict(NOT_RANKED, f"{row['assistant']} is not in comparisons.rubric")
+            ledger += make_ledger_rows(row["response_id"], rules, unranked)
     comparisons = [row for key, row in candidates.items() if verdicts[key].rule == KEPT]
     return comparisons, ledger
 
 
 def summarise_comparisons(
     comparisons: Sequence[Comparison], ledger: Sequence[LedgerRow]
-) -> dict[str, Any]:
+) -> ComparisonsMetrics:
     """Count comparisons by edge and factor, with the share in which the longer answer is chosen."""
     dropped = sum(row["rule"] not in (KEPT, *NOT_CANDIDATES) for row in ledger)
     edges = defaultdict(list)
@@ -263,14 +248,14 @@ def summarise_comparisons(
         )
     factors = Counter(factor for row in comparisons for factor in row["factors"])
     longer = [value for values in edges.values() for value in values]
-    return {
-        "n_comparisons": len(comparisons),
-        "n_candidates": len(comparisons) + dropped,
-        "n_dropped": dropped,
-        "chosen_longer": round(mean(longer), 4) if longer else None,
-        "edges": {
-            name: {"n": len(values), "chosen_longer": round(mean(values), 4)}
+    return ComparisonsMetrics(
+        n_comparisons=len(comparisons),
+        n_candidates=len(comparisons) + dropped,
+        n_dropped=dropped,
+        chosen_longer=round(mean(longer), 4) if longer else None,
+        edges={
+            name: EdgeCount(n=len(values), chosen_longer=round(mean(values), 4))
             for name, values in edges.items()
         },
-        "factors": dict(sorted(factors.items())),
-    }
+        factors=dict(sorted(factors.items())),
+    )

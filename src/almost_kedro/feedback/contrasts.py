@@ -1,6 +1,6 @@
-"""Contrasts: two or more ways to answer, of which one is taken to be better, compared apart.
+"""Contrasts: each compares two or more kinds of answers apart from the rubric, best first.
 
-What a contrast teaches a reward model beyond the floors says whether it belongs into the rubric.
+What a contrast teaches a reward model beyond the floors tells whether it belongs in the rubric.
 """
 
 from __future__ import annotations
@@ -10,22 +10,15 @@ from collections.abc import Mapping, Sequence
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.comparisons import make_comparisons, rank_rubric
-from almost_kedro.options import ComparisonOptions, Rules
-from almost_kedro.rows import Assistant, Comparison, LedgerRow, Prompt, Response
+from almost_kedro.options.feedback import ComparisonOptions
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Assistant, Comparison, LedgerRow, Prompt, Response
 
 
 def check_contrasts(
     contrasts: Mapping[str, Sequence[str]], assistants: Sequence[Assistant]
 ) -> None:
-    """Refuse contrasts that are no rubrics of those who answer (see `rank_rubric`).
-
-    Args:
-        contrasts: Assistants, best first, by the contrast's name.
-        assistants: Who answers.
-
-    Raises:
-        UserError: If there is no contrast, or which one is wrong.
-    """
+    """Raise UserError if there is no contrast, or one is no valid rubric (see `rank_rubric`)."""
     if not contrasts:
         raise UserError(
             "option contrasts: there are none; run with --env contrasts, or name some in "
@@ -49,17 +42,7 @@ def compare_contrast(
     options: ComparisonOptions,
     rules: Rules,
 ) -> list[Comparison]:
-    """Make the comparisons of one contrast, by the rules of all comparisons (14 to 18).
-
-    Args:
-        rubric: Assistants, best first.
-        prompts: All that were answered.
-        responses: All answers.
-        ledger_responses: Their ledger.
-        assistants: Who answered.
-        options: Pairs and length control; the rubric is replaced.
-        rules: The rule set in force.
-    """
+    """Make the comparisons of one contrast (rules 14 to 18); it replaces the options' rubric."""
     options = options.model_copy(update={"rubric": list(rubric)})
     comparisons, _ = make_comparisons(
         prompts, responses, ledger_responses, assistants, options, rules

@@ -1,41 +1,26 @@
-"""Decontamination: what was generated may not repeat the benchmarks that it is measured by."""
+"""Decontamination: generated text may not repeat the benchmarks that measure it."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
 
-from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
-
-from almost_kedro.feedback.ledger import Rules, Verdict, enter
+from almost_kedro.feedback.ledger import RuleVerdict, make_ledger_rows
 from almost_kedro.feedback.overlap import OverlapIndex, tokenize_words
 from almost_kedro.feedback.scripts import has_no_spaces, is_word
-from almost_kedro.rows import LedgerRow
-from almost_kedro.training_rows import Demonstration
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.evaluation import Overlap
+from almost_kedro.rows.feedback import LedgerRow
+from almost_kedro.rows.training import Demonstration
 
 TURN = re.compile(r"(?:^|\n\n)(?:Human|Assistant):")
-# Words in a row, as a key; a turn that has fewer is a key as a whole.
+# A run of words as a key; a shorter turn is a key as a whole.
 Gram = tuple[str, ...]
 
 
-class Overlap(TypedDict):
-    """A text that repeats a benchmark item.
-
-    `value` is, for "ngram", the length of the longest common run in words, and for "rouge_l"
-    ROUGE-L F. `matched` is the run, in lower case without punctuation, or the item's turn.
-    """
-
-    text_id: str
-    item_id: str
-    kind: Literal["ngram", "rouge_l"]
-    value: float
-    matched: str
-
-
 def list_benchmark_texts(items: Sequence[Mapping[str, object]]) -> dict[str, str]:
-    """Return each benchmark item's dialogue or question, by item_id; answers are left out."""
+    """Return each benchmark item's dialogue or question, by item_id, without the answers."""
     return {
         str(item["item_id"]): str(item["dialogue" if "dialogue" in item else "question"])
         for item in items
@@ -49,17 +34,17 @@ def find_overlaps(
 
     Dialogues are compared turn by turn: a question does not hide among the turns around it, and no
     run crosses a turn's end. A turn of fewer than n words is only compared as a whole. The time
-    grows with the number of texts, not with that of the items.
+    grows with the number of texts, not with the number of items.
 
     Args:
         texts: Prompts and demonstrations, by id.
         items: From `list_benchmark_texts`.
-        n: Words in a row that make a run.
+        n: Length of a run in words.
         threshold: Smallest ROUGE-L F that counts, 0 < threshold <= 1.
 
     Returns:
         In the texts' order: a row for each item with a common run, then one for the item that is
-        most similar by ROUGE-L, if it reaches the threshold.
+            most similar by ROUGE-L, if it reaches the threshold.
     """
     turns = [(item_id, turn) for item_id, text in items.items() for turn in split_turns(text)]
     grams: defaultdict[Gram, set[str]] = defaultdict(set)
@@ -79,17 +64,12 @@ def find_overlaps(
 def drop_overlapping(
     demonstrations: Sequence[Demonstration], overlaps: Sequence[Overlap], rules: Rules
 ) -> tuple[list[Demonstration], list[LedgerRow]]:
-    """Drop demonstrations whose dialogue, answer included, repeats a benchmark item.
+    """Drop demonstrations whose dialogue or answer repeats a benchmark item.
 
-    Args:
-        demonstrations: Of self-play.
-        overlaps: By the candidate that ends the dialogue; others do no harm.
-        rules: The rule set in force. The original has no such filter, so both sets agree.
-
-    Returns:
-        Those that stay, in their order, and the ledger, which names the dropped by candidate_id.
+    The original has no such filter, so both sets agree. The ledger has candidate_ids. In
+    `overlaps`, text_id is the candidate that ends the dialogue; other overlaps do no harm.
     """
-    # The first overlap of each, which is the n-gram if there are both.
+    # The first overlap of each: the n-gram if there are both.
     found = {row["text_id"]: row for row in reversed(overlaps)}
     kept: list[Demonstration] = []
     ledger: list[LedgerRow] = []
@@ -99,19 +79,21 @@ def drop_overlapping(
             kept.append(row)
         else:
             detail = f"repeats {overlap['item_id']} ({overlap['kind']}): {overlap['matched']!r}"
-            ledger += enter(row["candidate_id"], rules, Verdict("contaminated", detail))
+            ledger += make_ledger_rows(
+                row["candidate_id"], rules, RuleVerdict("contaminated", detail)
+            )
     return kept, ledger
 
 
 def split_turns(text: str) -> list[str]:
-    """Split a dialogue into what its speakers say; any other text is one turn."""
+    """Split a dialogue into its turns, without their labels; any other text is one turn."""
     return [turn.strip() for turn in TURN.split(text) if turn.strip()]
 
 
 def list_grams(text: str, n: int) -> list[Gram]:
     """List the runs of n words, lower-cased and without punctuation; all words if fewer.
 
-    Where a character counts for a word, as most do in Chinese, a run has twice as many.
+    Where most words are single characters, as in Chinese, a run has 2 n of them.
     """
     words = tuple(filter(is_word, tokenize_words(text)))
     if 2 * sum(map(has_no_spaces, words)) > len(words):
@@ -129,7 +111,7 @@ def _find_runs(
     for turn in turns:
         running: dict[str, Gram] = {}
         for gram in list_grams(turn, n):
-            # What the item has up to the word before grows by the word that is new.
+            # If the item also has the run up to the previous word, that run grows by the new word.
             running = {
                 item_id: (*running[item_id], gram[-1]) if item_id in running else gram
                 for item_id in sorted(grams.get(gram, ()))
@@ -150,7 +132,7 @@ def _find_runs(
 def _find_similar(
     text_id: str, turns: Sequence[str], items: Sequence[tuple[str, str]], index: OverlapIndex
 ) -> Iterator[Overlap]:
-    """Find the item whose turn is the most similar to one of a text's, if it is enough."""
+    """Find the item whose turn is most similar to a turn of the text, from the threshold on."""
     found = [match for turn in turns if (match := index.find(tokenize_words(turn)))]
     if found:
         number, score = max(found, key=lambda match: match[1])

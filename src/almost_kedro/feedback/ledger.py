@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from almost_kedro.rows import LedgerRow
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import LedgerRow
 
-Rules = Literal["original", "corrected"]
 KEPT = "ok"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RuleVerdict:
     """A rule's decision on a row: "ok" or the rule's id, and what it found."""
 
     rule: str = KEPT
@@ -26,13 +25,15 @@ class Verdict:
         return self.rule == KEPT
 
 
-def check_served(finish_reason: str) -> Verdict:
-    """Tell what no model has answered: a server refused the request, or kept its answer back."""
+def check_served(finish_reason: str) -> RuleVerdict:
+    """Drop what no model answered: a server refused the request, or withheld the answer."""
     if finish_reason == "refused":
-        return Verdict("server_refused", "a server refused the request; the log has what it said")
+        return RuleVerdict(
+            "server_refused", "a server refused the request; the log has what it said"
+        )
     if finish_reason == "withheld":
-        return Verdict("server_withheld", "a server's content filter kept the answer back")
-    return Verdict()
+        return RuleVerdict("server_withheld", "a server's content filter kept the answer back")
+    return RuleVerdict()
 
 
 def other_rules(rules: Rules) -> Rules:
@@ -40,26 +41,22 @@ def other_rules(rules: Rules) -> Rules:
     return "corrected" if rules == "original" else "original"
 
 
-def enter(
+def make_ledger_rows(
     row_id: str,
     rules: Rules,
-    in_force: Verdict,
-    other: Verdict | None = None,
+    in_force: RuleVerdict,
+    other: RuleVerdict | None = None,
     note: str = "",
     parent_ids: Sequence[str] = (),
 ) -> list[LedgerRow]:
-    """Enter a row if it is dropped or if the other rule set would treat it otherwise.
+    """Enter a row if it is dropped, or if the other rule set would treat it differently.
+
+    Returns one ledger row or none.
 
     Args:
-        row_id: The row.
-        rules: The rule set in force.
-        in_force: Its verdict.
         other: The other set's verdict; None where both sets agree by construction.
-        note: How the sets differ on a row that both keep; empty if they don't.
-        parent_ids: What the row was made of, if it is in no dataset.
-
-    Returns:
-        One row or none.
+        note: How the sets differ on a row that both keep.
+        parent_ids: What the row was made of, if no dataset holds it.
     """
     other = other or in_force
     if in_force.kept and other.kept and not note:
@@ -78,10 +75,9 @@ def enter(
 
 
 def summarise_ledger(ledger: Sequence[LedgerRow]) -> dict[str, int]:
-    """Count drops a rule, and the rows that the two rule sets treat differently.
+    """Count drops by rule, and the rows that the two rule sets treat differently.
 
-    They differ on a row that one set keeps and the other drops, and on one that both keep, since
-    such a row is entered only if its text differs.
+    These are rows that only one set keeps, and entered rows that both keep: their texts differ.
     """
     counts = Counter(row["rule"] for row in ledger if row["rule"] != KEPT)
     differ = sum(KEPT in (row["original"], row["corrected"]) for row in ledger)

@@ -1,7 +1,7 @@
-"""Answers that are off topic: an assistant's own, each given to another prompt.
+"""Off-topic answers: answers of an assistant, each given to another prompt.
 
-They cost nothing, and are as long and as well written as those that they are compared with: nothing
-but the prompt tells which is right. The paper has no such rule of thumb; this is ours.
+They cost nothing, and are as long and as well written as the answers they are compared with: only
+the prompt tells which is right. The paper has no such rule of thumb; this is ours.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from almost_kedro.contract import row_id
 from almost_kedro.feedback.ledger import KEPT
-from almost_kedro.rows import Assistant, LedgerRow, Response, row_id
-from almost_kedro.training_rows import PromptSplit
+from almost_kedro.rows.feedback import Assistant, LedgerRow, Response
+from almost_kedro.rows.training import PromptSplit
 
-# How the name of an off-topic assistant ends, after that of its source.
+# An off-topic assistant's name is its source's with this at the end.
 OFF_TOPIC = "-off-topic"
 
 
@@ -25,14 +26,8 @@ def answer_off_topic(
 ) -> tuple[list[Response], list[LedgerRow]]:
     """Make the answers of all off-topic assistants, from the usable ones of their sources.
 
-    Args:
-        assistants: All of them.
-        responses: What was generated, with the verdicts of the rules in force.
-        ledger: Its ledger.
-        prompt_splits: What each prompt is used for.
-
-    Returns:
-        The answers, and their ledger: what the other rule set says of a text goes with it.
+    `responses` have the verdicts of the rules in force. A moved answer takes its entry in `ledger`
+    along: what the other rule set says of the text.
     """
     entries = {row["row_id"]: row for row in ledger}
     moved: list[Response] = []
@@ -52,14 +47,11 @@ def answer_off_topic(
 def exchange(
     responses: Sequence[Response], assistant: str, prompt_splits: Sequence[PromptSplit]
 ) -> Iterator[Response]:
-    """Give each answer to the prompt whose own answer is next to it in length, and vice versa.
+    """Exchange the answers of two prompts that are neighbours in answer length.
 
-    So every text is once right and once off topic.
-
-    Args:
-        responses: Usable answers of one assistant.
-        assistant: Name of the off-topic one.
-        prompt_splits: Answers stay within a split. Of an odd number, the longest one stays out.
+    So every text is right once and off topic once. Answers stay within a split. In a split with an
+    odd number of answers, the longest one stays out. `responses` are the usable answers of one
+    assistant; `assistant` names the off-topic one.
     """
     splits = {row["prompt_id"]: row["split"] for row in prompt_splits}
     groups = defaultdict(list)

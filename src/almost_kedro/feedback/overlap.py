@@ -1,4 +1,4 @@
-"""Near-duplicates by exact ROUGE-L F, found without comparing everything with everything."""
+"""Near-duplicates by exact ROUGE-L F, found without comparing every pair."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from almost_kedro.feedback.scripts import split_words
 Tokenize = Callable[[str], list[str]]
 
 FIRST_CAPACITY = 1024
-# A posting that more than one text in this many has is also kept as a row of flags: at about that
-# share, adding a whole row costs less than adding to its texts one by one.
+# A posting in more than one text of this many is also kept as a row of flags. At about that share,
+# adding a whole row costs less than adding to its texts one by one.
 RARE = 64
-# Slack of the filter, a relative one: rounding must not lose a pair exactly at the threshold.
+# Relative slack of the filter: rounding must not lose a pair exactly at the threshold.
 SLACK = 1 - 1e-9
 
 
@@ -29,10 +29,7 @@ def tokenize_words(text: str) -> list[str]:
 
 
 def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
-    """Return ROUGE-L F of two token sequences: 2 LCS / (len(a) + len(b)), 0 if one is empty.
-
-    Source: Lin (2004), with equal weight on precision and recall.
-    """
+    """Return ROUGE-L F (Lin 2004, equal weights): 2 LCS / (len(a) + len(b)), 0 if one is empty."""
     if not a or not b:
         return 0.0
     return 2 * LCSseq.similarity(a, b) / (len(a) + len(b))
@@ -41,21 +38,20 @@ def rouge_l(a: Sequence[str], b: Sequence[str]) -> float:
 class OverlapIndex:
     """Finds the most similar text at or above a threshold of ROUGE-L F.
 
-    The longest common subsequence of texts of m and n tokens is never longer than the tokens they
-    have in common, counted with repetition. So a pair can reach the threshold only with
-    threshold x (m + n) / 2 tokens in common. Postings of (token, how many-th occurrence) count them
-    for all texts at once, and only the few texts that pass are compared for real. What does not
-    pass cannot reach the threshold, so the result is that of comparing with everything.
+    The longest common subsequence of texts of m and n tokens is never longer than the number of
+    tokens in common, counted with repetition. So a pair needs threshold x (m + n) / 2 tokens in
+    common to reach the threshold. Postings of (token, how many-th occurrence) count them for all
+    texts at once. Only the few texts that pass are compared, with the result of comparing all.
 
-    The time to find one still grows with the number of texts, but slowly: a posting that many texts
-    have is kept as a row of flags too, and the processor adds rows many texts at a time.
+    The time of a search grows slowly with the number of texts: a posting that many texts have is
+    also kept as a row of flags, and the processor adds rows many texts at a time.
 
-    Each token is one character of an internal alphabet, as that is what rapidfuzz reads fastest.
-    That leaves room for 1,114,110 different tokens.
+    Each token is one character of an internal alphabet, which rapidfuzz reads fastest. There is
+    room for 1,114,110 different tokens.
     """
 
     def __init__(self, threshold: float):
-        """Make an empty index for one threshold, 0 < threshold <= 1."""
+        """Make an empty index; 0 < threshold <= 1."""
         self.threshold = threshold
         self._ids: list[str] = []
         self._texts: list[str] = []
@@ -69,11 +65,7 @@ class OverlapIndex:
         return len(self._ids)
 
     def add(self, text_id: str, tokens: list[str]) -> None:
-        """Add a text.
-
-        Raises:
-            ValueError: If there is no character left for a new token.
-        """
+        """Add a text; raise ValueError if no character is left for a new token."""
         number = len(self._ids)
         if number == len(self._halves):
             self._grow()
@@ -88,18 +80,18 @@ class OverlapIndex:
                 self._rows[posting][number] = 1
 
     def find(self, tokens: list[str]) -> tuple[str, float] | None:
-        """Return id and ROUGE-L F of the most similar text (the earliest of equals).
+        """Return id and ROUGE-L F of the most similar text from the threshold on, else None.
 
-        None if no text reaches the threshold.
+        The earliest of equals counts.
         """
         if not tokens:
             return None
-        # Character 0 stands for what no text has.
+        # Character 0 stands for tokens that no text has.
         characters = [self._alphabet.get(token, "\0") for token in tokens]
         possible = self._find_possible(characters)
         if not possible:
             return None
-        # Whole numbers from rapidfuzz: its own scores with a cutoff lose some exactly at it.
+        # Whole numbers from rapidfuzz: its own scores with a cutoff lose some pairs exactly at it.
         texts = [self._texts[number] for number in possible]
         common = process.cdist(["".join(characters)], texts, scorer=LCSseq.similarity)[0].tolist()
         totals = [len(tokens) + len(text) for text in texts]
@@ -112,9 +104,10 @@ class OverlapIndex:
     def _find_possible(self, characters: Sequence[str]) -> list[int]:
         """Return, in ascending order, all texts with enough tokens in common (and few others).
 
-        Count and bound are one byte a text. The bound is threshold x n / 2 rounded down and cut at
-        127, plus threshold x m / 2 rounded up: never more than the sum rounded up, so no text is
-        lost. A text of more than 255 tokens could overflow the count and is compared with all.
+        Count and bound take one byte per text. The bound is threshold x n / 2 rounded down and cut
+        at 127, plus threshold x m / 2 rounded up. That is never more than the sum rounded up, so no
+        text is lost. More than 255 tokens could overflow the count: such a text is compared with
+        all.
         """
         if len(characters) > 255:
             return list(range(len(self._ids)))

@@ -6,19 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.comparisons import rank_rubric
-from almost_kedro.feedback.ledger import Rules
 from almost_kedro.feedback.off_topic import OFF_TOPIC
-from almost_kedro.feedback.prompts import SeedFile, build_prompt_request
+from almost_kedro.feedback.prompts import build_prompt_request
 from almost_kedro.feedback.responses import build_prefix, build_question, name_assistant
-from almost_kedro.options import (
+from almost_kedro.feedback.seeds import SeedFile
+from almost_kedro.options.feedback import (
     AssistantOptions,
     ComparisonOptions,
     PromptGenerationOptions,
     ResponseGenerationOptions,
 )
-from almost_kedro.rows import Assistant
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Assistant
 
-# Tokens of a text under a model's tokenizer; None if that can't be told here.
+# Takes a model and a text, returns the number of tokens; None if it can't be told here.
 CountTokens = Callable[[str, str], int | None]
 
 
@@ -29,14 +30,9 @@ def plan_assistants(
 ) -> list[Assistant]:
     """Make the assistants that the options describe (rules 8 and 13).
 
-    Args:
-        demonstrations: Demonstration files by name, as text or as what loads it.
-        options: The assistants.
-        rules: The rule set in force.
-
-    Raises:
-        UserError: A missing file, too few demonstrations, an assistant described twice, or an
-            off-topic one without the assistant whose answers it takes.
+    `demonstrations` are files by name, as text or as a function that loads it. Raises UserError for
+    a missing file, too few demonstrations, an assistant described twice, or an off-topic one
+    without its source.
     """
     assistants: list[Assistant] = []
     for assistant in options.assistants:
@@ -72,10 +68,9 @@ def plan_assistants(
 def find_source(
     assistant: AssistantOptions, listed: Sequence[AssistantOptions]
 ) -> AssistantOptions:
-    """Return who generates an assistant's answers: itself, or the same one on topic.
+    """Return the assistant that generates the answers: itself, or its on-topic counterpart.
 
-    Raises:
-        UserError: If an off-topic assistant stands alone.
+    Raises UserError if an off-topic assistant has no counterpart in the list.
     """
     wanted = (assistant.model, assistant.demonstrations, assistant.shots)
     for other in listed:
@@ -89,11 +84,7 @@ def find_source(
 
 
 def check_seeds(seeds: SeedFile, options: PromptGenerationOptions) -> None:
-    """Refuse fewer seeds than a request shows.
-
-    Raises:
-        UserError: How many there are.
-    """
+    """Raise UserError if there are fewer seeds than a request shows."""
     if len(seeds.prompts) < options.shots:
         raise UserError(
             f"seed_prompts: found {len(seeds.prompts)} seed prompts, but a request shows "
@@ -112,18 +103,10 @@ def check_request_context(
     limit: int | None,
     count_tokens: CountTokens,
 ) -> None:
-    """Refuse requests for prompts that can outgrow the model's context.
+    """Raise UserError if requests for prompts can outgrow the model's context.
 
-    A shot is a seed or an accepted prompt, so each may be as long as the token limit of one.
-
-    Args:
-        seeds: The seed file.
-        options: Shots and token limit.
-        limit: Tokens that the model's positions reach; None if that is not known.
-        count_tokens: Counts a text's tokens under a model.
-
-    Raises:
-        UserError: What is too long, and by how much.
+    A shot is a seed or an accepted prompt, so each may be as long as a prompt's token limit.
+    `limit` is the number of tokens that the model's positions reach; None if unknown.
     """
     longest = sorted(seeds.prompts, key=len)[-options.shots :]
     tokens = count_tokens(options.model, "".join(build_prompt_request(seeds.instruction, longest)))
@@ -141,18 +124,13 @@ def check_request_context(
 def check_answer_context(
     assistant: Assistant, prompt_tokens: int, limit: int | None, count_tokens: CountTokens
 ) -> None:
-    """Refuse an assistant whose requests can outgrow its model's context.
+    """Raise UserError if an assistant's requests can outgrow its model's context.
 
     Args:
-        assistant: The assistant.
         prompt_tokens: Tokens of the longest prompt.
-        limit: Tokens that the model's positions reach; None if that is not known.
-        count_tokens: Counts a text's tokens under a model.
-
-    Raises:
-        UserError: What is too long, and by how much.
+        limit: Tokens that the model's positions reach; None if unknown.
     """
-    # The original's question is the longer one of the two rule sets, by a space.
+    # The original's question is longer by a space.
     frame = assistant["prefix"] + build_question("", "original")
     tokens = count_tokens(assistant["model"], frame)
     if tokens is not None:
@@ -174,3 +152,12 @@ def _check_fits(
             f"be generated, but model {model!r} has a context of {limit}; use {fewer}a lower "
             "max_new_tokens"
         )
+
+
+def find_best_assistant(assistants: list[Assistant], options: ComparisonOptions) -> Assistant:
+    """Return the assistant that the rubric ranks first; of a tie, the first named."""
+    ranks = rank_rubric(options.rubric, assistants)
+    return min(
+        (assistant for assistant in assistants if assistant["name"] in ranks),
+        key=lambda assistant: ranks[assistant["name"]],
+    )

@@ -1,6 +1,6 @@
-"""Post-validation (rule 25): comparisons that an as-is reward model disagrees with are dropped.
+"""Post-validation (rule 25): drop comparisons that an as-is reward model disagrees with.
 
-It was trained on existing pairs, hence "as is". The original released no code for it.
+It is trained on existing pairs, hence "as is". The original released no code for it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from statistics import mean
 from typing import Any
 
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ledger import Rules, Verdict, enter, summarise_ledger
+from almost_kedro.feedback.ledger import RuleVerdict, make_ledger_rows, summarise_ledger
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.feedback.reward_rows import RewardRow
 from almost_kedro.feedback.splits import ANSWERED, select_comparisons
-from almost_kedro.rows import Comparison, LedgerRow
-from almost_kedro.training_rows import AsIsPair, PromptSplit
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Comparison, LedgerRow
+from almost_kedro.rows.training import AsIsPair, PromptSplit
 
 RULE = "rule_25_post_validation"
 FIELDS = ("prompt", "chosen", "rejected")
@@ -27,17 +28,16 @@ FIELDS = ("prompt", "chosen", "rejected")
 def check_pairs(
     rows: Iterable[tuple[int, Mapping[str, Any]]], source: str, place: str, limit: int | None = None
 ) -> list[AsIsPair]:
-    """Turn a user's rows into pairs; other fields of theirs are left out.
+    """Turn a user's numbered rows into pairs, without their other fields.
 
     Args:
-        rows: Each with its number.
-        source: What they are from.
-        place: What the numbers count, such as "line".
+        source: Where the rows come from, for errors.
+        place: What their numbers count, such as "line".
         limit: How many are read at most; None: all.
 
     Raises:
-        UserError: The first row without a text in one of the three fields, no rows, or none that
-            has two different answers.
+        UserError: The first row without a text in one of the three fields; no rows; or no row with
+            two different answers.
     """
     pairs = [_check_pair(row, f"{source}, {place} {n}", n) for n, row in islice(rows, limit)]
     if not select_distinct(pairs):
@@ -72,7 +72,7 @@ def select_distinct(pairs: Sequence[AsIsPair]) -> list[AsIsPair]:
 
 
 def build_pair_rows(pairs: Sequence[AsIsPair], rules: Rules) -> list[RewardRow]:
-    """Write pairs as the reward program reads them, in the template of our own comparisons."""
+    """Write pairs for the reward program, in the template of our own comparisons."""
     return [
         RewardRow(
             id=pair["pair_id"],
@@ -89,17 +89,8 @@ def drop_disagreements(
 ) -> tuple[list[Comparison], list[LedgerRow]]:
     """Rule 25: drop the comparisons whose rejected answer has the higher reward.
 
-    Args:
-        comparisons: All of them.
-        margins: The as-is reward model's reward of the chosen answer - that of the rejected one
-            (log-odds), by comparison_id. A comparison with 0 stays.
-        rules: The rule set in force.
-
-    Returns:
-        The other comparisons, and the ledger.
-
-    Raises:
-        ValueError: If a margin is not finite.
+    `margins` are as-is reward of the chosen answer - that of the rejected one (log-odds), by
+    comparison_id. A comparison with 0 stays. Raises ValueError if one is not finite.
     """
     kept, ledger = [], []
     for row in comparisons:
@@ -107,8 +98,8 @@ def drop_disagreements(
         if not math.isfinite(margin):
             raise ValueError(f"comparison {row['comparison_id']}: the as-is margin is {margin}")
         if margin < 0:
-            verdict = Verdict(RULE, f"as-is reward of chosen - rejected = {margin:.4f}")
-            ledger += enter(row["comparison_id"], rules, verdict)
+            verdict = RuleVerdict(RULE, f"as-is reward of chosen - rejected = {margin:.4f}")
+            ledger += make_ledger_rows(row["comparison_id"], rules, verdict)
         else:
             kept.append(row)
     return kept, ledger
@@ -117,11 +108,7 @@ def drop_disagreements(
 def check_left(
     comparisons: Sequence[Comparison], kept: Sequence[Comparison], splits: Sequence[PromptSplit]
 ) -> None:
-    """Refuse a filter that leaves a split without comparisons.
-
-    Raises:
-        UserError: The split, and how many comparisons it had.
-    """
+    """Raise UserError if the filter leaves a split without comparisons."""
     for split in ANSWERED:
         n_before = len(select_comparisons(comparisons, splits, split))
         if n_before and not select_comparisons(kept, splits, split):
@@ -135,9 +122,9 @@ def check_left(
 def summarise_validation(
     comparisons: Sequence[Comparison], kept: Sequence[Comparison], ledger: Sequence[LedgerRow]
 ) -> dict[str, Any]:
-    """Count what was kept, by edge, too, with the share in which the chosen answer is the longer.
+    """Count what was kept, also by edge, with the share in which the chosen answer is the longer.
 
-    The comparisons may have been balanced by length; what the as-is reward model drops is not.
+    The filter can undo the balance of lengths.
     """
     before, after = (
         Counter(f"{row['chosen_assistant']}-vs-{row['rejected_assistant']}" for row in rows)

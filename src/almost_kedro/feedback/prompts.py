@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from almost_kedro.contract import Completion, Request, Sampling, digest, row_id
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ledger import Rules, Verdict, check_served, enter, other_rules
+from almost_kedro.feedback.ledger import RuleVerdict, check_served, make_ledger_rows, other_rules
 from almost_kedro.feedback.overlap import OverlapIndex, Tokenize
 from almost_kedro.feedback.scripts import can_end_without_mark, ends_sentence, measure_length
-from almost_kedro.generation.engine import Completion, Request, Sampling, digest
-from almost_kedro.options import PromptGenerationOptions
-from almost_kedro.rows import LedgerRow, Prompt, PromptRequest, Seed, row_id
+from almost_kedro.feedback.seeds import SeedFile, make_seed_rows
+from almost_kedro.options.feedback import PromptGenerationOptions
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import LedgerRow, Prompt, PromptRequest
 
-# Takes requests, returns each one's key and completion.
+# Returns the key and completion of each request.
 Generate = Callable[[Sequence[Request], Sampling], list[tuple[str, Completion]]]
 SHORT, LONG = 30, 250
-# What helps where a rule rejects most of what a model writes.
+# Advice if a rule rejects most of the outputs.
 REMEDIES = {
     "rule_4_no_query": "take another model, which writes a prompt where one is asked for",
     "rule_5_too_short": f"give seeds of {SHORT} characters or more, with final punctuation",
@@ -30,86 +31,12 @@ REMEDIES = {
     "server_refused": "mend the server; the log has what it said",
     "server_withheld": "give seeds that the server's filter lets pass, or take another server",
 }
-# What others call the column of the prompts.
-PROMPT_COLUMNS = {"prompt", "prompts", "instruction", "question", "query", "text", "input"}
-
-
-@dataclass(frozen=True)
-class SeedFile:
-    """An instruction to the model, and the seed prompts shown to it."""
-
-    instruction: str
-    prompts: tuple[str, ...]
-
-
-def read_seed_file(text: str) -> SeedFile:
-    """Rule 1: the first line is an instruction, each other line that is not blank a seed prompt.
-
-    A repeated seed counts once. Byte-order mark, Windows line ends and a missing final newline do
-    no harm.
-
-    Raises:
-        UserError: If there is no seed prompt, or if the file is JSON or a table, as other projects
-            have it: nothing in it tells what to instruct the model to.
-    """
-    text = text.lstrip("\ufeff")
-    refuse_rows(text)
-    lines = [line.strip() for line in text.split("\n")]
-    lines = list(dict.fromkeys(line for line in lines if line))
-    if len(lines) < 2:
-        raise UserError(
-            f"seed_prompts: found {len(lines)} lines that are not blank; "
-            "give an instruction on the first line and one seed prompt on each further line"
-        )
-    return SeedFile(lines[0], tuple(lines[1:]))
-
-
-def refuse_rows(text: str) -> None:
-    """Refuse what is surely no list of plain prompts.
-
-    Raises:
-        UserError: JSON lines (most are objects, or all are texts or lists), a JSON document, or a
-            table by its header.
-    """
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
-    rows = [_parse(line) for line in lines]
-    objects = [row for row in rows if isinstance(row, dict)]
-    columns = [
-        name.strip(" \"'").lower() for name in re.split(r"[,;\t]", lines[0] if lines else "")
-    ]
-    if 2 * len(objects) > len(lines):
-        found = f"JSON lines of {', '.join(objects[0]) or 'nothing'}"
-    elif _parse(text) is not None or (lines and None not in rows):
-        found = "JSON"
-    elif all(map(str.isidentifier, columns)) and not PROMPT_COLUMNS.isdisjoint(columns):
-        found = f"a table with the columns {', '.join(columns)}"
-    else:
-        return
-    raise UserError(
-        f"seed_prompts: found {found}; give plain lines: an instruction to the model on the first, "
-        "then one seed prompt on each, such as what is in its field instruction or prompt"
-    )
-
-
-def _parse(text: str) -> dict[str, object] | list[object] | str | None:
-    """Read JSON; None if it is none, or a number or a word, which a plain line can be."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict | list | str) else None
-
-
-def make_seed_rows(seeds: SeedFile) -> list[Seed]:
-    """Give each seed prompt the id by which requests name their shots."""
-    return [Seed(seed_id=row_id("seed", text), text=text) for text in seeds.prompts]
 
 
 def build_prompt_request(instruction: str, shots: Sequence[str]) -> tuple[str, str]:
     """Rule 2: the instruction, a blank line, a line "Query: ..." a shot, then a bare "Query:".
 
-    Returns:
-        The part that all requests share, and the rest.
+    Returns the part that all requests share, and the rest.
     """
     lines = [f"Query: {shot}" for shot in shots]
     return f"{instruction}\n\n", "\n".join([*lines, "Query:"])
@@ -133,12 +60,11 @@ def prompt_sampling(options: PromptGenerationOptions, rules: Rules, seed: int) -
 def extract_prompt(output: str, rules: Rules) -> str | None:
     """Rule 4: find the prompt in the model's output and cut it at a later "query:" (any case).
 
+    None if there is no prompt.
+
     original: the first line that starts with "Query:". As the request already ends in "Query:",
         this loses the model's first query and takes the second.
     corrected: the first line, which continues the request's own "Query:".
-
-    Returns:
-        The prompt; None if there is none.
     """
     if rules == "original":
         lines = [line for line in output.split("\n") if line.startswith("Query:")]
@@ -150,19 +76,20 @@ def extract_prompt(output: str, rules: Rules) -> str | None:
 
 
 def find_prompt_end(prompt: str, completion: Completion) -> str:
-    """Tell what ended a first line: whatever ended the output, unless the line ended before it."""
+    """Tell what ended a first line: what ended the output, unless the line ended earlier."""
     last = "\n" not in completion.text and completion.text.rstrip().endswith(prompt)
     return completion.finish_reason if last else "stop"
 
 
-def check_prompt_length(prompt: str, finish_reason: str, rules: Rules) -> Verdict:
+def check_prompt_length(prompt: str, finish_reason: str, rules: Rules) -> RuleVerdict:
     """Rule 5: drop prompts that are too short, too long or cut off.
 
     original: drops those shorter than 30 characters without final punctuation, and those longer
-        than 250 characters *with* it (a double negation); what the token limit cut off passes.
+        than 250 characters *with* it (a double negation), but none that the token limit cut off.
     corrected: drops those shorter than 30 or longer than 250 characters without final punctuation,
         and those that the token limit cut off. Characters and punctuation are those of the prompt's
-        script (`scripts`). Where no sentence ends in a mark, 15 are enough, and none is too long.
+        script (`scripts`). Where sentences end without a mark, 15 characters are enough, and no
+        prompt is too long.
     """
     if rules == "original":
         return _check_original_length(prompt)
@@ -170,46 +97,46 @@ def check_prompt_length(prompt: str, finish_reason: str, rules: Rules) -> Verdic
     unmarked = can_end_without_mark(prompt)
     size = f"{len(prompt)} characters, {'with' if finished else 'without'} final punctuation"
     if length < (SHORT / 2 if unmarked else SHORT) and not finished:
-        return Verdict("rule_5_too_short", size)
+        return RuleVerdict("rule_5_too_short", size)
     if length > LONG and not finished and not unmarked:
-        return Verdict("rule_5_too_long", size)
+        return RuleVerdict("rule_5_too_long", size)
     if finish_reason == "length":
-        return Verdict("rule_5_cut_off", f"ended by the token limit after {size}")
-    return Verdict()
+        return RuleVerdict("rule_5_cut_off", f"ended by the token limit after {size}")
+    return RuleVerdict()
 
 
-def _check_original_length(prompt: str) -> Verdict:
+def _check_original_length(prompt: str) -> RuleVerdict:
     finished = prompt.endswith((".", "?", "!"))
     size = f"{len(prompt)} characters, {'with' if finished else 'without'} final punctuation"
     if len(prompt) < SHORT and not finished:
-        return Verdict("rule_5_too_short", size)
+        return RuleVerdict("rule_5_too_short", size)
     if len(prompt) > LONG and finished:
-        return Verdict("rule_5_too_long", size)
-    return Verdict()
+        return RuleVerdict("rule_5_too_long", size)
+    return RuleVerdict()
 
 
-def check_overlap(prompt: str, index: OverlapIndex, tokenize: Tokenize) -> Verdict:
-    """Rule 6: drop what has ROUGE-L F >= 0.5 with any seed or accepted prompt.
+def check_overlap(prompt: str, index: OverlapIndex, tokenize: Tokenize) -> RuleVerdict:
+    """Rule 6: drop a prompt with ROUGE-L F >= 0.5 with any seed or accepted prompt.
 
     original: on the pieces of a lower-cased WordPiece vocabulary.
     corrected: on lower-cased words and punctuation marks.
-    Which of the two is the caller's `tokenize`.
+    The caller's `tokenize` decides which.
     """
     found = index.find(tokenize(prompt))
     if found is None:
-        return Verdict()
-    return Verdict("rule_6_overlap", f"ROUGE-L F {found[1]:.3f} with {found[0]}")
+        return RuleVerdict()
+    return RuleVerdict("rule_6_overlap", f"ROUGE-L F {found[1]:.3f} with {found[0]}")
 
 
 def format_prompts_txt(prompts: Sequence[Prompt]) -> str:
-    """Rule 7: the prompts as text, one a line; what can't be printed becomes a space."""
+    """Rule 7: the prompts as text, one a line; characters that can't be printed become spaces."""
     texts = ["".join(c if c.isprintable() else " " for c in p["text"]) for p in prompts]
     return "".join(" ".join(text.split()) + "\n" for text in texts)
 
 
 @dataclass
 class PromptRun:
-    """What prompt generation returns."""
+    """The result of prompt generation."""
 
     prompts: list[Prompt] = field(default_factory=list)
     requests: list[PromptRequest] = field(default_factory=list)
@@ -227,20 +154,14 @@ def generate_prompts(
 ) -> PromptRun:
     """Generate prompts in rounds until enough are accepted.
 
-    Each round's shots are drawn from the pool as it was before the round, so that neither the
-    engine's batch size nor its speed changes what is asked.
+    Each round draws its shots from the pool as it was before the round. So neither the engine's
+    batch size nor its speed changes the requests. Raises UserError at the bound on requests, with
+    the rejections by rule.
 
     Args:
-        seeds: The seed file.
-        options: How many prompts, shots, requests a round.
-        rules: The rule set in force.
         seed: Draws the shots and the tokens.
-        generate: The model.
-        tokenizers: For rule 6; where the other set's is missing, it is judged with this set's.
+        tokenizers: For rule 6; without the other set's, it is judged with this set's.
         on_round: Called after each round with the number of prompts accepted so far.
-
-    Raises:
-        UserError: If the bound on requests is reached: how many were rejected by which rule.
     """
     sampling = prompt_sampling(options, rules, seed)
     pool = [(seed["seed_id"], seed["text"]) for seed in make_seed_rows(seeds)]
@@ -271,14 +192,12 @@ def generate_prompts(
 def draw_request(
     instruction: str, pool: Sequence[tuple[str, str]], shots: int, seed: int, number: int
 ) -> tuple[list[str], Request]:
-    """Draw a request's shots without replacement; returns their ids and the request.
+    """Draw a request's shots without replacement; return their ids and the request.
 
     Args:
-        instruction: First line of the seed file.
         pool: Ids and texts of seeds and accepted prompts.
-        shots: How many to show.
-        seed: Draws them, together with the number.
-        number: Which request of the run this is; repeated texts then draw their own tokens.
+        number: Which request of the run this is. It draws the shots, together with the seed, and
+            lets repeated texts draw their own tokens.
     """
     drawn = random.Random(digest("shots", seed, number)).sample(pool, shots)
     prefix, text = build_prompt_request(instruction, [text for _, text in drawn])
@@ -299,12 +218,12 @@ class PromptJudge:
         for name, index in self.indices.items():
             index.add(text_id, self.tokenizers[name](text))
 
-    def verdict(self, prompt: str | None, completion: Completion, rules: Rules) -> Verdict:
+    def verdict(self, prompt: str | None, completion: Completion, rules: Rules) -> RuleVerdict:
         """Return one rule set's verdict on an extracted prompt."""
         if not (served := check_served(completion.finish_reason)).kept:
             return served
         if prompt is None:
-            return Verdict("rule_4_no_query", "no prompt in the output")
+            return RuleVerdict("rule_4_no_query", "no prompt in the output")
         verdict = check_prompt_length(prompt, find_prompt_end(prompt, completion), rules)
         if not verdict.kept:
             return verdict
@@ -333,10 +252,10 @@ class PromptJudge:
         note = "" if text == other_text else f"corrected reads {other_text!r}"
         if verdict.kept and len(run.prompts) == options.n_prompts:
             note = ""
-            verdict = other = Verdict(
+            verdict = other = RuleVerdict(
                 "surplus", f"{options.n_prompts} prompts were accepted before"
             )
-        run.ledger += enter(request_id, self.rules, verdict, other, note)
+        run.ledger += make_ledger_rows(request_id, self.rules, verdict, other, note)
         run.requests.append(
             PromptRequest(
                 request_id=request_id,
@@ -356,7 +275,7 @@ class PromptJudge:
 
 
 def _explain_shortage(run: PromptRun, options: PromptGenerationOptions, n_requests: int) -> str:
-    """Say what rejected how many when too few prompts were accepted."""
+    """Count the rejections by rule when too few prompts were accepted."""
     counts = Counter(row["verdict"] for row in run.requests if row["verdict"] != "ok")
     rejected = ", ".join(f"{rule}: {n}" for rule, n in counts.most_common())
     [(most, _)] = counts.most_common(1)

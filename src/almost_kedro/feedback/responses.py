@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from almost_kedro.contract import Completion, Sampling, row_id
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ledger import (
     KEPT,
-    Rules,
-    Verdict,
+    RuleVerdict,
     check_served,
-    enter,
+    make_ledger_rows,
     other_rules,
 )
 from almost_kedro.feedback.off_topic import OFF_TOPIC
 from almost_kedro.feedback.scripts import ends_openly, find_other_ends, measure_length
-from almost_kedro.generation.engine import Completion, Sampling
-from almost_kedro.options import AssistantOptions, ResponseGenerationOptions
-from almost_kedro.rows import Assistant, LedgerRow, Prompt, Response, row_id
+from almost_kedro.options.feedback import AssistantOptions, ResponseGenerationOptions
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Assistant, LedgerRow, Prompt, Response
 
 SPLITTER = "\n\n-----"
 # Where rule 11 cuts an answer; corrected stops there.
@@ -33,13 +33,8 @@ LIST_ITEM = (
 def read_demonstrations(text: str, name: str) -> tuple[str, list[str]]:
     """Rule 8, first half: split a file at the splitter into a header and demonstrations.
 
-    Byte-order mark, Windows line ends and a missing final newline do no harm.
-
-    Returns:
-        Header and demonstrations; each demonstration keeps its leading blank line.
-
-    Raises:
-        UserError: If there is no demonstration.
+    Each demonstration keeps its leading blank line. Byte-order mark, Windows line ends and a
+    missing final newline do no harm. Raises UserError if there is no demonstration.
     """
     text = text.lstrip("\ufeff").replace("\r\n", "\n").rstrip()
     header, *demonstrations = text.removesuffix(SPLITTER).split(SPLITTER)
@@ -56,10 +51,7 @@ def build_prefix(text: str, name: str, shots: int, rules: Rules) -> str:
 
     original: n = 0 means all demonstrations.
     corrected: n = 0 means none.
-    Both refuse more shots than the file has; the original silently took fewer.
-
-    Raises:
-        UserError: If the file has fewer demonstrations than shots.
+    Both raise UserError if the file has too few demonstrations; the original silently took fewer.
     """
     header, demonstrations = read_demonstrations(text, name)
     if shots > len(demonstrations):
@@ -76,15 +68,14 @@ def build_question(prompt: str, rules: Rules) -> str:
     r"""Rule 9: "\n\nHuman: {prompt}\n\nAssistant: " after the demonstrations.
 
     original: with a space at the end.
-    corrected: without. Tokenizers attach a space to the word that follows; a lone space before the
-        answer is a token sequence that no demonstration shows, and small models then start with
-        digits or line breaks.
+    corrected: without. Tokenizers attach a space to the next word. No demonstration shows a lone
+        space before the answer; small models then start with digits or line breaks.
     """
     return end_dialogue(f"\n\nHuman: {prompt}\n\nAssistant:", rules)
 
 
 def end_dialogue(dialogue: str, rules: Rules) -> str:
-    """Write a dialogue that ends in "Assistant:" as a rule set has it; see `build_question`."""
+    """End a dialogue after "Assistant:" as a rule set does; see `build_question`."""
     return dialogue + (" " if rules == "original" else "")
 
 
@@ -109,10 +100,10 @@ def extract_answer(output: str, finish_reason: str, rules: Rules) -> str:
     """Rule 11: cut at the splitter, before "Assistant:", then before "Human:", and strip.
 
     The output is only what the model wrote. (The original looked for the request in the whole
-    decoded text and, not finding it, stored the system header as the answer.)
+    decoded text, did not find it, and stored the system header as the answer.)
 
-    corrected: an answer that the token limit ended loses its unfinished last sentence or list
-        line, for every assistant alike; otherwise most long answers would be dropped.
+    corrected: an answer that the token limit ended loses its unfinished last sentence or list line,
+        for every assistant alike; otherwise most long answers would be dropped.
     """
     answer = output
     for mark in STOPS:
@@ -125,43 +116,41 @@ def extract_answer(output: str, finish_reason: str, rules: Rules) -> str:
 
 
 def find_ends(answer: str) -> list[int]:
-    """Find where an answer that was cut off can end: after a sentence or a whole line of a list."""
+    """Find where a cut-off answer can end: after a sentence or a whole line of a list."""
     ends = find_other_ends(answer)
     for match in re.finditer(r"[.!?][\"')\]\u201d\u2019*_]*(?=\s|$)", answer):
-        # One or two digits before the full stop are more often a list's number than a sentence's.
+        # One or two digits before a full stop are more often a list's number than a sentence's end.
         if not re.search(r"(?:^|\s)\d{1,2}$", answer[: match.start()]):
             ends.append(match.end())
     lines = re.finditer(rf"^{LIST_ITEM}[^\n]*(?=\n)", answer, re.MULTILINE)
     return ends + [match.end() for match in lines]
 
 
-def check_answer(answer: str, finish_reason: str, rules: Rules) -> Verdict:
-    """Rule 12: tell "BAD" answers.
+def check_answer(answer: str, finish_reason: str, rules: Rules) -> RuleVerdict:
+    """Rule 12: find "BAD" answers; `check_served` comes first.
 
     original: shorter than 50 characters; ends in "?" or ":"; starts with "well" (any case); does
         not end in "." or "!"; contains "don't know", "do not know", "Human:" or "<Image>".
-    corrected: "well" must be a word of its own (not "Wellness" or "well-being"); an answer that the
-        model ended by itself may end as it likes (in a list, code, a quotation), but for "?" and
-        ":", of any script. Characters are counted as `scripts` does.
-
-    What no model has answered is told first; see `check_served`.
+    corrected: "well" must be a word of its own (not "Wellness" or "well-being"). An answer that the
+        model ended by itself may end in anything (a list, code, a quotation) except "?" and ":" of
+        any script. Characters are counted as in `scripts`.
     """
     if not (served := check_served(finish_reason)).kept:
         return served
     if not answer:
-        return Verdict("rule_12_empty", f"nothing left; ended by {finish_reason}")
+        return RuleVerdict("rule_12_empty", f"nothing left; ended by {finish_reason}")
     if (len(answer) if rules == "original" else measure_length(answer)) < 50:
-        return Verdict("rule_12_short", f"{len(answer)} characters")
+        return RuleVerdict("rule_12_short", f"{len(answer)} characters")
     if answer.endswith(("?", ":")) if rules == "original" else ends_openly(answer):
-        return Verdict("rule_12_open_end", f"ends in {answer[-1]!r}")
+        return RuleVerdict("rule_12_open_end", f"ends in {answer[-1]!r}")
     if re.match("well" if rules == "original" else r"well\b(?!-)", answer, re.IGNORECASE):
-        return Verdict("rule_12_well", f"starts with {answer[:12]!r}")
+        return RuleVerdict("rule_12_well", f"starts with {answer[:12]!r}")
     if rules == "original" and not answer.endswith((".", "!")):
-        return Verdict("rule_12_unfinished", f"ends in {answer[-12:]!r}")
+        return RuleVerdict("rule_12_unfinished", f"ends in {answer[-12:]!r}")
     for phrase in ("don't know", "do not know", "Human:", "<Image>"):
         if phrase in answer:
-            return Verdict("rule_12_phrase", f"contains {phrase!r}")
-    return Verdict()
+            return RuleVerdict("rule_12_phrase", f"contains {phrase!r}")
+    return RuleVerdict()
 
 
 def name_assistant(options: AssistantOptions) -> str:
@@ -174,10 +163,9 @@ def name_assistant(options: AssistantOptions) -> str:
 def align_responses(
     prompts: Sequence[Prompt], responses: Sequence[Response]
 ) -> dict[str, list[str]]:
-    """Rule 13: one list of answers a configuration, aligned with the prompts.
+    """Rule 13: one list of answers a configuration, aligned with the prompts; a missing one is "".
 
-    original wrote each list to its own file; ours is one file with the names as keys. An answer
-    that does not exist is an empty string, as there.
+    original wrote each list to its own file; ours is one file with the names as keys.
     """
     place = {prompt["prompt_id"]: i for i, prompt in enumerate(prompts)}
     names = dict.fromkeys(response["assistant"] for response in responses)
@@ -189,19 +177,19 @@ def align_responses(
 
 def judge_answer(
     answer_id: str, completion: Completion, rules: Rules
-) -> tuple[str, Verdict, list[LedgerRow]]:
-    """Apply rules 11 and 12 under both rule sets.
-
-    Returns:
-        Text and verdict of the set in force, and the row's entries in the ledger.
-    """
+) -> tuple[str, RuleVerdict, list[LedgerRow]]:
+    """Apply rules 11 and 12; return text and verdict of the set in force, and its ledger rows."""
     texts, verdicts = {}, {}
     for each in (rules, other_rules(rules)):
         texts[each] = extract_answer(completion.text, completion.finish_reason, each)
         verdicts[each] = check_answer(texts[each], completion.finish_reason, each)
     note = "" if texts["original"] == texts["corrected"] else "the sets cut it differently"
     other = verdicts[other_rules(rules)]
-    return texts[rules], verdicts[rules], enter(answer_id, rules, verdicts[rules], other, note)
+    return (
+        texts[rules],
+        verdicts[rules],
+        make_ledger_rows(answer_id, rules, verdicts[rules], other, note),
+    )
 
 
 def build_responses(
@@ -210,16 +198,9 @@ def build_responses(
     completions: Iterable[tuple[str, Completion]],
     rules: Rules,
 ) -> tuple[list[Response], list[LedgerRow]]:
-    """Make one assistant's rows, with rules 11 and 12 applied.
+    """Make one assistant's rows, dropped ones included, and their ledger (rules 11 and 12).
 
-    Args:
-        prompts: The prompts.
-        assistant: Who answered.
-        completions: Request key and completion, one a prompt.
-        rules: The rule set in force.
-
-    Returns:
-        Rows, dropped ones included (see `verdict`), and the ledger.
+    `completions` has one request key and completion a prompt.
     """
     rows: list[Response] = []
     ledger: list[LedgerRow] = []
@@ -244,12 +225,6 @@ def build_responses(
 def usable_ids(
     responses: Sequence[Response], ledger: Sequence[LedgerRow], rules: Rules
 ) -> set[str]:
-    """Return the ids of the answers that a rule set keeps.
-
-    Args:
-        responses: All answers.
-        ledger: Their ledger, which holds every answer that either rule set drops.
-        rules: The rule set.
-    """
+    """Return the ids that a rule set keeps: the ledger has every answer that either set drops."""
     dropped = {row["row_id"] for row in ledger if row[rules] != KEPT}
     return {row["response_id"] for row in responses} - dropped

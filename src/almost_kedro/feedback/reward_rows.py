@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ledger import Rules, Verdict, enter
+from almost_kedro.feedback.ledger import RuleVerdict, make_ledger_rows
 from almost_kedro.feedback.responses import build_question
-from almost_kedro.rows import Comparison, LedgerRow
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import Comparison, LedgerRow
 
 
 class RewardRow(TypedDict):
@@ -28,7 +29,7 @@ class AnswerRow(TypedDict):
     answer: str
 
 
-def separate(rules: Rules) -> str:
+def choose_separator(rules: Rules) -> str:
     """Return what stands between a dialogue and its answer; see `build_question`."""
     return "" if rules == "original" else " "
 
@@ -36,14 +37,7 @@ def separate(rules: Rules) -> str:
 def drop_identical(
     comparisons: Sequence[Comparison], rules: Rules
 ) -> tuple[list[Comparison], list[LedgerRow]]:
-    """Rule 19: drop pairs of identical answers; nothing can be learned from them.
-
-    Returns:
-        The other comparisons, and the ledger.
-
-    Raises:
-        UserError: A comparison with an empty answer.
-    """
+    """Rule 19: drop identical answers, which teach nothing; raise UserError for an empty one."""
     kept, ledger = [], []
     for row in comparisons:
         for side in ("chosen", "rejected"):
@@ -53,24 +47,15 @@ def drop_identical(
                     "compare anew (kedro run --pipeline synthetic_feedback)"
                 )
         if row["chosen"] == row["rejected"]:
-            verdict = Verdict("rule_19_identical", "chosen and rejected are the same text")
-            ledger += enter(row["comparison_id"], rules, verdict)
+            verdict = RuleVerdict("rule_19_identical", "chosen and rejected are the same text")
+            ledger += make_ledger_rows(row["comparison_id"], rules, verdict)
         else:
             kept.append(row)
     return kept, ledger
 
 
 def check_enough(comparisons: Sequence[Comparison], n_before: int, split: str) -> None:
-    """Refuse to train on nothing.
-
-    Args:
-        comparisons: What is left.
-        n_before: How many there were before identical pairs were dropped.
-        split: Whose they are.
-
-    Raises:
-        UserError: Why there are none.
-    """
+    """Raise UserError if no comparison is left; `n_before` counts them before rule 19."""
     if comparisons:
         return
     if n_before:

@@ -1,8 +1,8 @@
-"""Where a sentence ends, what a word is and how long a text is, in any script (`corrected`).
+"""Sentence ends, words and text lengths in any script (`corrected`).
 
-The paper's rules count characters, words and final punctuation of English. Here they are read by
-Unicode's properties, so that they mean about the same elsewhere; English they treat as before.
-Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces between words, and Thai and Lao no
+The paper's rules count characters, words and final punctuation of English. Here they follow
+Unicode's properties, so that they mean about the same in other scripts; English stays as before.
+Chinese, Japanese, Thai, Lao, Khmer and Burmese have no spaces between words. Thai and Lao have no
 mark at a sentence's end.
 """
 
@@ -12,19 +12,19 @@ import re
 
 import regex
 
-# Characters of English that one character of a script says about as much as: our own, rounded.
+# How many English characters one character of a script is worth: our own rounded estimates.
 WIDTHS = {
     3: regex.compile(r"\p{Script=Han}"),
     2: regex.compile(r"[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}]"),
 }
-# A character is a word: there are many, so that two texts share few by chance.
+# Each character counts as a word: there are many, so two texts share few by chance.
 SYLLABIC = r"\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Bopomofo}"
-# Alphabets: a letter alone is in every text.
+# Alphabets without spaces: single letters would be in every text.
 UNSPACED = r"\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}"
-# So many letters in a row, each with its marks, tell two texts apart about as words do.
+# This many letters in a row, each with its marks, distinguish texts about as well as words.
 LETTERS = 2
-# Marks that are part of a word. Not accents, keycaps and the forms of emoji, which split what
-# English has of them as before.
+# Marks that are part of a word. Accents, keycaps and forms of emoji are not: they split English
+# words as before.
 MARK = r"[\p{M}--[\u0300-\u036f\u20d0-\u20ff\ufe00-\ufe0f]]"
 SPACED = rf"[[\p{{L}}\p{{N}}_]--[{SYLLABIC}{UNSPACED}]]"
 TOKEN = regex.compile(
@@ -35,18 +35,18 @@ ASCII_TOKEN = re.compile(r"\w+|[^\w\s]")
 LETTER = regex.compile(r"\X")
 WITHOUT_SPACES = regex.compile(rf"[{SYLLABIC}{UNSPACED}]")
 
-# What can stand after a mark that ends a sentence.
+# May follow a mark that ends a sentence.
 CLOSERS = r"[\p{Pe}\p{Pf}\p{Pi}\"'\uff02\uff07*_]*"
-# What ends a sentence and is not in ASCII: Unicode's property, and Tibetan's strokes, which lack
-# it. A full-width full stop can be a decimal point. In Greek ";" asks, and in Armenian ":" is often
-# typed for the full stop.
+# Sentence ends outside ASCII: Unicode's property, and Tibetan's strokes, which lack it. A full
+# stop of full width can be a decimal point. In Greek, ";" is the question mark; in Armenian, ":" is
+# often typed for the full stop.
 END = (
     r"(?:[[\p{Sentence_Terminal}\u0f0d\u0f0e]--[.!?\uff0e]]|\uff0e(?!\d)"
     r"|(?<=\p{Script=Greek}[\"')\u00bb]*)[;\u037e]|(?<=\p{Script=Armenian}):)"
 )
 ENDS = regex.compile(rf"{END}(?:{END}|[.!?])*{CLOSERS}", regex.VERSION1)
 LAST_END = regex.compile(rf"{END}[.!?]*{CLOSERS}\Z", regex.VERSION1)
-# Armenian's mark stands within the sentence, which then ends as any other.
+# Armenian's question mark stands within the sentence, which ends as any other.
 QUESTION_MARKS = (
     "\u061f\u1367\u1945\u2047\u2048\u2049\u2cfa\u2cfb\u2e2e\u2e54"
     "\ua60f\ua6f7\ufe16\ufe56\uff1f\U00011143"
@@ -62,7 +62,7 @@ WITHOUT_MARKS = regex.compile(rf"[\p{{Script=Thai}}\p{{Script=Lao}}]{CLOSERS}\Z"
 def measure_length(text: str) -> int:
     """Return a text's length in characters of English.
 
-    What takes 30 of them in English, Chinese says in about 10 of its own.
+    Chinese says in about 10 characters what takes 30 in English.
     """
     if text.isascii():
         return len(text)
@@ -73,8 +73,8 @@ def measure_length(text: str) -> int:
 def ends_sentence(text: str) -> bool:
     """Tell whether a text ends in final punctuation.
 
-    In ASCII it is the last character, as the original has it; any other mark may have closing
-    quotes and brackets after it.
+    A mark in ASCII must be the last character, as in the original; closing quotes and brackets may
+    follow any other mark.
     """
     return text.endswith((".", "?", "!")) or bool(LAST_END.search(text))
 
@@ -85,7 +85,7 @@ def can_end_without_mark(text: str) -> bool:
 
 
 def find_other_ends(text: str) -> list[int]:
-    """Find where sentences end that do not end in ASCII; no space need follow."""
+    """Find the sentence ends that are not in ASCII; no space need follow."""
     return [] if text.isascii() else [match.end() for match in ENDS.finditer(text)]
 
 
@@ -99,7 +99,7 @@ def ends_openly(text: str) -> bool:
 def split_words(text: str) -> list[str]:
     """Split into words and punctuation marks.
 
-    What has no spaces is split into characters (Chinese, Japanese) or overlapping pairs of
+    Scripts without spaces are split into characters (Chinese, Japanese) or overlapping pairs of
     letters (Thai, Lao, Khmer, Burmese).
     """
     if text.isascii():
@@ -122,5 +122,5 @@ def is_word(token: str) -> bool:
 
 
 def has_no_spaces(token: str) -> bool:
-    """Tell whether a word is of a script without spaces, and so less than a word."""
+    """Tell whether a token is of a script without spaces: it is then less than a word."""
     return bool(WITHOUT_SPACES.match(token))

@@ -1,7 +1,7 @@
 """Self-play guided by the reward model (rule 24): an assistant and a simulated user talk.
 
-In each turn the assistant gives several answers and the reward model picks the best, to which the
-simulated user replies. The picked answers are the demonstrations for supervised fine-tuning.
+In each turn the assistant gives several answers. The reward model picks the best, and the simulated
+user replies to it. The picked answers are the demonstrations for supervised fine-tuning.
 """
 
 from __future__ import annotations
@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from almost_kedro.feedback.ledger import KEPT, Rules, Verdict, check_served
+from almost_kedro.contract import Completion, FinishReason, row_id
+from almost_kedro.feedback.ledger import KEPT, RuleVerdict, check_served
 from almost_kedro.feedback.prompts import LONG
-from almost_kedro.feedback.responses import (
-    SPLITTER,
-    build_question,
-    find_ends,
-    judge_answer,
-)
+from almost_kedro.feedback.responses import SPLITTER, build_question, find_ends, judge_answer
 from almost_kedro.feedback.scripts import measure_length
-from almost_kedro.finite import require_finite
-from almost_kedro.generation.engine import Completion, FinishReason
-from almost_kedro.rows import LedgerRow, row_id
-from almost_kedro.training_rows import Candidate, Demonstration
+from almost_kedro.options.rules import Rules
+from almost_kedro.rows.feedback import LedgerRow
+from almost_kedro.rows.finite import require_finite
+from almost_kedro.rows.training import Candidate, Demonstration
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,6 @@ class OpenTurn:
     """A turn that awaits its answers.
 
     Attributes:
-        prompt_id: The prompt that started the dialogue.
         parent_id: The candidate kept in the turn before; empty in the first turn.
         question: The prompt, or what the simulated user asked.
         turn: Number of the turn, 1 for the first.
@@ -45,10 +41,8 @@ class OpenTurn:
 def build_dialogue(turns: Sequence[tuple[str, str]], question: str, rules: Rules) -> str:
     """Write a dialogue up to where the assistant answers (rule 9, for more than one turn).
 
-    Args:
-        turns: Questions and answers of the finished turns.
-        question: What is asked now.
-        rules: original ends in "Assistant: ", corrected in "Assistant:". Finished turns read alike.
+    `turns` are the questions and answers of finished turns. Only the end depends on the rules:
+    original ends in "Assistant: ", corrected in "Assistant:".
     """
     finished = [build_question(asked, "corrected") + " " + answer for asked, answer in turns]
     return "".join(finished) + build_question(question, rules)
@@ -57,10 +51,8 @@ def build_dialogue(turns: Sequence[tuple[str, str]], question: str, rules: Rules
 def build_user_request(turns: Sequence[tuple[str, str]]) -> str:
     r"""Write a dialogue up to where the simulated user asks: it ends in "\n\nHuman:".
 
-    It follows the prefix of the user's demonstrations (`build_prefix`).
-
-    Args:
-        turns: Questions and answers of the finished turns, at least one.
+    It follows the prefix of the user's demonstrations (`build_prefix`). At least one turn is
+    finished.
     """
     *earlier, (question, answer) = turns
     return f"{build_dialogue(earlier, question, 'corrected')} {answer}\n\nHuman:"
@@ -69,8 +61,7 @@ def build_user_request(turns: Sequence[tuple[str, str]]) -> str:
 def extract_user_question(output: str, finish_reason: FinishReason) -> str:
     """Read the simulated user's question: the first line that is not blank, before any label.
 
-    A question that the token limit ended loses its unfinished last sentence, as answers do, unless
-    that is its only one (see `check_question`).
+    If the token limit ended it, an unfinished last sentence is cut, unless it is the only one.
     """
     question = output
     for mark in (SPLITTER, "Assistant:", "Human:"):
@@ -82,26 +73,25 @@ def extract_user_question(output: str, finish_reason: FinishReason) -> str:
     return question
 
 
-def check_question(question: str, earlier: Sequence[str], completion: Completion) -> Verdict:
-    """Tell what is no question to go on with; the dialogue then ends.
+def check_question(question: str, earlier: Sequence[str], completion: Completion) -> RuleVerdict:
+    """Reject a question that cannot follow the `earlier` ones, the prompt among them.
 
-    Args:
-        question: What `extract_user_question` found.
-        earlier: The dialogue's questions so far, its prompt included.
-        completion: What the simulated user wrote.
+    A rejected question ends the dialogue.
     """
     if not (served := check_served(completion.finish_reason)).kept:
         return served
     if not any(character.isalnum() for character in question):
-        return Verdict("rule_24_no_question", f"nothing asked; ended by {completion.finish_reason}")
+        return RuleVerdict(
+            "rule_24_no_question", f"nothing asked; ended by {completion.finish_reason}"
+        )
     cut_off = completion.finish_reason == "length" and question == completion.text.strip()
     if cut_off and not find_ends(question):
-        return Verdict("rule_24_unfinished_question", f"ended by the token limit: {question!r}")
+        return RuleVerdict("rule_24_unfinished_question", f"ended by the token limit: {question!r}")
     if _normalise(question) in map(_normalise, earlier):
-        return Verdict("rule_24_repeated_question", f"asked before: {question!r}")
+        return RuleVerdict("rule_24_repeated_question", f"asked before: {question!r}")
     if measure_length(question) > LONG:
-        return Verdict("rule_24_long_question", f"{len(question)} characters")
-    return Verdict()
+        return RuleVerdict("rule_24_long_question", f"{len(question)} characters")
+    return RuleVerdict()
 
 
 def _normalise(question: str) -> str:
@@ -115,17 +105,14 @@ def make_candidates(
     samples: int,
     rules: Rules,
 ) -> tuple[list[Candidate], list[LedgerRow]]:
-    """Make the candidates of open turns, with rules 11 and 12 applied; none has a reward yet.
+    """Make the candidates of open turns, without rewards, and their ledger (rules 11 and 12).
+
+    Dropped candidates are included (see `verdict`).
 
     Args:
-        turns: What is to be answered.
         assistant: Name of who answered.
         completions: Request key and completion, all samples of the first turn first.
         samples: Completions a turn.
-        rules: The rule set in force.
-
-    Returns:
-        Candidates, dropped ones included (see `verdict`), and the ledger.
     """
     candidates: list[Candidate] = []
     ledger: list[LedgerRow] = []
@@ -159,14 +146,11 @@ def keep_best(candidates: Sequence[Candidate], rewards: Mapping[str, float]) -> 
     """Fill in the rewards and keep each turn's best usable candidate; of equals, the first sample.
 
     A turn without a usable candidate keeps none and ends its dialogue; rule 12 has entered its
-    candidates into the ledger. The others that are not kept are no drops of a filter.
+    candidates into the ledger. A filter does not count the other candidates as drops.
 
     Args:
         candidates: Whole turns, of one turn number or several.
         rewards: The reward model's, by candidate_id; at least those of all usable candidates.
-
-    Returns:
-        The candidates in their order.
 
     Raises:
         UserError: The candidate whose reward is not finite.
@@ -192,11 +176,9 @@ def keep_best(candidates: Sequence[Candidate], rewards: Mapping[str, float]) -> 
 
 
 def list_turns(candidate: Candidate, by_id: Mapping[str, Candidate]) -> list[tuple[str, str]]:
-    """Return the questions and answers of a dialogue from its prompt to a candidate.
+    """Return the questions and answers of a dialogue, from its prompt to a candidate.
 
-    Args:
-        candidate: The last answer.
-        by_id: Candidates by candidate_id, all that were kept before included.
+    `by_id` must have all candidates that were kept in earlier turns.
     """
     turns = [(candidate["question"], candidate["text"])]
     while candidate["parent_id"]:
@@ -206,7 +188,7 @@ def list_turns(candidate: Candidate, by_id: Mapping[str, Candidate]) -> list[tup
 
 
 def make_demonstrations(candidates: Sequence[Candidate], rules: Rules) -> list[Demonstration]:
-    """Rule 24, in the end: each kept answer, after its dialogue, is one to learn from."""
+    """Rule 24, last part: make a demonstration of each kept answer and its dialogue."""
     by_id = {row["candidate_id"]: row for row in candidates}
     demonstrations = []
     for row in candidates:
@@ -225,3 +207,11 @@ def make_demonstrations(candidates: Sequence[Candidate], rules: Rules) -> list[D
             )
         )
     return demonstrations
+
+
+def list_training_rows(demonstrations: list[Demonstration]) -> list[dict[str, Any]]:
+    """Return the rows of the training job; the policy's manifest has their digest."""
+    return [
+        {"id": row["demonstration_id"], "dialogue": row["dialogue"], "answer": row["answer"]}
+        for row in demonstrations
+    ]

@@ -1,4 +1,4 @@
-"""Prompt splits: each prompt is used for one thing only, so that nothing is tested on its training.
+"""Prompt splits: each prompt has one use only, so that no model is tested on its training data.
 
 The original had no held-out split; this is ours.
 """
@@ -10,18 +10,18 @@ from fractions import Fraction
 from math import floor
 from typing import get_args
 
+from almost_kedro.contract import digest, row_id
 from almost_kedro.errors import UserError
-from almost_kedro.generation.engine import digest
-from almost_kedro.rows import Comparison, Prompt, row_id
-from almost_kedro.training_options import PromptSplitOptions
-from almost_kedro.training_rows import PromptSplit, Split
+from almost_kedro.options.training import PromptSplitOptions
+from almost_kedro.rows.feedback import Comparison, Prompt
+from almost_kedro.rows.training import PromptSplit, Split
 
 CONTAMINATED: Split = "contaminated"
-# Those that have a share.
+# The splits that have a share.
 SPLITS: tuple[Split, ...] = tuple(name for name in get_args(Split) if name != CONTAMINATED)
-# All assistants answer the prompts of these.
+# All assistants answer their prompts.
 ANSWERED: tuple[Split, ...] = ("reward_model", "held_out", "held_out_reward_model")
-# Models are trained on what comes of the prompts of these; the others only measure or watch.
+# Models are trained on texts from their prompts; the other splits only measure or watch.
 TRAINED: tuple[Split, ...] = ("reward_model", "held_out_reward_model", "self_play", "rl")
 
 
@@ -33,18 +33,13 @@ def split_prompts(
 ) -> list[PromptSplit]:
     """Give each prompt its split: order them by a hash of their ids, and cut at the shares.
 
-    So a split depends on which prompts there are, not on their order. Contaminated ones get a split
-    of their own, and the others are shared out as if they weren't there.
+    So a split depends on which prompts there are, not on their order. Contaminated prompts get a
+    split of their own, and the shares count only the others. With fewer prompts than splits, the
+    smallest splits get none; `require_prompts` tells who needs them.
 
     Args:
-        prompts: The prompts.
-        options: Shares of the splits.
         seed: Orders the prompts, together with their ids.
-        contaminated: Ids of prompts that are to be used for nothing.
-
-    Returns:
-        One row a prompt, in the order of the prompts. With fewer prompts than splits, the smallest
-        splits get none; `select_some` tells who needs them.
+        contaminated: Ids of prompts that must not be used.
     """
     ids = [prompt["prompt_id"] for prompt in prompts]
     used = (key for key in ids if key not in contaminated)
@@ -58,14 +53,8 @@ def split_prompts(
 def count_shares(shares: Sequence[float], n: int) -> list[int]:
     """Share out n things by largest remainders; of equal ones, the first comes first.
 
-    A share whose count would be 0 takes one from the largest, if there are enough for all.
-
-    Args:
-        shares: Positive numbers, in proportion.
-        n: How many things.
-
-    Returns:
-        Counts, which sum to n.
+    A share whose count would be 0 takes one from the largest, if there are enough for all. `shares`
+    are positive and need not sum to 1; the counts sum to n.
     """
     # As decimals: in binary, 0.3 is not three times 0.1, and equal remainders would differ.
     exact = [Fraction(str(share)) for share in shares]
@@ -83,23 +72,15 @@ def count_shares(shares: Sequence[float], n: int) -> list[int]:
 def select_prompts(
     prompts: Sequence[Prompt], splits: Sequence[PromptSplit], names: Collection[Split]
 ) -> list[Prompt]:
-    """Return the prompts of some splits, in their order.
-
-    Raises:
-        UserError: If a prompt has no split.
-    """
+    """Return the prompts of some splits, in order; raise UserError for a prompt without a split."""
     found = _match_splits("prompts", [prompt["prompt_id"] for prompt in prompts], splits)
     return [prompt for prompt in prompts if found[prompt["prompt_id"]] in names]
 
 
-def select_some(
+def require_prompts(
     prompts: Sequence[Prompt], splits: Sequence[PromptSplit], name: Split
 ) -> list[Prompt]:
-    """Return the prompts of one split, in their order; there is at least one.
-
-    Raises:
-        UserError: If there is none, or a prompt has no split.
-    """
+    """Return a split's prompts, in order; raise UserError if it has none, or one has no split."""
     found = select_prompts(prompts, splits, [name])
     if not found:
         raise UserError(
@@ -112,11 +93,7 @@ def select_some(
 def select_comparisons(
     comparisons: Sequence[Comparison], splits: Sequence[PromptSplit], name: Split
 ) -> list[Comparison]:
-    """Return the comparisons of one split's prompts, in their order.
-
-    Raises:
-        UserError: If a comparison's prompt has no split.
-    """
+    """Return a split's comparisons, in order; raise UserError for a prompt without a split."""
     found = _match_splits("comparisons", [row["prompt_id"] for row in comparisons], splits)
     return [row for row in comparisons if found[row["prompt_id"]] == name]
 

@@ -13,23 +13,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from almost_kedro.contract import Completion
 from almost_kedro.errors import UserError
-from almost_kedro.generation.engine import Completion
-from almost_kedro.locks import explain_disk
+from almost_kedro.processes.locks import explain_disk
 
-# Bytes that a row takes at least: its key alone has 64. Bounds how many a damaged cache may hold.
+# Fewest bytes of a row: its key alone has 64. Limits how many rows a damaged cache may hold.
 SMALLEST_ROW = 64
 
 
 class CompletionCache:
     """Completions by request key in one SQLite file.
 
-    SQLite because it survives a kill at any moment, is safe for two processes at once and costs no
-    package. Each completion is committed when it is finished.
+    SQLite survives a kill at any moment, is safe for two processes at once and needs no package.
+    Each completion is committed when it is finished.
     """
 
     def __init__(self, path: Path):
-        """Open the cache, or make it; any use of it may raise what `explained` says."""
+        """Open the cache, or create it; every use may raise the UserError of `explained`."""
         self._path = path
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ class CompletionCache:
         self._db.close()
 
     def get(self, keys: Iterable[str]) -> dict[str, Completion]:
-        """Return the completions that are there, by key."""
+        """Return the stored completions by key."""
         found = {}
         with explained(self._path):
             for key in keys:
@@ -78,11 +78,7 @@ class CompletionCache:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what a full disk, missing permissions or a damaged file do into one clear line.
-
-    Raises:
-        UserError: What happened, and what to do.
-    """
+    """Turn a full disk, missing permissions or a damaged file into a UserError with a remedy."""
     try:
         yield
     except (OSError, sqlite3.DatabaseError) as exc:
@@ -96,19 +92,11 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def repair_cache(path: Path) -> tuple[int, Path]:
-    """Make a cache anew from what can be read of a damaged one.
+    """Build a new cache from a damaged one; return the answers kept and the damaged file's path.
 
-    SQLite numbers rows in the order in which they came. Whatever page of the file is missing, the
-    other rows are found by asking for ever smaller ranges of these numbers.
-
-    Args:
-        path: The cache.
-
-    Returns:
-        How many answers were kept, and where the damaged file is now.
-
-    Raises:
-        UserError: If there is no such file, or the disk refuses.
+    SQLite numbers rows in the order in which they were written. Whichever page of the file is
+    missing, queries for ever smaller ranges of these numbers find the other rows. Raises UserError
+    if the cache does not exist, or the disk refuses.
     """
     if not path.is_file():
         raise UserError(f"request cache {path}: no such file; there is nothing to repair")
@@ -122,7 +110,7 @@ def repair_cache(path: Path) -> tuple[int, Path]:
         repaired = Path(scratch) / "repaired.sqlite"
         kept = 0
         with CompletionCache(repaired) as cache, closing(sqlite3.connect(copy)) as db:
-            # Bytes that are no UTF-8 are damage, too, and not worth keeping.
+            # Bytes that are not UTF-8 are damage, too, and not worth keeping.
             for key, *completion in _read_range(db, 0, length // SMALLEST_ROW + 1):
                 cache.put(key, Completion(*completion))
                 kept += 1
@@ -135,11 +123,7 @@ def repair_cache(path: Path) -> tuple[int, Path]:
 
 
 def _extend_to_full_length(file: Path) -> int:
-    """Fill up a file that was cut short: SQLite reads nothing of one that lacks its last page.
-
-    Returns:
-        Its length in bytes.
-    """
+    """Extend a truncated file, as SQLite reads none without its last page; return its size."""
     with file.open("r+b") as db:
         header = db.read(100)
         size = int.from_bytes(header[16:18], "big")
@@ -154,7 +138,7 @@ def _extend_to_full_length(file: Path) -> int:
 
 
 def _read_range(db: sqlite3.Connection, start: int, end: int) -> Iterator[tuple[Any, ...]]:
-    """Read the rows of these numbers; where that fails, those of each sixteenth of the range."""
+    """Read the rows with these numbers; where that fails, try each sixteenth of the range."""
     try:
         rows = db.execute(
             "SELECT key, text, finish_reason, n_tokens FROM completions"

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from almost_kedro.contract import Likelihood
 from almost_kedro.errors import UserError
-from almost_kedro.generation.likelihood_job import Likelihood
-from almost_kedro.generation.tokens import Encoder
 from almost_kedro.generation.trees import Batch, make_batches
+from almost_kedro.models.tokens import Encoder
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A row as token ids; `cut` of them were cut off the context's left.
+    """A row as token ids; `cut` counts the tokens that were cut off the context's left.
 
-    `prefix` is the text that the context still begins with, and may share with other rows.
+    `prefix` is the text that the context still begins with. Other rows may share it.
     """
 
     id: str
@@ -27,29 +27,23 @@ class Tokens:
 
     @cached_property
     def inputs(self) -> list[int]:
-        """What the model reads: nothing is asked about what follows the last token."""
+        """What the model reads: all but the last token, which only has to be predicted."""
         return self.context + self.continuation[:-1]
 
 
 def encode_rows(
     encoder: Encoder, rows: Sequence[Likelihood], limit: int | None, model: str
 ) -> list[Tokens]:
-    """Tokenise rows.
+    """Tokenise rows; `limit` is how many tokens the model reads, None if any number.
 
-    A continuation's tokens are those that follow the context's own where both are tokenised
-    together; if that would change the context's last token, they are tokenised apart. Training
-    tokenises answers so, too. No eos is added. What is too long loses the context's beginning,
-    whose bos stays.
-
-    Args:
-        encoder: The model's.
-        rows: What is asked.
-        limit: Tokens that the model reads; None if any number.
-        model: Its name, for errors.
+    Context and continuation are tokenised together, and the continuation gets the tokens after the
+    context's own. If that would change the context's last token, the two are tokenised apart.
+    Training tokenises answers in the same way. No eos is added. A row that is too long loses the
+    context's beginning but keeps its bos.
 
     Raises:
-        UserError: The id of a row whose continuation is empty, longer than what the model reads, or
-            has nothing before it; or that there is twice.
+        UserError: If an id occurs twice, or a continuation is empty, longer than what the model
+            reads, or has nothing before it.
     """
     contexts = [row.get("prefix", "") + row["context"] for row in rows]
     different = list(dict.fromkeys(contexts))
@@ -77,7 +71,7 @@ def encode_rows(
 def check_row(
     id_: str, context: list[int], continuation: list[int], limit: int | None, model: str
 ) -> None:
-    """Refuse a row that has no answer; see `encode_rows`."""
+    """Refuse a row that has no answer, with the UserError of `encode_rows`."""
     if not continuation:
         raise UserError(f"row {id_!r}: its continuation is empty; leave it out, or give it text")
     if not context:
@@ -93,7 +87,7 @@ def check_row(
 
 
 def cut_left(context: list[int], bos: list[int], excess: int) -> list[int]:
-    """Take `excess` ids off a context's beginning; its bos stays where there is room for more."""
+    """Cut `excess` ids off a context's beginning, but keep its bos if more than the bos fits."""
     if 0 < excess < len(context) - len(bos):
         return bos + context[len(bos) + excess :]
     return context[excess:]
@@ -102,13 +96,10 @@ def cut_left(context: list[int], bos: list[int], excess: int) -> list[int]:
 def make_row_batches(
     rows: Sequence[Tokens], width: int, batch_tokens: int, positions: int
 ) -> list[Batch]:
-    """Put rows into batches, those of a prefix together; see `trees.make_batches`.
+    """Put rows into batches, rows with the same prefix together; see `trees.make_batches`.
 
-    Args:
-        rows: All of them; what they are called in batches are their numbers here.
-        width: Numbers in a state of the model.
-        batch_tokens: Tokens of a batch at most.
-        positions: Positions of a batch at most whose logits are computed.
+    A batch names rows by their numbers here. `width` is the size of the model's hidden state. A
+    batch has at most `batch_tokens` tokens, and at most `positions` positions with logits.
     """
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(rows):

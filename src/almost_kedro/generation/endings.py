@@ -1,27 +1,21 @@
-"""When a row is finished: at an end token, a stop string, or its last token."""
+"""When a row is finished: at an end token, a stop string, or the maximum length."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from transformers import PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from almost_kedro.generation.engine import Completion, FinishReason, Sampling
+from almost_kedro.contract import Completion, FinishReason, Sampling
 
 
 class Endings:
-    """Tells finished rows from others."""
+    """Tells finished rows from unfinished ones."""
 
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, end_ids: Collection[int], sampling: Sampling
     ):
-        """Say what ends a row.
-
-        Args:
-            tokenizer: Turns ids into text.
-            end_ids: Ids that end a text.
-            sampling: Stop strings and the number of tokens.
-        """
+        """Say what ends a row; `sampling` gives stop strings and the number of tokens."""
         self.tokenizer, self.end_ids, self.sampling = tokenizer, end_ids, sampling
         self.window = max((len(s.encode()) for s in sampling.stop), default=0) + 1
         # By token: can it complete a stop string?
@@ -48,24 +42,32 @@ class Endings:
         return text
 
     def _stopped(self, generated: list[int]) -> bool:
-        """Tell whether a stop string is complete; only the tokens that can hold it are decoded."""
+        """Tell whether a stop string is complete; decode only the tokens that can hold it."""
         if not self.sampling.stop or not self._can_complete(generated[-1]):
             return False
         tail = self._decode(generated[-self.window :])
         if not any(s in tail for s in self.sampling.stop):
             return False
-        # The tail may begin within a character; the whole text decides.
+        # The tail may begin inside a character, so the whole text decides.
         text = self._decode(generated)
         return any(s in text for s in self.sampling.stop)
 
     def _can_complete(self, token: int) -> bool:
         """Tell whether a token holds the last character of a stop string, or part of a character.
 
-        Few do, and looking them up is cheaper than decoding every row at every step. A space at the
-        end is not looked up: some tokenizers drop the one that a token begins with.
+        Few tokens do, and a lookup is cheaper than decoding every row at every step. Stop strings
+        that end in a space are not looked up: some tokenizers drop the space at a token's
+        beginning.
         """
         if token not in self.completes:
             text = self._decode([token])
             ends = {s[-1] for s in self.sampling.stop} | {"�"}
             self.completes[token] = " " in ends or any(end in text for end in ends)
         return self.completes[token]
+
+
+def find_end_ids(configured: GenerationConfig, end_ids: Collection[int]) -> set[int]:
+    """Collect the ids that end a text: `end_ids`, and those that the model is configured with."""
+    found = configured.eos_token_id
+    ids = found if isinstance(found, list) else [found]
+    return {i for i in ids if i is not None} | set(end_ids)

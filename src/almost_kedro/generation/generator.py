@@ -1,4 +1,4 @@
-"""The contract in force: an engine that is opened only when the request cache can't answer."""
+"""Answers requests from the cache; an engine is opened only when the cache can't answer."""
 
 from __future__ import annotations
 
@@ -6,30 +6,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
+from almost_kedro.contract import Completion, ModelFolder, Request, Sampling, tell_version
 from almost_kedro.errors import UserError
 from almost_kedro.generation.cache import CompletionCache
-from almost_kedro.generation.engine import (
-    ENGINE_VERSIONS,
-    Completion,
-    Engine,
-    Request,
-    Sampling,
-    request_key,
-    tell_version,
-)
-from almost_kedro.generation.job import Job, ModelFolder
-from almost_kedro.generation.progress import Progress
-from almost_kedro.options import GenerationOptions
+from almost_kedro.generation.engine import ENGINE_VERSIONS, Engine, request_key
+from almost_kedro.generation.job import Job
+from almost_kedro.options.generation import GenerationOptions
+from almost_kedro.processes.progress import Progress
 
 
 def open_engine(model: ModelFolder, options: GenerationOptions, keys: Mapping[str, str]) -> Engine:
-    """Import and load the engine that the options name; no other is imported.
-
-    Args:
-        model: The model.
-        options: Which engine, and its options.
-        keys: API keys of servers, by name.
-    """
+    """Import and load the engine that the options name, and no other; `keys` are by name."""
     match options.engine:
         case "embedded":
             from almost_kedro.generation.embedded import EmbeddedEngine
@@ -53,7 +40,7 @@ def open_engine(model: ModelFolder, options: GenerationOptions, keys: Mapping[st
 
 
 class Generator:
-    """Answers requests from the cache, and from the engine what is not there."""
+    """Answers requests from the cache, and lets the engine generate what is missing."""
 
     def __init__(
         self,
@@ -62,14 +49,7 @@ class Generator:
         progress: Progress,
         keys: Mapping[str, str] = MappingProxyType({}),
     ):
-        """Make a generator for a job; nothing is loaded yet.
-
-        Args:
-            job: The job.
-            cache: Answers what was generated before.
-            progress: Is told of every row and token.
-            keys: API keys of servers, by name.
-        """
+        """Make a generator that has loaded nothing yet; `keys` are API keys of servers, by name."""
         self.job, self.cache, self.progress, self.keys = job, cache, progress, keys
         self.engine: Engine | None = None
         self.load_seconds = 0.0
@@ -93,15 +73,9 @@ class Generator:
         sampling: Sampling,
         on_rows: Callable[[int], None] = lambda n: None,
     ) -> list[tuple[str, Completion]]:
-        """Return each request's key and completion, in order.
+        """Return each request's key and completion, in order; UserError if one stays unanswered.
 
-        Args:
-            requests: What to continue.
-            sampling: How to draw tokens.
-            on_rows: Called with the number of requests just answered.
-
-        Raises:
-            UserError: If the engine left requests unanswered.
+        `on_rows` is called with the number of requests just answered.
         """
         keys = [request_key(self.identity, request, sampling) for request in requests]
         done = self.cache.get(dict.fromkeys(keys))
@@ -117,7 +91,7 @@ class Generator:
                 done[todo[i]] = completion
                 on_rows(1)
                 if completion.finish_reason == "refused":
-                    # Not kept: a server that is set up otherwise may take it in the next run.
+                    # Not cached: the next run may find a server that accepts it.
                     self.refused_requests += 1
                     continue
                 self.cache.put(todo[i], completion)

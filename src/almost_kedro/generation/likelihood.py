@@ -2,8 +2,8 @@
 
 Run by hand: `python -m almost_kedro.generation.likelihood JOB.json ...`. For each job it writes
 `logprobs.jsonl` (`id`, `logprob`, `n_tokens`, `cut`) in the order of its rows, then `metrics.json`:
-the job is done once that is there. Until then, finished batches are kept beside them, and a job
-that was stopped goes on after the last whole one.
+now the job is done. Until then, finished batches are kept beside it. A stopped job goes on after
+the last whole one.
 """
 
 from __future__ import annotations
@@ -22,44 +22,39 @@ from typing import Any, cast
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from almost_kedro.checkpoints import hash_file
+from almost_kedro.contract import Likelihood, LogProb, ModelFolder
 from almost_kedro.errors import UserError
 from almost_kedro.generation.continuations import Tokens, encode_rows, make_row_batches
-from almost_kedro.generation.embedded import choose_dtype
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.likelihood_job import Likelihood, LikelihoodJob, LogProb
+from almost_kedro.generation.likelihood_job import LikelihoodJob
 from almost_kedro.generation.not_finite import explain
-from almost_kedro.generation.progress import Progress
+from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.reading import Reader
-from almost_kedro.generation.tokens import Encoder
 from almost_kedro.generation.trees import Batch, count_batch
-from almost_kedro.generation.worker import measure_memory
-from almost_kedro.json_lines import read_rows, write_json, write_rows
-from almost_kedro.programs import carry_out
+from almost_kedro.models.checkpoints import hash_file
+from almost_kedro.models.tokens import Encoder
+from almost_kedro.processes.child import carry_out
+from almost_kedro.processes.memory import measure_memory
+from almost_kedro.processes.progress import Progress
+from almost_kedro.rows.json_lines import read_rows, write_json, write_rows
 
 # Logits held at once: 256 MB of float32.
 MAX_LOGITS = 2**26
-# Rows computed again alone, to see what company does.
+# Rows computed again alone, to measure how much the other rows of a batch change them.
 CHECKED = 8
 
 
 class LikelihoodModel:
     """A causal language model that says how probable tokens are.
 
-    The company in which a row is computed changes its log-probability by less than 1e-4 a token in
-    float32. In bfloat16 by up to some tenths, as much as the number format itself (SmolLM2-135M:
-    0.2, gemma-3-270m: 0.4); every job measures it. The same job always has the same batches.
-    Logits are float32 in any case: rounded to bfloat16, like letters would often have equal ones.
+    The other rows of a batch change a row's log-probability by less than 1e-4 a token in float32.
+    In bfloat16 they change it by some tenths at most, as much as the number format itself
+    (SmolLM2-135M: 0.2, gemma-3-270m: 0.4); every job measures it. The same job always has the same
+    batches. Logits are always float32: in bfloat16, the letters of two choices would often have
+    equal ones.
     """
 
     def __init__(self, model: ModelFolder, dtype: torch.dtype, device: torch.device):
-        """Load a model.
-
-        Args:
-            model: Its folder.
-            dtype: Numbers that are computed with.
-            device: Where.
-        """
+        """Load a model to compute with `dtype` on `device`."""
         self.name, self.dtype, self.device = model.name, dtype, device
         self.model = AutoModelForCausalLM.from_pretrained(
             model.folder,
@@ -69,7 +64,7 @@ class LikelihoodModel:
         )
         self.model.to(device).eval()
         keep_float32_logits(self.model)
-        # Not every architecture has it.
+        # Not every architecture has this argument.
         self.keeps_logits = "logits_to_keep" in signature(type(self.model).forward).parameters
         self.reader = Reader(self.model, self.compute_logits)
 
@@ -83,15 +78,7 @@ class LikelihoodModel:
 
     @torch.inference_mode()
     def compute(self, batch: Batch, rows: Sequence[Tokens]) -> Iterator[LogProb]:
-        """Answer the rows of a batch.
-
-        Args:
-            batch: Numbers of rows.
-            rows: All rows.
-
-        Raises:
-            UserError: If a log-probability is not finite.
-        """
+        """Answer the rows of a batch; raise UserError if a log-probability is not finite."""
         texts = {number: rows[number].inputs for number in batch.numbers}
         n_last = {number: len(rows[number].continuation) for number in batch.numbers}
         for number, logits in self.reader.read(batch, texts, n_last):
@@ -110,7 +97,7 @@ class LikelihoodModel:
 def keep_float32_logits(model: PreTrainedModel) -> None:
     """Have a causal language model compute its logits in float32, whatever its other numbers are.
 
-    The head becomes a copy, as its weights may be those of the input embeddings.
+    The head becomes a copy, as it may share its weights with the input embeddings.
     """
     head = model.get_output_embeddings()
     if head.weight.dtype != torch.float32:
@@ -120,7 +107,7 @@ def keep_float32_logits(model: PreTrainedModel) -> None:
 
 
 def run_job(job: LikelihoodJob) -> None:
-    """Answer the rows."""
+    """Compute a job's log-probabilities and write them."""
     start = time.perf_counter()
     job.out.mkdir(parents=True, exist_ok=True)
     rows, batches = prepare(job)
@@ -163,8 +150,8 @@ def run_job(job: LikelihoodJob) -> None:
 def prepare(job: LikelihoodJob) -> tuple[list[Tokens], list[Batch]]:
     """Tokenise a job's rows and put them into batches, the longest first.
 
-    The batches are those of all rows, whatever is finished: a job that was stopped computes the
-    others in the company that they would have had.
+    Finished rows are included, so a resumed job computes the other rows in unchanged batches.
+    Raises UserError if the model has no safetensors weights here.
     """
     model = job.model
     if model.folder is None or not any(model.folder.glob("*.safetensors")):
@@ -189,15 +176,7 @@ def compute_batches(
     part: Path,
     progress: Progress,
 ) -> list[list[LogProb]]:
-    """Answer batch after batch; each is kept in a file as soon as it is finished.
-
-    Args:
-        model: Answers.
-        batches: What is computed together.
-        rows: All rows.
-        part: Gets a line for each batch, so that a batch is there as a whole or not at all.
-        progress: Told of finished rows.
-    """
+    """Answer batch after batch; each finished one becomes a line of `part`, whole or not at all."""
     found = []
     texts = [row.inputs for row in rows]
     with part.open("ab") as file:
@@ -217,15 +196,10 @@ def measure_padding(
     rows: Sequence[Tokens],
     found: Mapping[str, LogProb],
 ) -> float:
-    """Return by how much a log-probability differs at most, a token, between alone and in a batch.
+    """Return the largest difference of a log-probability, a token, between alone and in a batch.
 
-    Alone, a row shares nothing either.
-
-    Args:
-        model: The model.
-        batches: Some of their rows, from the longest to the shortest, are computed again.
-        rows: All rows.
-        found: Answers in batches, by id.
+    A row that is computed alone shares nothing either. Only some rows of `batches` are computed
+    again, from the longest to the shortest; `found` has their answers in batches, by id.
     """
     numbers = [number for batch in batches for number in batch.numbers]
     return max(
@@ -236,7 +210,7 @@ def measure_padding(
 
 
 def read_batches(part: Path) -> list[list[LogProb]]:
-    """Return the batches that were finished before, and cut off what a kill left of another."""
+    """Return the batches finished before, and cut off a line that a kill left incomplete."""
     batches: list[list[LogProb]] = []
     if not part.is_file():
         return batches
@@ -252,7 +226,7 @@ def read_batches(part: Path) -> list[list[LogProb]]:
 
 
 def main(*job_files: str) -> int:
-    """Carry out job files; returns the exit status, with one line on stderr if it failed."""
+    """Carry out job files; return the exit status, with one line on stderr if it failed."""
     return carry_out(lambda text: run_job(LikelihoodJob.model_validate_json(text)), *job_files)
 
 

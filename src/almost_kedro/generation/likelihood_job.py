@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal
 
-from almost_kedro.generation.engine import digest
-from almost_kedro.generation.job import ModelFolder, Part
+from almost_kedro.contract import ModelFolder, Part, digest
 
-# Raised by hand when the same job comes to other log-probabilities: what is kept is then computed
-# anew.
+# Raised by hand when the same job leads to other log-probabilities: kept ones are computed again.
 VERSION = 3
 
 
-class Likelihood(TypedDict):
-    """A question to a model: how probable is this continuation after this context?
-
-    `prefix` stands before the context. It is for what many rows begin with, demonstrations for
-    instance: that is computed once.
-    """
-
-    id: str
-    context: str
-    continuation: str
-    prefix: NotRequired[str]
-
-
-class LogProb(TypedDict):
-    """The answer.
-
-    Attributes:
-        id: The question's.
-        logprob: Sum of the natural logarithms of the continuation's tokens' probabilities.
-        n_tokens: Tokens of the continuation.
-        cut: Tokens that were cut off the context's left, for want of room.
-    """
-
-    id: str
-    logprob: float
-    n_tokens: int
-    cut: int
-
-
 class LikelihoodJob(Part):
-    """Log-probabilities of continuations.
+    """Log-probabilities of continuations; `batch_tokens` are computed at once.
 
-    Attributes:
-        model: A causal language model.
-        batch_tokens: Tokens computed at once.
-        dtype: Numbers that are computed with.
-        out: The work folder.
-        rows: JSON lines, each a `Likelihood`; a relative path is one in `out`.
+    `rows` is a file of JSON lines, each a `Likelihood`; a relative path starts at the work folder.
     """
 
     model: ModelFolder
@@ -60,11 +24,7 @@ class LikelihoodJob(Part):
     rows: Path = Path("rows.jsonl")
 
     def identity(self, rows_sha256: str) -> str:
-        """Return what decides the log-probabilities, to the last digit.
-
-        Args:
-            rows_sha256: Checksum of the file of rows.
-        """
+        """Return what decides the log-probabilities, to the last digit."""
         model = self.model
         return digest(
             VERSION, model.fingerprint, model.bos, rows_sha256, self.batch_tokens, self.dtype

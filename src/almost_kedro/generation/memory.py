@@ -1,4 +1,4 @@
-"""How much memory there is, and how much of it for rows. Imports no torch by itself."""
+"""How much memory there is, and how much of it is free; imports no torch by itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-# Where the kernel tells of a container's control group, version 2.
+# A container's control group, version 2.
 GROUP = Path("/sys/fs/cgroup")
 
 
@@ -27,7 +27,7 @@ def whole_memory(device: torch.device) -> int:
 
 
 def available_memory(device: torch.device) -> int:
-    """Return the bytes that can be had on a device without pushing others out."""
+    """Return the bytes that are free on a device, without pushing other programs out."""
     if device.type == "cuda":
         import torch
 
@@ -36,7 +36,7 @@ def available_memory(device: torch.device) -> int:
         found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
     except OSError:
         found = None
-    # macOS says only how much there is in all.
+    # macOS gives only the total.
     available = int(found[1]) * 1024 if found else whole_memory(device) // 2
     return min([available, *container_room(GROUP)])
 
@@ -44,11 +44,8 @@ def available_memory(device: torch.device) -> int:
 def container_room(folder: Path) -> list[int]:
     """Return the bytes that a container's limit leaves, if there is a limit.
 
-    Files that were read and not used since are counted as the container's by the kernel, which
-    drops them where memory is wanted: they take no room.
-
-    Args:
-        folder: Of its control group.
+    The kernel counts cached files (`inactive_file`) as the container's, but drops them when memory
+    is needed, so they are free here. `folder` is that of the control group.
     """
     limit, used = (read_bytes(folder / name) for name in ("memory.max", "memory.current"))
     if limit is None or used is None:
@@ -61,7 +58,7 @@ def container_room(folder: Path) -> list[int]:
 
 
 def read_bytes(file: Path) -> int | None:
-    """Return a control group's number; None if it has none, or is "max"."""
+    """Return a control group's number; None if the file is missing, or says "max"."""
     try:
         return int(file.read_text())
     except (OSError, ValueError):
@@ -69,7 +66,7 @@ def read_bytes(file: Path) -> int | None:
 
 
 def release_memory() -> None:
-    """Give back what is not used any more: torch keeps it on GPUs, and else malloc does."""
+    """Release unused memory: torch's cache on GPUs, and malloc's in main memory."""
     if loaded := sys.modules.get("torch"):
         loaded.cuda.empty_cache()
     if sys.platform == "linux":

@@ -1,4 +1,4 @@
-"""What is known where a model's figure is not finite: its number format, and its weights."""
+"""Explains a result that is not finite by the model's number format and weights."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from safetensors import safe_open
 from torch.distributed.tensor import DTensor
 
 Weights = Iterable[tuple[str, torch.Tensor]]
+# Characters of a request that an error shows.
+SHOWN = 60
 
 
 def find_broken(weights: Weights, dtype: torch.dtype | None = None) -> str:
-    """Return the name of the first weight that is not finite; empty if all are.
+    """Return the name of the first weight that is not finite in `dtype`; empty if all are finite.
 
-    Args:
-        weights: Names and weights; of shards, each rank looks at its own.
-        dtype: Numbers that they are computed with, where that are others than they are kept in: a
-            float16 has no room for what is finite in float32.
+    Of sharded weights, each rank looks at its own shards. `dtype` is for weights that are computed
+    with in another format: float16 has no room for some numbers that are finite in float32.
     """
     for name, weight in weights:
         own = weight.to_local() if isinstance(weight, DTensor) else weight
@@ -36,7 +36,7 @@ def read_weights(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def describe(weights: Weights, dtype: torch.dtype) -> str:
-    """Say which numbers were computed with, and whether the weights are finite in them."""
+    """Say in which numbers the model computed, and whether its weights are finite in them."""
     number = str(dtype).removeprefix("torch.")
     broken = find_broken(weights, dtype)
     found = f"its weight {broken} is not finite" if broken else "all its weights are finite"
@@ -44,17 +44,16 @@ def describe(weights: Weights, dtype: torch.dtype) -> str:
 
 
 def explain(model: str, weights: Weights, dtype: torch.dtype, option: str) -> str:
-    """Describe a model whose figure is not finite, and say what helps.
-
-    Args:
-        model: Its name.
-        weights: Its weights.
-        dtype: Numbers that were computed with.
-        option: What sets them.
-    """
+    """Describe a model whose result is not finite, and a remedy; `option` sets the dtype."""
     known = describe(weights, dtype)
     if known.endswith("is not finite"):
         return f"{known}: get or train {model!r} anew"
     if dtype == torch.float32:
         return f"{known}: take another model than {model!r}, or leave the row out"
     return f"{known}: set {option}: float32"
+
+
+def explain_logits(folder: Path, dtype: torch.dtype, text: str) -> str:
+    """Explain that the logits of the request `text` are not finite."""
+    known = explain(folder.name, read_weights(folder), dtype, "generation.dtype")
+    return f"the request that ends in {text[-SHOWN:]!r}: its logits are no finite numbers; {known}"

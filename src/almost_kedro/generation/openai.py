@@ -1,7 +1,7 @@
 """The openai engine: any number of OpenAI-compatible servers at once.
 
-The random draws are the servers' own. Each request's seed comes from its hash, so a server that
-honours seeds draws it alike again; another server, version or batch need not.
+The servers draw with their own random numbers. Each request's seed comes from its hash, so a server
+that honours seeds draws the same again. Another server, version or batch need not.
 """
 
 from __future__ import annotations
@@ -11,25 +11,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from almost_kedro.contract import Completion, ModelFolder, Request, Sampling
 from almost_kedro.errors import UserError
-from almost_kedro.generation.engine import Completion, Request, Sampling, request_seed
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.replies import (
-    REFUSED,
-    RefusalError,
-    RejectionError,
-    TransientError,
-)
+from almost_kedro.generation.engine import request_seed
+from almost_kedro.generation.replies import REFUSED, RefusalError, RejectionError, TransientError
 from almost_kedro.generation.servers import STRIKES, Server, open_client, open_servers
-from almost_kedro.options import GenerationOptions
+from almost_kedro.options.generation import GenerationOptions
 
 if TYPE_CHECKING:
-    from almost_kedro.generation.tokens import Encoder
+    from almost_kedro.models.tokens import Encoder
 
-# A request that failed so often, times the number of servers, is not sent again. More than it takes
-# to set a server aside: that servers are down is no fault of a request.
+# A request is given up after so many failures, times the number of servers. The limit is above
+# STRIKES: when all servers are down, the request is not to blame.
 ATTEMPTS = STRIKES + 1
-# A share of fewer requests than these says little: a run must not end with its first refusal.
+# A share of fewer requests says little: the first refusal must not end a run.
 FEWEST = 100
 
 
@@ -45,11 +40,8 @@ class OpenAIEngine:
     ):
         """Describe the servers; the first request finds out which of them answer.
 
-        Args:
-            model: The model; its tokenizer, if there is one here, makes token ids of the texts.
-            options: The servers.
-            keys: API keys by name.
-            backoff: Seconds of the first pause after a failure.
+        Where the model has a tokenizer here, servers get token ids instead of text. `keys` are API
+        keys by name. `backoff` is the first pause after a failure, in seconds.
         """
         self.servers = open_servers(model.name, options, keys, backoff)
         self.max_refused_share = options.max_refused_share
@@ -57,21 +49,17 @@ class OpenAIEngine:
         self.bos, self.chat = model.bos, model.chat
         self.encoder: Encoder | None = None
         if model.folder:
-            from almost_kedro.generation.tokens import Encoder  # takes seconds to import
+            from almost_kedro.models.tokens import Encoder
 
             self.encoder = Encoder(model.folder, model.bos, pad_token=model.pad_token)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, on_tokens: Callable[[int], None]
     ) -> Iterator[tuple[int, Completion]]:
-        """See `generation.engine.Engine`.
-
-        Raises:
-            UserError: If too many requests are refused, or if no server is left.
-        """
+        """See `engine.Engine`; raise UserError if too many are refused or no server is left."""
         crowd = Crowd(self, requests, sampling)
         with asyncio.Runner() as runner:
-            # The servers work on while a finished row is being stored: only replies wait.
+            # While a finished row is being stored, the servers work on; only replies wait.
             runner.run(crowd.start())
             try:
                 for _ in requests:
@@ -82,11 +70,11 @@ class OpenAIEngine:
                 runner.run(crowd.stop())
 
     def build_body(self, request: Request, sampling: Sampling, is_vllm: bool) -> dict[str, Any]:
-        """Return the JSON of a request, but for the model's name.
+        """Return the JSON of a request, without the model's name.
 
-        To vLLM it also says what other servers don't know: that nothing of the model's own
-        generation configuration is to be mixed in, and which tokens end a text. A chat that draws
-        nothing is told nothing of draws: some servers refuse a seed, or both temperature and top_p.
+        vLLM is also told what other servers don't know: to mix in nothing of the model's own
+        generation configuration, and which tokens end a text. A chat at temperature 0 gets no
+        options for drawing: some servers refuse a seed, or both temperature and top_p.
         """
         text = request.prefix + request.text
         body: dict[str, Any] = {
@@ -110,22 +98,22 @@ class OpenAIEngine:
         return body
 
     def count_tokens(self, text: str) -> int:
-        """Count what a server wrote, as the tokenizer here does."""
+        """Count the tokens of a server's text with the tokenizer here."""
         assert self.encoder is not None
         return len(self.encoder.encode([text])[0]) - len(self.encoder.bos)
 
 
 class Crowd:
-    """Many requests under way at many servers; whoever is free takes the next one."""
+    """Many requests at many servers at once; whichever server is free takes the next one."""
 
     def __init__(self, engine: OpenAIEngine, requests: Sequence[Request], sampling: Sampling):
-        """Remember what is to be asked."""
+        """Start nothing yet."""
         self.engine, self.requests, self.sampling = engine, requests, sampling
         self.failed = [0] * len(requests)
         self.servers = engine.servers
 
     async def start(self) -> None:
-        """Start asking."""
+        """Start sending."""
         self.waiting: asyncio.Queue[int] = asyncio.Queue()
         # Neighbours with one prefix find it in a server's prefix cache.
         for i in sorted(range(len(self.requests)), key=lambda i: self.requests[i].prefix):
@@ -135,24 +123,24 @@ class Crowd:
         self.tasks = [asyncio.create_task(self._use(server)) for server in self.servers]
 
     async def next(self) -> tuple[int, Completion]:
-        """Return the next finished request; raises what ended the asking."""
+        """Return the next finished request; raise the error that ended the work."""
         found = await self.finished.get()
         if isinstance(found, BaseException):
             raise found
         return found
 
     async def stop(self) -> None:
-        """Let go of everything that is under way."""
+        """Cancel all requests under way."""
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.client.aclose()
 
     async def _use(self, server: Server) -> None:
-        """Ask one server, by as many requests at once as it may have."""
+        """Send to one server as many requests at once as it may have."""
         try:
             await self._get_ready(server)
-            # Few requests are shared out, or the first server to be ready would take them all.
+            # Few requests are divided up, or the first server that is ready would take them all.
             left = sum(each.aside is None for each in self.servers)
             share = -(-len(self.requests) // max(left, 1))
             width = min(server.options.concurrency, share)
@@ -206,7 +194,7 @@ class Crowd:
             self._check_left()
 
     def _refuse(self, i: int, server: Server, rejection: RejectionError) -> None:
-        """Answer a refused request with nothing; end it all when there are too many of them."""
+        """Answer a refused request with nothing; stop everything after too many refusals."""
         engine = self.engine
         engine.refused += 1
         n = engine.answered + engine.refused
@@ -227,7 +215,7 @@ class Crowd:
         )
 
     def _give_back(self, i: int, server: Server, failure: TransientError) -> None:
-        """Let a failed request be tried again, by whoever is free, but not for ever."""
+        """Put a failed request back into the queue, for any free server, up to a limit."""
         self.failed[i] += 1
         limit = ATTEMPTS * len(self.servers)
         if self.failed[i] < limit:
@@ -241,7 +229,7 @@ class Crowd:
         )
 
     def _check_left(self) -> None:
-        """End it all when no server is left."""
+        """Stop everything when no server is left."""
         if all(server.aside is not None for server in self.servers):
             reasons = "; ".join(f"{server.options.url} {server.aside}" for server in self.servers)
             worst = max(range(len(self.failed)), key=self.failed.__getitem__)
@@ -254,5 +242,4 @@ class Crowd:
             )
 
     def _quote(self, i: int) -> str:
-        """Show which request it is."""
         return f"the one that ends in {self.requests[i].text.strip()[-60:]!r}"

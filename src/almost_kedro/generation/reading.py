@@ -1,4 +1,4 @@
-"""Reads texts with a decoder model; what they have in common is read once."""
+"""Reads texts with a decoder model; what texts have in common is read once."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import numpy as np
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from almost_kedro.generation.shared_prefix import ATTENTION, KeysAndValues, Slots
+from almost_kedro.generation.shared_prefix import ATTENTION
+from almost_kedro.generation.slots import KeysAndValues, Slots
 from almost_kedro.generation.steps import Step, round_up
 from almost_kedro.generation.trees import Batch, Text, follow
 
 logger = logging.getLogger(__name__)
-# Tokens of the trial by which an architecture is found to share exactly, and how far its numbers
-# may be apart, as a share of their spread (measured in bfloat16: 0.03).
+# Tokens of the trial that tells whether an architecture shares exactly, and the largest accepted
+# difference of its numbers, as a share of their spread (measured in bfloat16: 0.03).
 TRIAL_TOKENS, TRIAL_PREFIX, TRIAL_BRANCH = 40, 24, 32
 TRIAL_TOLERANCE = {torch.bfloat16: 0.1, torch.float32: 1e-3}
-# Kinds of layers that the attention here does exactly.
+# Kinds of layers for which the attention here is exact.
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
-# Given positions and the model's arguments, returns what the model has to say there.
+# Given positions and the model's arguments, returns the model's output there.
 Output = Callable[..., torch.Tensor]
 Texts = Sequence[Text] | Mapping[int, Text]
 Counts = Sequence[int] | Mapping[int, int]
@@ -30,17 +31,15 @@ Counts = Sequence[int] | Mapping[int, int]
 class Reader:
     """Reads batches of texts.
 
-    A model that does not go through transformers' attention interface reads each text alone:
-    slower, and exact. The log says so.
+    A model that bypasses transformers' attention interface reads texts one by one: slower, but
+    exact.
     """
 
     def __init__(self, model: PreTrainedModel, output: Output):
-        """Find out whether the model shares exactly.
+        """Find out whether the model shares exactly; the log says so if it does not.
 
-        Args:
-            model: A decoder, where it is to compute, in evaluation mode.
-            output: Called as `output(index, **inputs)`; returns what the model has to say at
-                positions `index` of its inputs, `(rows, len(index), ...)`.
+        `model` is a decoder, on its device, in evaluation mode. `output(index, **inputs)` returns
+        what it puts out at positions `index` of its inputs, `(rows, len(index), ...)`.
         """
         self.model, self.output, self.device = model, output, model.device
         self.slots = Slots([], 0, 0, 0)
@@ -51,15 +50,10 @@ class Reader:
     def read(
         self, batch: Batch, texts: Texts, n_last: Counts
     ) -> Iterator[tuple[int, torch.Tensor]]:
-        """Read a batch.
+        """Yield each text's number and the outputs at its last positions, `(n_last, ...)`.
 
-        Args:
-            batch: Which texts.
-            texts: Token ids by number, of the batch's texts at least.
-            n_last: How many of its last positions are asked about, likewise.
-
-        Returns:
-            Each text's number and the outputs at its last positions, `(n_last, ...)`.
+        `texts` has token ids by number, at least for the batch's texts. `n_last` says by number how
+        many last positions are asked about.
         """
         read = self._read_trees if self.shares else self._read_alone
         yield from read(batch, texts, n_last, self.output)
@@ -80,7 +74,7 @@ class Reader:
             yield number, found[torch.from_numpy(rows).to(self.device)]
 
     def _share(self, shared: tuple[int, ...]) -> Slots:
-        """Return the keys and values of what a batch shares."""
+        """Return the keys and values that a batch shares."""
         if shared != self.shared:
             self.slots = Slots(prefill(self.model, shared), len(shared), 0, 0)
             self.shared = shared
@@ -113,7 +107,7 @@ class Reader:
 
 
 def read_states(model: PreTrainedModel) -> Output:
-    """Return an output that is the model's last states, before any head."""
+    """Return an output function that gives the model's last states, before any head."""
 
     def output(index: torch.Tensor, **inputs: Any) -> torch.Tensor:
         states: torch.Tensor = model.base_model(**inputs).last_hidden_state
@@ -123,7 +117,7 @@ def read_states(model: PreTrainedModel) -> Output:
 
 
 def prefill(model: PreTrainedModel, ids: Sequence[int]) -> list[KeysAndValues]:
-    """Compute keys and values of a text, each `(kv_heads, tokens, head_size)`, a layer."""
+    """Compute a text's keys and values for each layer, each `(kv_heads, tokens, head_size)`."""
     if not ids:
         return []
     numbers = torch.arange(len(ids), device=model.device)
@@ -146,7 +140,7 @@ def prefill(model: PreTrainedModel, ids: Sequence[int]) -> list[KeysAndValues]:
 
 
 def trial_ids(model: PreTrainedModel) -> list[int]:
-    """Return a text that a model's way to attend is tried on."""
+    """Return a text for the trial of a model's attention."""
     ids = torch.arange(TRIAL_TOKENS) * 7919 % model.config.get_text_config().vocab_size
     return [int(each) for each in ids]
 
@@ -156,22 +150,21 @@ def try_sharing(
     expect: Callable[[], torch.Tensor],
     find: Callable[[], tuple[torch.Tensor, bool]],
 ) -> bool:
-    """Find out whether the shared prefix gives an architecture's own numbers.
+    """Find out whether the shared prefix gives the architecture's own numbers.
 
-    Not every model goes through the attention interface, and some say by a mask alone what they
-    see, or read short texts otherwise beside long ones. Such a model shares nothing: slower, and
-    exact.
+    Some models bypass the attention interface. Some say by a mask alone what they see. Some read
+    short texts otherwise beside long ones. Such a model shares nothing and gets transformers'
+    attention: slower, but exact.
 
     Args:
-        model: The model; attends as transformers has it exactly if it does not share.
-        expect: Computes its own numbers.
-        find: Computes the same with a shared prefix, and says whether a layer has asked for a
-            sliding window.
+        expect: Computes the model's own numbers.
+        find: Computes them with a shared prefix, and says whether a layer asked for a sliding
+            window.
     """
     config = model.config.get_text_config()
     try:
         refuse(model)
-        # As other ways to attend don't cap scores.
+        # Other implementations don't cap scores.
         model.set_attn_implementation("eager")
         expected = expect()
         model.set_attn_implementation(ATTENTION)
@@ -191,12 +184,12 @@ def try_sharing(
 
 
 def refuse(model: PreTrainedModel) -> None:
-    """Refuse what a short trial might find exact though it is not.
+    """Refuse architectures that a short trial might wrongly find exact.
 
     Raises:
         NotImplementedError: If layers keep states besides keys and values (Falcon-H1, LFM2), see
-            chunks of a long text by the mask alone (Llama 4), or turn positions otherwise for all
-            texts of a pass that has a long one (LongRoPE).
+            chunks of a long text by the mask alone (Llama 4), or rotate the positions of all texts
+            of a pass otherwise if one of them is long (LongRoPE).
     """
     config = model.config.get_text_config()
     if model._is_stateful:
@@ -208,12 +201,12 @@ def refuse(model: PreTrainedModel) -> None:
 
 
 def caps_scores(config: PreTrainedConfig) -> bool:
-    """Tell whether a model caps its scores, as Gemma 2 does; of transformers' ways, eager alone."""
+    """Tell whether a model caps its scores (Gemma 2), which in transformers only eager supports."""
     return bool(getattr(config, "attn_logit_softcapping", None))
 
 
 def uses_longrope(config: PreTrainedConfig) -> bool:
-    """Tell whether a model turns positions by LongRoPE, in all layers or in some kind of them."""
+    """Tell whether any layers of a model rotate positions by LongRoPE."""
     rope = getattr(config, "rope_parameters", None) or {}
     kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]
     return any(each.get("rope_type") == "longrope" for each in kinds)
@@ -222,15 +215,10 @@ def uses_longrope(config: PreTrainedConfig) -> bool:
 def plan_reading(
     trees: Sequence[Sequence[Text]], start: int, device: torch.device
 ) -> tuple[torch.Tensor, Step, list[np.ndarray]]:
-    """Plan the pass that reads trees one after another.
+    """Plan the pass that reads trees one after another; in a tree, neighbours begin alike.
 
-    Args:
-        trees: Texts of each tree; neighbours begin alike.
-        start: Tokens that all texts begin with, which are not read.
-        device: Where the numbers are wanted.
-
-    Returns:
-        Token ids `(tokens,)`, the step, and for each text where in the pass its own tokens are.
+    All texts begin with `start` tokens that are not read. Return token ids `(tokens,)`, the step,
+    and for each text the places of its own tokens in the pass.
     """
     ids: list[int] = []
     places: list[int] = []

@@ -1,7 +1,7 @@
-"""What servers reply: a completion, or an error and what it means for the requests after it.
+"""What servers reply: a completion, or an error and what it means for later requests.
 
-Servers differ in what they call the end of a text and in what they leave out. What can be told in
-another way is; a reply that shows that the server read another text than it was sent is refused.
+Servers use different names for the end of a text, and leave out different fields. What can be found
+out otherwise is. A reply that shows that the server read another text than it was sent is refused.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any, Literal
 
 import httpx
 
-from almost_kedro.generation.engine import Completion, FinishReason, Sampling
-from almost_kedro.json_lines import encode
+from almost_kedro.contract import Completion, FinishReason, Sampling
+from almost_kedro.rows.json_lines import encode
 
-# What an error of status 400 is called where the server's filter refuses one text.
+# Codes of a status 400 by which a server's filter refuses one text.
 FILTERED = ("content_filter", "content_policy_violation")
 WITHHELD = Completion("", "withheld", 0)
 REFUSED = Completion("", "refused", 0)
 
-# What servers call an end: OpenAI and vLLM, TGI (eos_token, stop_sequence), SGLang (abort), LM
+# Servers' names for an end: OpenAI and vLLM, TGI (eos_token, stop_sequence), SGLang (abort), LM
 # Studio (eosFound, maxPredictedTokensReached), Ollama (load, unload), Anthropic (end_turn,
-# max_tokens), Google (SAFETY), Mistral (model_length). The first pattern that is found counts.
-# Where none is ("stop", "tool_calls", null), the rest of the reply tells.
+# max_tokens), Google (SAFETY), Mistral (model_length). The first pattern found counts.
+# If there is none ("stop", "tool_calls", null), the rest of the reply tells.
 ENDS: Mapping[Literal[FinishReason, "broken"], str] = {
     "withheld": "filter|safety|recitation|blocklist|prohibited|sensitive|refus",
     "broken": "error|abort|cancel|fail|load|user|insufficient|interrupt",
@@ -31,27 +31,21 @@ ENDS: Mapping[Literal[FinishReason, "broken"], str] = {
     "eos": "eos|eog|end",
     "stop": "sequence|string|word",
 }
-# Token ids that are made of a text again may be fewer than those that it was written by.
+# A text that is tokenised again may have fewer token ids than were generated.
 FEWER = 0.9
 
 
 class TransientError(Exception):
-    """A request failed in a way that another try may mend."""
+    """A request failed, but another try may succeed."""
 
     def __init__(self, reason: str, pause: float | None = None, strikes: int = 1):
-        """Say why.
-
-        Args:
-            reason: What happened.
-            pause: For how long the server asks to be left alone (seconds).
-            strikes: How heavily it counts.
-        """
+        """Say why; the server asks for `pause` seconds, and `strikes` is the failure's weight."""
         super().__init__(reason)
         self.pause, self.strikes = pause, strikes
 
 
 class RefusalError(Exception):
-    """A server is of no use for any request: no key, no such model, no such path."""
+    """A server is useless for all requests: no key, no such model, no such path."""
 
 
 class RejectionError(Exception):
@@ -68,17 +62,13 @@ def read_completion(
     sampling: Sampling,
     count: Callable[[str], int] | None = None,
 ) -> Completion:
-    """Read a server's reply; the text is cut before any stop string that it left in.
+    """Read a server's reply; the text is cut before any stop string left in it.
 
-    Args:
-        reply: What it is.
-        body: The request.
-        sampling: The request's.
-        count: Counts a text's tokens, if there is a tokenizer here. Without one, and if the server
-            does not say either, `n_tokens` is 0.
+    `count` counts a text's tokens with a tokenizer here. Without it, and if the server gives no
+    number either, `n_tokens` is 0.
 
     Raises:
-        KeyError, IndexError, TypeError, ValueError: If it is no completion.
+        KeyError, IndexError, TypeError, ValueError: If the reply is no completion.
         RefusalError: If it shows that the server read another text than it was sent, or tells
             neither how a text ended nor how long it is.
     """
@@ -92,7 +82,7 @@ def read_completion(
         raise ValueError(f"finish_reason {said!r}")
     usage = reply.get("usage")
     check_reading(usage, body)
-    # JSON can hold half a surrogate pair, UTF-8 can not.
+    # JSON can hold half a surrogate pair; UTF-8 cannot.
     text = encode(read_text(choice, chat="messages" in body)).decode()
     told = read_count(usage, "completion_tokens")
     tokens = count(text) if told is None and count else told
@@ -111,7 +101,7 @@ def read_completion(
 
 
 def name_end(said: Any) -> Literal[FinishReason, "broken"] | None:
-    """Return what a server's finish reason means; None if that has to be found out otherwise."""
+    """Return what a server's finish reason means; None if the rest of the reply must tell."""
     if isinstance(said, str):
         for name, pattern in ENDS.items():
             if re.search(pattern, said, re.IGNORECASE):
@@ -120,9 +110,9 @@ def name_end(said: Any) -> Literal[FinishReason, "broken"] | None:
 
 
 def read_stop(choice: Mapping[str, Any], sampling: Sampling) -> FinishReason:
-    """Tell a stop string from the end of text, where the finish reason says no more than "stop".
+    """Tell a stop string from the end of text, where the finish reason is only "stop".
 
-    vLLM (`stop_reason`) and SGLang (`matched_stop`) say what stopped it.
+    vLLM (`stop_reason`) and SGLang (`matched_stop`) say what stopped the text.
     """
     for field in ("stop_reason", "matched_stop"):
         if field in choice:
@@ -131,11 +121,9 @@ def read_stop(choice: Mapping[str, Any], sampling: Sampling) -> FinishReason:
 
 
 def read_text(choice: Mapping[str, Any], chat: bool) -> str:
-    """Return a choice's text; null is nothing, and a list of parts is its text parts.
+    """Return a choice's text; null is an empty text, and of a list the text parts count.
 
-    Raises:
-        KeyError, TypeError: If there is none. A chat's message is no completion: what was asked
-            was then a message, too.
+    Raises KeyError or TypeError if there is none. A message counts only if a chat was requested.
     """
     found = choice["message"]["content"] if chat and "message" in choice else choice["text"]
     if isinstance(found, list):
@@ -146,7 +134,7 @@ def read_text(choice: Mapping[str, Any], chat: bool) -> str:
 
 
 def read_count(usage: Any, name: str) -> int | None:
-    """Return a number of tokens that a server reports; None if it does not."""
+    """Return a number of tokens that a server reports; None if it reports none."""
     found = usage.get(name) if isinstance(usage, dict) else None
     if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
         return None
@@ -154,21 +142,14 @@ def read_count(usage: Any, name: str) -> int | None:
 
 
 def check_reading(usage: Any, body: Mapping[str, Any]) -> None:
-    """Compare the number of tokens that a server says it read with what it was sent.
+    """Raise RefusalError if a server read another number of tokens than it was sent.
 
-    Some servers cut off the beginning of what is too long for them, without a word, and others lay
-    a template of their own around a text.
-
-    Args:
-        usage: Of the reply; what says nothing of tokens read is taken as it is.
-        body: The request. Of token ids the number must be right, but for a bos token; a text has at
-            least as many tokens as words.
-
-    Raises:
-        RefusalError: If the two do not go together.
+    Some servers silently cut off the beginning of a text that is too long for them. Others put a
+    template of their own around a text. Of token ids the number must be right, except for a bos
+    token; a text has at least as many tokens as words. A `usage` without a number is accepted.
     """
     read = read_count(usage, "prompt_tokens")
-    if not read:  # 0 is what some report of a text that they had in their cache
+    if not read:  # some report 0 for a cached text
         return
     sent = body["messages"][0]["content"] if "messages" in body else body["prompt"]
     if isinstance(sent, str):
@@ -191,7 +172,7 @@ def check_reading(usage: Any, body: Mapping[str, Any]) -> None:
 
 
 def read_error(reply: httpx.Response) -> tuple[str, str | None]:
-    """Return what a server says of an error, on one line, and what it calls it."""
+    """Return a server's error message on one line, and its error code."""
     code = None
     try:
         error = reply.json()["error"]
@@ -203,7 +184,7 @@ def read_error(reply: httpx.Response) -> tuple[str, str | None]:
 
 
 def read_pause(header: str | None) -> float | None:
-    """Read a Retry-After in seconds; None if it is absent or a date."""
+    """Read a Retry-After header in seconds; None if it is absent or a date."""
     try:
         return max(float(header), 0.0) if header is not None else None
     except ValueError:

@@ -10,19 +10,19 @@ from torch import nn
 
 from almost_kedro.errors import UserError
 
-# Random numbers of a token: a token outside the nucleus is drawn anew, with the next one. The last
-# one draws from the sorted nucleus, so that every row is finished.
+# Random numbers of a token: a token outside the nucleus is drawn again with the next number. The
+# last number draws from the sorted nucleus, so that every row gets a token.
 DRAWS = 8
-# Probabilities computed together: they stay in a processor's cache.
+# So many probabilities stay in a processor's cache.
 PART = 3 * 2**18
 # Tokens whose probabilities are summed up first.
 BLOCK = 256
-# By how much probabilities may miss one in sum.
+# How far a sum of probabilities may be from 1.
 ROUNDING = 1e-3
 
 
 class LogitsError(UserError):
-    """Says which row's logits are no finite numbers, counted from 0."""
+    """Says which row's logits are not finite, counted from 0."""
 
     def __init__(self, row: int):
         """Remember the row."""
@@ -31,13 +31,10 @@ class LogitsError(UserError):
 
 
 def random_stream(seed: int, request_hash: str, length: int) -> np.ndarray:
-    """Draw a request's uniform numbers.
+    """Draw a request's uniform numbers, `(length, DRAWS)` float64 in [0, 1), a line for each token.
 
-    A counter-based generator keyed by seed and request gives each request a stream of its own, so
-    that order, batch and resumption change nothing.
-
-    Returns:
-        `(length, DRAWS)` float64 in [0, 1), a line for each token position.
+    A counter-based generator, keyed by seed and request, gives each request a stream of its own:
+    order, batch and resumption change nothing.
     """
     key = hashlib.sha256(f"{seed}:{request_hash}".encode()).digest()[:16]
     generator = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "big")))
@@ -47,23 +44,14 @@ def random_stream(seed: int, request_hash: str, length: int) -> np.ndarray:
 def sample_tokens(
     logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p: float
 ) -> torch.Tensor:
-    """Draw one token a row.
+    """Draw one token a row, and return the ids `(batch,)`; temperature 0 takes the likeliest one.
 
     The nucleus is the smallest set of most probable tokens whose mass reaches `top_p`; tokens of
-    one probability are in or out together. A token is drawn from the whole vocabulary and kept if
-    the mass of all more probable ones is below `top_p`: so nothing has to be sorted.
+    equal probability are in or out together. A token is drawn from the whole vocabulary and kept if
+    the mass of all more probable ones is below `top_p`. So nothing has to be sorted.
 
-    Args:
-        logits: `(batch, vocabulary)`.
-        uniforms: `(batch, DRAWS)` in [0, 1).
-        temperature: 0 takes the most probable token.
-        top_p: Mass of the nucleus.
-
-    Returns:
-        `(batch,)` token ids.
-
-    Raises:
-        LogitsError: If a row's logits are no numbers.
+    Logits are `(batch, vocabulary)`, uniforms `(batch, DRAWS)` in [0, 1). Raises LogitsError if a
+    row's logits are not finite.
     """
     if temperature == 0:
         largest, tokens = logits.max(dim=-1)
@@ -81,11 +69,11 @@ def sample_tokens(
 def _sample_part(
     logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p: float, first: int
 ) -> torch.Tensor:
-    """Draw for rows that are looked at together, `first` of all and those after it."""
+    """Draw for some rows; `first` is the number of their first row among all."""
     if temperature != 1:
         logits = logits.float() / temperature
     probabilities = torch.softmax(logits, dim=-1, dtype=torch.float32)
-    # One that is no number leaves none in its row.
+    # One NaN makes its whole row NaN.
     check_numbers(probabilities[:, 0], first)
     tokens = invert(probabilities, uniforms[:, 0])
     if top_p >= 1:
@@ -103,7 +91,7 @@ def _sample_part(
 
 
 def check_numbers(of_rows: torch.Tensor, first: int = 0) -> None:
-    """Refuse rows whose logits are no numbers; `of_rows` has one of each, `(batch,)`."""
+    """Refuse rows whose logits are not finite; `of_rows` has one number a row, `(batch,)`."""
     endless = ~of_rows.isfinite()
     if endless.any():
         raise LogitsError(first + int(endless.nonzero()[0]))
@@ -112,7 +100,7 @@ def check_numbers(of_rows: torch.Tensor, first: int = 0) -> None:
 def _outside(probabilities: torch.Tensor, tokens: torch.Tensor, top_p: float) -> torch.Tensor:
     """Return the numbers of the rows whose token is outside the nucleus."""
     own = probabilities.gather(-1, tokens[:, None])
-    # What is more probable than this leaves too little for all others to reach `top_p`.
+    # With more than this, a token is in the nucleus: all others together miss `top_p`.
     unsure = (own[:, 0] < 1 - top_p + ROUNDING).nonzero()[:, 0]
     probabilities, own = probabilities[unsure], own[unsure]
     mass_before = torch.where(probabilities > own, probabilities, 0).sum(dim=-1)
@@ -132,12 +120,9 @@ def _invert_nucleus(
 def invert(weights: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     """Return, a row, the first index whose cumulated weight exceeds `uniform x total`.
 
-    Blocks are summed up first, so that a row is read once and no more. It runs in order of token
-    ids: two tokens of almost equal probability can't trade places by rounding.
-
-    Args:
-        weights: `(batch, vocabulary)`, not negative.
-        uniforms: `(batch,)` in [0, 1).
+    Weights are `(batch, vocabulary)`, not negative; uniforms are `(batch,)` in [0, 1). Sums of
+    blocks come first, so that a row is read only once. The order is that of token ids: rounding
+    can't swap two tokens of almost equal probability.
     """
     rows, width = weights.shape
     blocks = nn.functional.pad(weights, (0, -width % BLOCK)).view(rows, -1, BLOCK)
@@ -147,7 +132,7 @@ def invert(weights: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
     every = torch.arange(rows, device=weights.device)
     block = _first_beyond(after, targets, sums)
     chosen = blocks[every, block].double()
-    # What comes before the block, its own sum in the precision of the rest.
+    # Subtract the mass before the block, with the block's own sum as `after` has it.
     targets = targets - (after[every, block] - sums[every, block])
     return block * BLOCK + _first_beyond(chosen.cumsum(dim=-1), targets, chosen)
 
@@ -157,6 +142,6 @@ def _first_beyond(
 ) -> torch.Tensor:
     """Return, a row, the first index whose cumulated weight exceeds the target."""
     index = torch.searchsorted(cumulated, targets[:, None], right=True)[:, 0]
-    # A target that rounds up to the total would fall behind the last of positive weight.
+    # A target rounded up to the total would fall behind the last index of positive weight.
     last = weights.shape[-1] - 1 - (weights > 0).flip(-1).int().argmax(dim=-1)
     return torch.minimum(index, last)

@@ -1,4 +1,4 @@
-"""Rows on their way: which are read in the next pass, and where their keys and values go."""
+"""Rows in progress: which are read in the next pass, and where their keys and values go."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from almost_kedro.generation.shared_prefix import Slots
+from almost_kedro.generation.slots import Slots
 from almost_kedro.generation.steps import Step, round_up
 
 
 @dataclass
 class Row:
-    """One request on its way: its number, its tokens, its random numbers, what was generated."""
+    """One request in progress; `index` is its number."""
 
     index: int
     tokens: list[int]
@@ -23,7 +23,7 @@ class Row:
 
     @property
     def length(self) -> int:
-        """Tokens read, and the one to be read next."""
+        """Tokens read, plus the one to be read next."""
         return len(self.tokens) + len(self.generated)
 
     @property
@@ -33,16 +33,11 @@ class Row:
 
 
 def admit(waiting: deque[Row], places: int, length: int, most: int) -> list[list[Row]]:
-    """Take the next rows, as many as there are places; those that are alike are read once.
+    """Take the next rows, as many as there are places, and group rows with equal tokens.
 
-    Args:
-        waiting: Rows; those with the same tokens are next to each other.
-        places: Free slots.
-        length: Tokens of the shared prefix.
-        most: Further tokens to be read at most, but for a single row that has more.
-
-    Returns:
-        New rows; those in one list have the same tokens.
+    Rows with equal tokens are next to each other in `waiting`, from which the taken ones are
+    removed. `length` tokens are the shared prefix. At most `most` further tokens are read, unless a
+    single row has more.
     """
     new: list[list[Row]] = []
     tokens = 0
@@ -61,15 +56,10 @@ def admit(waiting: deque[Row], places: int, length: int, most: int) -> list[list
 
 
 def leave(rows: list[Row], done: list[int], slots: Slots) -> list[Row]:
-    """Take finished rows out; the last ones move into their slots.
+    """Take finished rows out; the last rows move into their slots, with keys and values.
 
-    Args:
-        rows: All rows by slot.
-        done: Numbers of the finished ones, ascending.
-        slots: Where the rows' keys and values are moved.
-
-    Returns:
-        The others by slot.
+    `done` has the numbers of the finished rows, ascending. Rows are in slot order, before and
+    after.
     """
     left = len(rows) - len(done)
     holes = [number for number in done if number < left]
@@ -84,16 +74,10 @@ def leave(rows: list[Row], done: list[int], slots: Slots) -> list[Row]:
 def plan_step(
     rows: list[Row], new: list[list[Row]], length: int, device: torch.device
 ) -> tuple[torch.Tensor, Step]:
-    """Plan the pass that reads every row's last token, and before it what new rows bring.
+    """Plan the pass that reads every row's last token, and before it the other tokens of new rows.
 
-    Args:
-        rows: All rows by slot; the new ones are the last, in their order.
-        new: New rows; those in one list have the same tokens.
-        length: Tokens of the shared prefix, which are not read.
-        device: Where the numbers are wanted.
-
-    Returns:
-        Token ids `(tokens,)` and the step.
+    `rows` are in slot order, the new ones last. `new` groups them by equal tokens. The shared
+    prefix of `length` tokens is not read. Return token ids `(tokens,)` and the step.
     """
     ids: list[int] = []
     places, spread = [], []

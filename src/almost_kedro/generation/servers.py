@@ -1,4 +1,4 @@
-"""OpenAI-compatible servers: one request to one of them, and how each is doing."""
+"""OpenAI-compatible servers: requests to one of them, and its state."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 import httpx
 
+from almost_kedro.contract import Completion, Sampling
 from almost_kedro.errors import UserError
-from almost_kedro.generation.engine import Completion, Sampling
 from almost_kedro.generation.replies import (
     FILTERED,
     WITHHELD,
@@ -23,25 +23,19 @@ from almost_kedro.generation.replies import (
     read_error,
     read_pause,
 )
-from almost_kedro.options import GenerationOptions, ServerOptions
+from almost_kedro.options.generation import GenerationOptions, ServerOptions
 
-# A server that fails again and again, over about a minute, is set aside.
+# After so many failures in a row, over about a minute, a server is set aside.
 STRIKES = 7
 LONGEST_PAUSE = 30.0
 CONNECT_SECONDS = 10.0
 
 
 class Server:
-    """One server and its record. A success wipes out its strikes."""
+    """One server and its record. A success clears its strikes."""
 
     def __init__(self, options: ServerOptions, key: str | None = None, backoff: float = 1.0):
-        """Describe a server; nothing is sent yet.
-
-        Args:
-            options: Where it is.
-            key: Its API key.
-            backoff: Seconds of the first pause after a failure; each next one is twice as long.
-        """
+        """Describe a server; `backoff` is the first pause in seconds, and doubles each time."""
         self.options, self.key, self.backoff = options, key, backoff
         self.name = options.served_as or options.model
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -51,11 +45,9 @@ class Server:
         self._free_at = 0.0
 
     async def get_ready(self, client: httpx.AsyncClient) -> None:
-        """Ask for the models it serves.
+        """Ask for the models that the server lists.
 
-        Raises:
-            TransientError: If it does not answer as it should.
-            RefusalError: If it never will.
+        Raises TransientError if it does not answer as it should, and RefusalError if it never will.
         """
         try:
             reply = await self._send(client, "GET", "/models", None, CONNECT_SECONDS)
@@ -82,16 +74,13 @@ class Server:
         sampling: Sampling,
         count: Callable[[str], int] | None = None,
     ) -> Completion:
-        """Send one request; what a content filter refuses is a reply that is withheld.
+        """Send one request; a reply that a content filter refuses counts as withheld.
 
-        Args:
-            client: Sends it.
-            body: Its JSON, but for the model's name; with `messages`, it is a chat's.
-            sampling: What the body says of draws.
-            count: Counts a text's tokens, if there is a tokenizer here.
+        `body` is the JSON without the model's name; with `messages`, it is a chat's. `count` counts
+        a text's tokens, if there is a tokenizer here.
 
         Raises:
-            TransientError: If another try may mend it.
+            TransientError: If another try may succeed.
             RefusalError: If this server refuses every request.
             RejectionError: If it refuses this request.
         """
@@ -118,13 +107,13 @@ class Server:
         seconds: float,
     ) -> Any:
         try:
-            # httpx's own limit is one on each read: a server that drips bytes would never meet it.
+            # httpx limits each read; a server that drips bytes would never reach its limit.
             async with asyncio.timeout(seconds):
                 reply = await client.request(
                     method, self.options.url + path, json=body, headers=self.headers
                 )
         except TimeoutError:
-            # Each has cost minutes already.
+            # Each timeout has cost minutes already.
             raise TransientError(f"no whole reply in {seconds:g} s", strikes=3) from None
         except httpx.HTTPError as exc:
             raise TransientError(f"{type(exc).__name__}: {exc}") from None
@@ -135,7 +124,7 @@ class Server:
         except ValueError:
             raise TransientError("its reply is not JSON") from None
         if isinstance(found, dict) and found.get("error") and not found.get("choices"):
-            # A proxy's way: all is well but for what stands behind it.
+            # A proxy replies with status 200 when the server behind it fails.
             self._raise_error(reply, 502)
         return found
 
@@ -154,7 +143,7 @@ class Server:
         raise RefusalError(f"{said}; is `url` the base of the API, up to and including /v1?")
 
     def _hide(self, text: str) -> str:
-        """Take the key out of what a server says: some repeat it."""
+        """Remove the key from a server's message: some servers repeat it."""
         return text.replace(self.key, "***") if self.key else text
 
     def succeed(self) -> None:
@@ -163,11 +152,9 @@ class Server:
         self.strikes = 0
 
     def strike(self, failure: TransientError, sent: float) -> None:
-        """Count a failure; requests that were under way together are one strike together.
+        """Count a failure of a request sent at `sent` (monotonic seconds).
 
-        Args:
-            failure: What happened.
-            sent: When the request was sent (monotonic seconds).
+        Requests that were under way together count as one strike together.
         """
         self.failures += 1
         if sent < self._free_at:
@@ -179,7 +166,7 @@ class Server:
             self.set_aside(f"failed again and again, the last time so: {failure}")
 
     def set_aside(self, reason: str) -> None:
-        """Send it nothing more, and say so once."""
+        """Send the server nothing more, and say so once."""
         if self.aside is None:
             self.aside = reason
             print(f"server {self.options.url} is set aside: {reason}", flush=True)
@@ -198,11 +185,7 @@ class Server:
 def open_servers(
     model: str, options: GenerationOptions, keys: Mapping[str, str], backoff: float = 1.0
 ) -> list[Server]:
-    """Describe the servers of a model.
-
-    Raises:
-        UserError: If a server's key is not there.
-    """
+    """Describe the servers of a model; raise UserError if a server's key is missing."""
     servers = []
     for server in options.servers:
         if server.model != model:
@@ -220,13 +203,10 @@ def open_servers(
 def check_servers(
     models: Sequence[str], options: GenerationOptions, keys: Mapping[str, str]
 ) -> list[str]:
-    """Ask every server of some models whether it is ready.
+    """Ask every server of some models whether it is ready; raise UserError if one never will be.
 
-    Returns:
-        A line for each that does not answer: it may yet, and the request cache may need it not.
-
-    Raises:
-        UserError: If one will never answer: wrong key, model or path.
+    Return a line for each that does not answer. It may later, and the request cache may not need
+    it. Never ready are servers with a wrong key, model or path.
     """
     servers = [server for model in models for server in open_servers(model, options, keys)]
 
@@ -235,7 +215,7 @@ def check_servers(
             asked = (server.get_ready(client) for server in servers)
             return await asyncio.gather(*asked, return_exceptions=True)
 
-    # In a thread of its own: a notebook's already runs an event loop.
+    # In a thread of its own: a notebook's thread already runs an event loop.
     with ThreadPoolExecutor(1) as thread:
         answers = thread.submit(asyncio.run, ask()).result()
     silent = []

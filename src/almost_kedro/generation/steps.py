@@ -1,4 +1,4 @@
-"""Which tokens a forward pass reads, and what each of them sees."""
+"""Which tokens a forward pass reads, and which tokens each of them sees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-# Own tokens are attended to in multiples of so many: fewer different shapes, faster kernels.
+# Own tokens come in multiples of this: fewer different shapes, faster kernels.
 TILE = 16
 Masks = tuple[torch.Tensor | None, torch.Tensor]
 
@@ -24,14 +24,14 @@ class Step:
     Attributes:
         positions: `(m + n,)` absolute positions.
         lengths: `(n,)` own tokens of each row, the one that is read now included.
-        longest: The largest of them, as a multiple of `TILE`.
-        tokens: `(w,)` which tokens are written, `slots` and `places`: `(w,)` where to. Rows that
+        longest: The largest of `lengths`, rounded up to a multiple of `TILE`.
+        tokens: `(w,)` which tokens are written; `slots` and `places`, `(w,)`, say where. Rows that
             begin alike share their fresh tokens, which are then written to several slots.
         fresh: `(new, longest fresh)` numbers of fresh tokens by new row, -1 for padding.
         sizes: How many fresh tokens each new row has.
-        seen: For each new row `(size, size)`, which of its fresh tokens each of them sees; None
-            for all up to itself.
-        taken: Slots that new rows take, where others may have left something; None if none are new.
+        seen: For each new row `(size, size)`, what its fresh tokens see; None: all up to
+            themselves.
+        taken: Slots that new rows take, which may hold old data; None if no row is new.
     """
 
     positions: torch.Tensor
@@ -48,11 +48,10 @@ class Step:
     _fresh_masks: dict[tuple[int | None, ...], torch.Tensor] = field(default_factory=dict)
 
     def masks(self, window: int | None, prefix: int, dtype: torch.dtype) -> Masks:
-        """Tell what each token sees, 0 or -inf; the same for all layers with one window.
+        """Return what each token sees, as 0 or -inf; the same for all layers with one window.
 
-        Returns:
-            For all tokens' prefix `(m + n, prefix)`, or None where all is seen; for the rows' own
-            tokens `(n, 1, longest)`.
+        The first mask is for all tokens' prefix, `(m + n, prefix)`, or None where all is seen. The
+        second is for the rows' own tokens, `(n, 1, longest)`.
         """
         if window not in self._masks:
             device = self.positions.device
@@ -74,20 +73,15 @@ class Step:
     def mask_fresh(
         self, rows: slice, queries: slice, window: int | None, dtype: torch.dtype
     ) -> torch.Tensor:
-        """Tell what a part's tokens see of the fresh ones of their rows, 0 or -inf.
+        """Return which fresh tokens of their rows a part's tokens see, as 0 or -inf.
 
-        Each part has a mask of its own, as one for all would be as large as if every row were as
-        long as the longest. No line of it hides everything, padding's neither: its softmax would be
-        no number, and some processors' products carry that into other rows (AMX, oneDNN 3.12).
+        Each part has its own mask: one for all would be as large as if every row were as long as
+        the longest. No line hides everything, not even padding's. Its softmax would be NaN, and
+        some processors' products carry NaN into other rows (AMX, oneDNN 3.12).
 
-        Args:
-            rows: New rows, of `fresh_parts`.
-            queries: Which of their fresh tokens, likewise.
-            window: How far back a token sees, itself included.
-            dtype: Of the scores.
-
-        Returns:
-            `(rows, queries, queries.stop)`, or `(1, queries, queries.stop)` where rows are alike.
+        `rows` and `queries` come from `fresh_parts`. `window` is how far back a token sees, itself
+        included. The shape is `(rows, queries, queries.stop)`, with 1 for `rows` where they are
+        alike.
         """
         key = window, rows.start, rows.stop, queries.start, queries.stop
         if key not in self._fresh_masks:
@@ -103,26 +97,21 @@ class Step:
                 hidden = hidden.to(place.device)
             if window is not None:
                 hidden = hidden | (place[:, None] <= place[:, queries, None] - window)
-            # Every token sees itself; padding, what stands in its place.
+            # Every token sees itself, and padding sees the token in its place.
             own = torch.arange(queries.start, queries.stop, device=hidden.device)
             hidden[:, own - queries.start, own] = False
             self._fresh_masks[key] = hide(hidden, dtype)
         return self._fresh_masks[key]
 
     def fresh_parts(self, most: int, prefix: int) -> Iterator[tuple[slice, slice]]:
-        """Go through the fresh tokens in parts.
+        """Yield the fresh tokens in parts: which new rows, and which of their fresh tokens.
 
-        Args:
-            most: Scores of a part at most, for each head; a token is scored with `prefix` and with
-                the fresh ones of its row.
-            prefix: Further tokens with which each is scored.
-
-        Yields:
-            Which new rows, and which of their fresh tokens.
+        A part has at most `most` scores for each head. Each token is scored with `prefix` further
+        tokens and with the fresh ones of its row.
         """
         start = 0
         while start < len(self.sizes):
-            # The first of them tends to be the longest.
+            # The first row tends to be the longest.
             size = max(1, self.sizes[start])
             some = max(1, most // (prefix + size))
             rows = slice(start, start + max(1, some // size))

@@ -1,7 +1,7 @@
 """Texts that begin alike, as trees of tokens: what they have in common is read once.
 
 Two orders of one question, the answers to one dialogue and the choices after one question differ
-in their ends only. A tree has each of their tokens once; a token sees those on its way from the
+only in their ends. A tree has each shared token once. A token sees the tokens on its path from the
 root, at the positions that they have in each text.
 """
 
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# What fewer tokens or texts have in common is not worth a pass of its own.
+# Fewer shared tokens, or fewer texts, are not worth a pass of their own.
 SHARED_TOKENS, SHARING_TEXTS = 16, 4
-# Tokens of a tree at most, but for a single text: every one is scored with every other.
+# Most tokens of a tree of several texts: every token is scored with every other.
 LARGEST = 1024
 Text = list[int]
 
@@ -22,8 +22,8 @@ class Batch:
     """Texts that one forward pass reads.
 
     Attributes:
-        trees: Numbers of texts; those of one tree in an order in which neighbours begin alike.
-        shared: Token ids that all of them begin with, computed before; the same in many batches.
+        trees: Numbers of texts; in a tree, neighbours begin alike.
+        shared: Token ids that all texts begin with, computed before; the same in many batches.
     """
 
     trees: list[list[int]]
@@ -31,7 +31,7 @@ class Batch:
 
     @property
     def numbers(self) -> list[int]:
-        """All texts."""
+        """Numbers of all texts."""
         return [number for tree in self.trees for number in tree]
 
 
@@ -41,11 +41,10 @@ def make_batches(
     """Put texts into batches, the largest trees first.
 
     Args:
-        texts: Token ids of each text.
-        n_last: How many of its last positions are asked about, by text.
-        width: Numbers in a state of the model; see `join_texts`.
-        tokens: Tokens of a batch at most; a larger tree is alone.
-        positions: Positions of a batch at most that are asked about; a tree with more is alone.
+        n_last: How many of a text's last positions are asked about, by text.
+        width: Size of the model's hidden state; see `join_texts`.
+        tokens: Most tokens of a batch; a larger tree is alone.
+        positions: Most positions of a batch that are asked about; a tree with more is alone.
     """
     if not texts:
         return []
@@ -66,10 +65,7 @@ def make_batches(
 
 
 def find_shared(texts: Sequence[Text], n_last: Sequence[int]) -> tuple[int, ...]:
-    """Return the token ids that all texts begin with, if they are worth a pass of their own.
-
-    What is asked about is no part of them.
-    """
+    """Return the ids that all texts share before the positions asked about, if worth a pass."""
     if len(texts) < SHARING_TEXTS:
         return ()
     first, last = min(texts), max(texts)
@@ -82,16 +78,10 @@ def join_texts(texts: Sequence[Text], start: int, width: int) -> list[list[int]]
     """Join texts that begin alike into trees, where that costs less than reading them apart.
 
     In a tree, every token is scored with every other, though it sees only some. A token costs about
-    as much in products with a layer's weights, of which there are some 12 `width`^2, as in being
-    scored with `width` others, in products that are smaller and slower.
+    as much in products with a layer's weights (some 12 `width`^2) as in being scored with `width`
+    other tokens, in products that are smaller and slower.
 
-    Args:
-        texts: Token ids of each text.
-        start: So many of them are read before.
-        width: Numbers in a state of the model.
-
-    Returns:
-        Numbers of texts by tree.
+    Return the numbers of the texts by tree. The first `start` tokens of each text are read before.
     """
     trees: list[list[int]] = []
     size = 0
@@ -121,7 +111,7 @@ def count_batch(batch: Batch, texts: Sequence[Text]) -> int:
 
 
 def follow(texts: Sequence[Text], start: int) -> list[tuple[Text, int]]:
-    """Return what each text has after `start`, and how much of that the text before it has, too."""
+    """Return each text after `start`, and how much of it the text before has in common."""
     before: Text = []
     found = []
     for text in texts:

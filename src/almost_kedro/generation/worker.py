@@ -1,41 +1,41 @@
 """The generation worker: a child program that carries out job files, one after the other.
 
 Run by hand: `python -m almost_kedro.generation.worker JOB.json ...`. For each job it writes rows as
-JSON lines, for prompts `prompts.jsonl`, `requests.jsonl` and `ledger.jsonl`, for responses
-`answers_N.jsonl` for group N, from 0. Then it writes `metrics.json`: the job is done once that is
-there.
+JSON lines: for prompts `prompts.jsonl`, `requests.jsonl` and `ledger.jsonl`, for responses
+`answers_N.jsonl` for group N, from 0. Then it writes `metrics.json`: now the job is done.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
 
-from almost_kedro.feedback.prompts import generate_prompts, read_seed_file
+from almost_kedro.contract import Request
+from almost_kedro.feedback.prompts import generate_prompts
+from almost_kedro.feedback.seeds import read_seed_file
+from almost_kedro.feedback.wordpiece import choose_tokenizers
 from almost_kedro.generation.cache import CompletionCache
-from almost_kedro.generation.engine import Request
 from almost_kedro.generation.generator import Generator
 from almost_kedro.generation.job import KEYS_VARIABLE, Job, PromptsTask, ResponsesTask
 from almost_kedro.generation.memory import release_memory
-from almost_kedro.generation.progress import Progress
-from almost_kedro.json_lines import write_json, write_rows
-from almost_kedro.programs import carry_out
-from almost_kedro.wordpiece import choose_tokenizers
+from almost_kedro.processes.child import carry_out
+from almost_kedro.processes.memory import measure_memory
+from almost_kedro.processes.progress import Progress
+from almost_kedro.rows.json_lines import write_json, write_rows
 
 
 def main(*job_files: str) -> int:
-    """Carry out job files; returns the exit status, with one line on stderr if it failed."""
+    """Carry out job files; return the exit status, with one line on stderr if it failed."""
     return carry_out(lambda text: run_job(Job.model_validate_json(text)), *job_files)
 
 
 def run_job(job: Job) -> None:
     """Do the task, then write what it cost."""
     start = time.perf_counter()
-    # Engines ask how much memory there is; a job before this one may have left some.
+    # Engines measure the free memory; an earlier job may have left some to release.
     release_memory()
     task = job.task
     name = f"{task.kind} ({job.model.name})"
@@ -97,20 +97,6 @@ def measure(generator: Generator, seconds: float) -> dict[str, float]:
         "seconds": round(seconds, 2),
         **measure_memory(),
     }
-
-
-def measure_memory() -> dict[str, float]:
-    """Return the memory that this process took at most, in MB: the machine's and the GPU's."""
-    found = {"peak_memory_mb": peak_memory() / 2**20}
-    if torch := sys.modules.get("torch"):
-        found["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
-    return {name: round(size, 1) for name, size in found.items() if size}
-
-
-def peak_memory() -> int:
-    """Return this process's largest resident size in bytes; the unit differs between systems."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size if sys.platform == "darwin" else size * 1024
 
 
 if __name__ == "__main__":

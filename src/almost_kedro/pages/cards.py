@@ -12,17 +12,19 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from almost_kedro.evaluation.stages import STAGES
+from almost_kedro.pages.render import open_templates
 from almost_kedro.pages.report.caveats import list_caveats
-from almost_kedro.pages.report.numbers import Table
 from almost_kedro.pages.report.provenance import RunRecord
 from almost_kedro.pages.report.samples import cut
 from almost_kedro.pages.report.tables import tabulate_edges, tabulate_models, tabulate_rewards
 from almost_kedro.pages.report.verdict import reach_verdict
-from almost_kedro.rows import Comparison
-from almost_kedro.visible_text import make_line, make_visible
+from almost_kedro.pages.table import Table
+from almost_kedro.rows.feedback import Comparison
+from almost_kedro.rows.metrics import Documents
+from almost_kedro.rows.visible_text import make_line, make_visible
 
 # What acts in markdown, and starts a link, a mention or an issue on the hub.
 ACTIVE = re.compile(r"([\\`*_\[\]<>&|~#$@!])")
@@ -33,15 +35,9 @@ UNKNOWN = "unknown"
 
 
 def write_dataset_card(
-    run: RunRecord, metrics: Mapping[str, Mapping[str, Any]], comparisons: Sequence[Comparison]
+    run: RunRecord, metrics: Documents, comparisons: Sequence[Comparison]
 ) -> str:
-    """Write the card of the prompts and the comparisons.
-
-    Args:
-        run: What the run is.
-        metrics: Metrics datasets by name.
-        comparisons: The rows; the first one is shown.
-    """
+    """Write the card of the prompts and the comparisons; the first one is shown."""
     options = run["options"]
     head = {
         "pretty_name": "Synthetic comparisons by almost_kedro",
@@ -72,13 +68,8 @@ def write_dataset_card(
     )
 
 
-def write_model_card(run: RunRecord, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write the card of the aligned models: the SFT policy and the RL policy.
-
-    Args:
-        run: What the run is.
-        metrics: Metrics datasets by name.
-    """
+def write_model_card(run: RunRecord, metrics: Documents) -> str:
+    """Write the card of the aligned models: the SFT policy and the RL policy."""
     options = run["options"]
     name = options["sft"]["model"]
     entry = options["models"][name]
@@ -100,7 +91,7 @@ def write_model_card(run: RunRecord, metrics: Mapping[str, Mapping[str, Any]]) -
         lines=reach_verdict(metrics),
         caveats=list_caveats(metrics, options),
         models=tabulate_models(metrics["evaluation_metrics"]),
-        rewards=tabulate_rewards(metrics["sft_policy_metrics"], metrics["rl_policy_metrics"]),
+        rewards=tabulate_rewards(*(metrics[stage.metrics] for stage in STAGES)),
         evaluation=metrics["evaluation_metrics"],
         self_play=metrics["self_play_metrics"],
         training=metrics["rl_policy_training_metrics"],
@@ -116,11 +107,7 @@ def name_size(rows: int) -> str:
 
 
 def name_license(entry: Mapping[str, Any]) -> str:
-    """Return the hub's identifier of a model's licence; what models.yml doesn't state is unknown.
-
-    Args:
-        entry: The model's in models.yml.
-    """
+    """Return the hub's identifier of a model's licence; unknown if models.yml doesn't state it."""
     found = entry.get("license")
     if not found:
         return UNKNOWN
@@ -165,14 +152,7 @@ def write_table(table: Table) -> Markup:
 
 
 def _fill(template: str, head: Mapping[str, Any], **values: Any) -> str:
-    environment = Environment(
-        loader=PackageLoader("almost_kedro.pages"),
-        autoescape=False,  # noqa: S701 - for HTML; `finalize` escapes for markdown
-        undefined=StrictUndefined,
-        finalize=escape_markdown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates(escape_markdown, autoescape=False)
     environment.filters["table"] = write_table
     # JSON is YAML.
     lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in head.items())

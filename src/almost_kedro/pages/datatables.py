@@ -32,9 +32,6 @@ def load_datatables() -> Script:
 def wrap_module(module: str) -> Script:
     """Make a plain script of an ES module that imports nothing, so that a page needs no loader.
 
-    Args:
-        module: JavaScript whose default export is DataTables.
-
     Raises:
         ValueError: If it exports nothing as default, or not exactly once.
     """

@@ -21,11 +21,7 @@ SCRIPTS = (
 
 
 def render_explorer(explorer: Explorer) -> str:
-    """Return the page.
-
-    Args:
-        explorer: What it shows (see `build_explorer`).
-    """
+    """Return the page."""
     scripts = [Script(read_asset(name)) for name in SCRIPTS]
     return render_page(
         "explorer.html",

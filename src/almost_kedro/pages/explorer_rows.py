@@ -9,8 +9,16 @@ from typing import TypedDict
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.comparisons import find_factors
 from almost_kedro.feedback.ledger import KEPT
-from almost_kedro.rows import Assistant, Comparison, Factor, LedgerRow, Prompt, Response, Seed
-from almost_kedro.training_rows import PromptSplit, ScoredComparison
+from almost_kedro.rows.feedback import (
+    Assistant,
+    Comparison,
+    Factor,
+    LedgerRow,
+    Prompt,
+    Response,
+    Seed,
+)
+from almost_kedro.rows.training import PromptSplit, ScoredComparison
 
 # Characters of a text that the page holds. One text of a megabyte would be slower to show than all
 # others are to search; `kedro trace ID --full` prints it whole.
@@ -76,15 +84,7 @@ def build_explorer(
 ) -> Explorer:
     """Put everything that the page shows into one document.
 
-    Args:
-        seeds: Seed prompts.
-        prompts: Generated prompts.
-        prompt_splits: What each of them is used for.
-        assistants: All of them.
-        responses: All answers; those that no pair has are shown beside their prompt.
-        comparisons: Kept pairs.
-        ledgers: What became of pairs, in the order in which the steps ran.
-        held_out_scores: Rewards of held-out pairs.
+    An answer without a pair stands beside its prompt. Ledgers are in the order of the steps.
 
     Raises:
         UserError: If a pair's prompt, answer or assistant is missing: the versions do not match.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NewType
 
@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from almost_kedro.visible_text import make_visible
+from almost_kedro.rows.visible_text import make_visible
 
 # JavaScript that we or a library wrote; never anything that a model wrote.
 Script = NewType("Script", str)
@@ -50,14 +50,7 @@ def render_page(
     for name, texts in (("script", scripts), ("style", styles)):
         if any(f"</{name}" in text.lower() or "<!--" in text for text in texts):
             raise ValueError(f"a {name} that has </{name} or <!-- in it would not stay whole")
-    environment = Environment(
-        loader=PackageLoader("almost_kedro.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_show,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates(_show, autoescape=True)
     return environment.get_template(template).render(
         **values,
         json_data=json_data,
@@ -67,22 +60,25 @@ def render_page(
     )
 
 
-def read_asset(name: str) -> str:
-    """Read a script or a style sheet of ours.
+def open_templates(finalize: Callable[[Any], Any], *, autoescape: bool) -> Environment:
+    """Open our templates; whatever is put into one goes through `finalize`."""
+    return Environment(
+        loader=PackageLoader("almost_kedro.pages"),
+        autoescape=autoescape,  # noqa: S701 - markdown is escaped by `finalize`
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
-    Args:
-        name: Its name in `templates/`.
-    """
+
+def read_asset(name: str) -> str:
+    """Read a script or a style sheet of ours."""
     return (files("almost_kedro.pages") / "templates" / name).read_text(encoding="utf-8")
 
 
 def json_data(name: str, value: Any) -> Markup:
-    """Return an element that holds a JSON document for scripts; its texts are made visible.
-
-    Args:
-        name: The element's id.
-        value: The document.
-    """
+    """Return an element that holds a JSON document for scripts; its texts are made visible."""
     document = htmlsafe_json_dumps(_make_all_visible(value), ensure_ascii=False)
     return Markup('<script type="application/json" id="{}">{}</script>').format(name, document)
 

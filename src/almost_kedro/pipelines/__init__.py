@@ -1,1 +1,1 @@
-"""The five pipelines; each folder has the wiring of one."""
+"""Pipelines: each folder has the nodes and the wiring of one."""

@@ -1,93 +1,70 @@
-"""Nodes that compare what was generated with the benchmarks; several pipelines have them."""
+"""Nodes that compare generated text with the benchmarks; several pipelines have them."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from kedro.pipeline import Node
 
+from almost_kedro.contract import row_id
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.benchmarks import ChoiceItem, OpenItem, PairItem
-from almost_kedro.evaluation_rows import ContaminationRow
+from almost_kedro.evaluation.benchmark_records import ITEMS
+from almost_kedro.evaluation.benchmark_sources import read_benchmarks
 from almost_kedro.feedback.decontamination import find_overlaps, list_benchmark_texts
 from almost_kedro.feedback.responses import read_demonstrations
 from almost_kedro.feedback.self_play import make_demonstrations
-from almost_kedro.programs import PLAIN
-from almost_kedro.rows import Prompt, row_id
-from almost_kedro.training_rows import Candidate
-
-from .benchmarks import read_benchmarks
+from almost_kedro.pipelines.wiring import make_node
+from almost_kedro.processes.run import PLAIN
+from almost_kedro.rows.evaluation import ContaminationRow
+from almost_kedro.rows.evaluation_metrics import ContaminationMetrics, Repeated
+from almost_kedro.rows.feedback import Prompt
+from almost_kedro.rows.training import Candidate
 
 logger = logging.getLogger(__name__)
-# Between a file's name and a demonstration's number; no other id has it.
+# Stands between a file's name and a demonstration's number; no other id has it.
 SLASH = "/"
-ITEMS = {
-    "hhh_items": "hhh_items",
-    "mc1_items": "mc1_items",
-    "open_questions": "open_questions",
-}
 
 
 def make_prompt_checks() -> list[Node]:
-    """Return the nodes that read the benchmarks, and look for their items in the prompts.
+    """Return the nodes that read the benchmarks and look for their items in the prompts.
 
-    Two pipelines have them, so that prompts are checked before they are split, and checked again
-    where models are evaluated by other benchmarks. A sum of pipelines keeps one of equal nodes.
+    Two pipelines have them: prompts are checked before they are split, and again where other
+    benchmarks may evaluate the models. A sum of pipelines keeps one of equal nodes.
     """
     return [
-        Node(
-            func=read_benchmarks,
-            inputs={"evaluation": "params:evaluation", "benchmark_assets": "benchmark_assets"},
-            outputs=["hhh_items", "mc1_items", "open_questions", "benchmark_sources"],
-            name="read_benchmarks",
-        ),
-        Node(
-            func=check_contamination,
-            inputs={"prompts": "prompts", "demonstrations": "demonstrations", **ITEMS},
-            outputs=["contamination", "contamination_metrics"],
-            name="check_contamination",
-        ),
+        make_node(read_benchmarks, [*ITEMS, "benchmark_sources"]),
+        make_node(check_contamination, ["contamination", "contamination_metrics"], ITEMS),
     ]
 
 
 def make_self_play_check() -> Node:
-    """Return the node that looks for benchmark items in self-play; two pipelines have it, too."""
-    return Node(
-        func=check_self_play,
-        inputs={"self_play_candidates": "self_play", **ITEMS},
-        outputs=["sft_contamination", "sft_contamination_metrics"],
-        name="check_self_play",
-    )
+    """Return the node that looks for benchmark items in self-play; two pipelines have it."""
+    return make_node(check_self_play, ["sft_contamination", "sft_contamination_metrics"], ITEMS)
 
 
 def check_contamination(
     prompts: list[Prompt],
     demonstrations: Mapping[str, Callable[[], str]],
-    hhh_items: list[PairItem],
-    mc1_items: list[ChoiceItem],
-    open_questions: list[OpenItem],
-) -> tuple[list[ContaminationRow], dict[str, Any]]:
-    """List generated prompts and hand-written demonstrations that repeat a benchmark item.
-
-    Returns:
-        A row for each overlap, and counts.
-    """
-    shown = list_shown(demonstrations)
+    **items: list[Any],
+) -> tuple[list[ContaminationRow], ContaminationMetrics]:
+    """List prompts and hand-written demonstrations that repeat a benchmark item, and count them."""
+    shown = list_demonstrations(demonstrations)
     texts = {**{prompt["prompt_id"]: prompt["text"] for prompt in prompts}, **shown}
-    items = list_benchmark_texts([*hhh_items, *mc1_items, *open_questions])
-    rows = list_overlaps(texts, items)
+    benchmark_texts = list_benchmark_texts(list(chain(*items.values())))
+    rows = list_overlaps(texts, benchmark_texts)
     repeated = {row["text_id"] for row in rows}
-    counts = {
-        "n_prompts": len(prompts),
-        "n_demonstrations": len(shown),
-        "n_items": len(items),
-        "prompts_that_repeat": len(repeated - shown.keys()),
-        "demonstrations_that_repeat": len(repeated & shown.keys()),
+    counts = ContaminationMetrics(
+        n_prompts=len(prompts),
+        n_demonstrations=len(shown),
+        n_items=len(benchmark_texts),
+        prompts_that_repeat=len(repeated - shown.keys()),
+        demonstrations_that_repeat=len(repeated & shown.keys()),
         **_count_kinds(rows),
-    }
+    )
     if repeated:
         logger.warning(
             "contamination: %d prompts and %d demonstrations repeat a benchmark item: "
@@ -100,23 +77,20 @@ def check_contamination(
 
 
 def check_self_play(
-    self_play_candidates: list[Candidate],
-    hhh_items: list[PairItem],
-    mc1_items: list[ChoiceItem],
-    open_questions: list[OpenItem],
+    self_play: list[Candidate],
+    **items: list[Any],
 ) -> tuple[list[ContaminationRow], dict[str, Any]]:
-    """List the kept answers of self-play whose dialogues repeat a benchmark item, in any turn.
+    """List kept self-play answers whose dialogue repeats a benchmark item in any turn.
 
-    Returns:
-        A row for each overlap, by candidate_id, and counts.
+    Returns a row for each overlap, by candidate_id, and counts.
     """
-    # In either rule set's form: turns are compared without the space at the end.
+    # Either rule set's form will do: turns are compared without the space at the end.
     texts = {
         row["candidate_id"]: f"{row['dialogue']} {row['answer']}"
-        for row in make_demonstrations(self_play_candidates, "corrected")
+        for row in make_demonstrations(self_play, "corrected")
     }
-    items = list_benchmark_texts([*hhh_items, *mc1_items, *open_questions])
-    rows = list_overlaps(texts, items)
+    benchmark_texts = list_benchmark_texts(list(chain(*items.values())))
+    rows = list_overlaps(texts, benchmark_texts)
     repeated = len({row["text_id"] for row in rows})
     if repeated:
         logger.warning(
@@ -129,8 +103,8 @@ def check_self_play(
     return rows, {"n": len(texts), "that_repeat": repeated, **_count_kinds(rows)}
 
 
-def list_shown(demonstrations: Mapping[str, Callable[[], str]]) -> dict[str, str]:
-    """Return the hand-written demonstrations by NAME/NUMBER, of the files NAME_prompt.txt."""
+def list_demonstrations(demonstrations: Mapping[str, Callable[[], str]]) -> dict[str, str]:
+    """Return the hand-written demonstrations of the files NAME_prompt.txt, by NAME/NUMBER."""
     return {
         f"{name}{SLASH}{number}": text
         for name, load in sorted(demonstrations.items())
@@ -148,13 +122,10 @@ def list_overlaps(texts: Mapping[str, str], items: Mapping[str, str]) -> list[Co
     ]
 
 
-def refuse_shown(rows: Sequence[ContaminationRow]) -> None:
-    """Refuse hand-written demonstrations that repeat a benchmark item.
+def refuse_contaminated_demonstrations(rows: Sequence[ContaminationRow]) -> None:
+    """Raise UserError for the first hand-written demonstration that repeats a benchmark item.
 
-    They are not dropped: three shots would no longer be three.
-
-    Raises:
-        UserError: The first one.
+    It is not dropped: three shots would no longer be three.
     """
     for row in rows:
         name, slash, number = row["text_id"].partition(SLASH)
@@ -166,7 +137,7 @@ def refuse_shown(rows: Sequence[ContaminationRow]) -> None:
             )
 
 
-def _count_kinds(rows: Sequence[ContaminationRow]) -> dict[str, Any]:
+def _count_kinds(rows: Sequence[ContaminationRow]) -> Repeated:
     return {
         "items_repeated": len({row["item_id"] for row in rows}),
         "by_kind": dict(Counter(row["kind"] for row in rows)),

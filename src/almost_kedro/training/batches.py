@@ -1,4 +1,4 @@
-"""The order in which rows are trained on: rows of like length together, nothing drawn twice."""
+"""The order in which rows are trained on: rows of similar length together, no row drawn twice."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from itertools import accumulate
 
 import numpy as np
 
-# Steps whose rows are sorted by length together: enough to fill batches with rows of like length,
-# few enough that an epoch is still shuffled.
+# Steps whose rows are sorted by length together: enough for batches of similar length, few enough
+# that an epoch is still shuffled.
 STEPS_SORTED_TOGETHER = 50
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Which rows each step trains on; all of it is known before training.
+    """Which rows each step trains on; known completely before training.
 
     Attributes:
         order: Row numbers of all epochs.
-        step_rows: Rows of one step, over all ranks; the last one may have fewer.
+        step_rows: Rows of one step, over all ranks; the last step may have fewer.
         tokens: Tokens of the first N rows of `order`, for N from 0.
     """
 
@@ -29,7 +29,7 @@ class Schedule:
 
     @property
     def n_steps(self) -> int:
-        """Steps in all."""
+        """Number of steps."""
         return -(-len(self.order) // self.step_rows)
 
     def count_tokens(self, step: int) -> int:
@@ -37,45 +37,30 @@ class Schedule:
         return self.tokens[min(step * self.step_rows, len(self.order))]
 
     def get_rows(self, step: int) -> list[int]:
-        """Return the row numbers of a step, counted from 1."""
+        """Return the row numbers of a step; steps count from 1."""
         return self.order[(step - 1) * self.step_rows : step * self.step_rows]
 
 
 def make_schedule(
     widths: Sequence[int], tokens: Sequence[int], step_rows: int, epochs: int, seed: int
 ) -> Schedule:
-    """Plan all steps.
-
-    Args:
-        widths: What a row is padded from: tokens of its longest text.
-        tokens: Tokens of each row.
-        step_rows: Rows of one step, over all ranks.
-        epochs: Passes over the rows.
-        seed: Of the shuffling.
-    """
+    """Plan steps of `step_rows` rows over all ranks; `widths` are tokens of the longest texts."""
     order = order_rows(widths, step_rows, epochs, seed)
     return Schedule(order, step_rows, list(accumulate((tokens[row] for row in order), initial=0)))
 
 
 def order_rows(lengths: Sequence[int], step_rows: int, epochs: int, seed: int) -> list[int]:
-    """Order the rows of all epochs.
+    """Order the rows of all epochs; return `epochs * len(lengths)` row numbers.
 
-    Args:
-        lengths: Tokens of each row.
-        step_rows: Rows of one optimiser step, over all ranks.
-        epochs: Passes over the rows.
-        seed: Of the shuffling.
-
-    Returns:
-        Row numbers, `epochs * len(lengths)` of them. In each epoch every row occurs once. Rows of a
-        step are of like length, and steps are in random order; but where one epoch ends and the
-        next begins, and in an incomplete last step, lengths are mixed.
+    In each epoch every row occurs once. Rows of a step are of similar length, and steps are in
+    random order. Lengths are mixed only where one epoch ends and the next begins, and in an
+    incomplete last step. `lengths` are tokens; `step_rows` counts over all ranks.
     """
     order: list[int] = []
     for epoch in range(epochs):
         draw = np.random.default_rng([seed, epoch])
         shuffled = draw.permutation(len(lengths)).tolist()
-        # The first rows fill up the step that the epoch before left incomplete.
+        # The first rows complete the last step of the epoch before.
         head = min(-len(order) % step_rows, len(shuffled))
         tail = len(shuffled) - (len(shuffled) - head) % step_rows
         steps = []

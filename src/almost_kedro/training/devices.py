@@ -1,4 +1,4 @@
-"""What the ranks run on, and whether that is what was asked for."""
+"""What the ranks run on, and whether it is what the job asks for."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from almost_kedro.errors import UserError
-from almost_kedro.generation.worker import peak_memory
+from almost_kedro.processes.memory import peak_memory
 from almost_kedro.training.job import TrainingJob
 
 
 def training_device(job: TrainingJob) -> torch.device:
-    """Return what kind of device a job trains on."""
+    """Return the kind of device that a job trains on."""
     on_gpu = job.launch.config != "cpu" and torch.cuda.is_available()
     return torch.device("cuda" if on_gpu else "cpu")
 
 
 def check_devices(job: TrainingJob) -> None:
-    """Refuse FSDP without a GPU for each rank of this node.
-
-    Raises:
-        UserError: How many there are.
-    """
+    """Raise UserError if FSDP has no GPU for each rank of this node."""
     found = torch.cuda.device_count()
     if job.launch.config == "fsdp" and found < job.launch.processes:
         raise UserError(
@@ -33,13 +29,10 @@ def check_devices(job: TrainingJob) -> None:
 
 
 def check_ranks(job: TrainingJob, n_ranks: int) -> None:
-    """Refuse to train with another number of ranks than asked for.
+    """Raise UserError if other than the requested number of ranks train.
 
-    accelerate takes "distributed" for "alone" where a back end is missing; each rank would then
-    train a model of its own, and the last one to save would win.
-
-    Raises:
-        UserError: Asked for and found.
+    If a back end is missing, accelerate lets each rank run alone. Each would then train its own
+    model, and the last one to save would win.
     """
     if n_ranks != job.ranks:
         raise UserError(
@@ -49,16 +42,12 @@ def check_ranks(job: TrainingJob, n_ranks: int) -> None:
 
 
 def is_sharded(model: torch.nn.Module) -> bool:
-    """True if the parameters are spread over the ranks."""
+    """Tell whether the parameters are spread over the ranks."""
     return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
 def check_sharding(job: TrainingJob, model: torch.nn.Module) -> None:
-    """Refuse to train whole copies where shards were asked for, and the other way round.
-
-    Raises:
-        UserError: Asked for and found.
-    """
+    """Raise UserError if copies are trained where shards were asked for, or the reverse."""
     wanted = job.launch.config == "fsdp"
     if is_sharded(model) != wanted:
         found = "sharded" if not wanted else "not sharded"
@@ -69,7 +58,7 @@ def check_sharding(job: TrainingJob, model: torch.nn.Module) -> None:
 
 
 def measure_memory(accelerator: Any) -> dict[str, float]:
-    """Return the peak memory of the rank that needed most, in MB; all ranks take part."""
+    """Return the peak memory of the rank that needed most, in MB; all ranks must call this."""
     values = [peak_memory() / 2**20]
     if torch.cuda.is_available():
         values.append(torch.cuda.max_memory_allocated() / 2**20)

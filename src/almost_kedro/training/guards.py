@@ -1,4 +1,4 @@
-"""What stops training before something broken is saved: losses and weights that are not finite."""
+"""Stops training before something broken is saved: losses and weights that are not finite."""
 
 from __future__ import annotations
 
@@ -20,17 +20,13 @@ REMEDY = (
 
 
 class GuardedLoss:
-    """Stops at a loss that is not finite; a mix-in for trainers whose batches carry row numbers."""
+    """Stops at a loss that is not finite; a mix-in for trainers whose batches have row numbers."""
 
     args: Any
     row_ids: list[str]
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Compute the loss as the trainer does, without the row numbers.
-
-        Raises:
-            UserError: The ids of the batch's rows.
-        """
+        """Compute the loss without the row numbers; if not finite, UserError gives the row ids."""
         rows = inputs.pop("row")
         result = super().compute_loss(model, inputs, *args, **kwargs)  # type: ignore[misc]
         loss = result[0] if isinstance(result, tuple) else result
@@ -42,12 +38,12 @@ class GuardedLoss:
 
 
 def choose_number(args: Any) -> torch.dtype:
-    """Return the numbers that a trainer computes with; its weights are float32 in any case."""
+    """Return the number format a trainer computes with; its weights are always float32."""
     return torch.bfloat16 if args.bf16 else torch.float32
 
 
 class WithRows:
-    """Collates with another collator, and adds the numbers of the rows as `row`, `(batch,)`."""
+    """Collates with another collator, and adds the row numbers as `row`, `(batch,)`."""
 
     def __init__(self, collate: Callable[[list[dict[str, Any]]], dict[str, Any]]):
         """Remember the collator."""
@@ -61,28 +57,19 @@ class WithRows:
 
 
 class ShardingCheck(TrainerCallback):  # type: ignore[misc]
-    """Looks at the parameters that are about to be trained."""
+    """Checks the parameters before training starts."""
 
     def __init__(self, job: TrainingJob):
         """Remember the job."""
         self.job = job
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Refuse other shards than asked for."""
+        """Refuse shards where copies were asked for, or the reverse."""
         check_sharding(self.job, kwargs["model"])
 
 
 def check_finite(model: torch.nn.Module, step: int, ids: list[str]) -> None:
-    """Refuse weights that are not finite; each rank looks at its own shards.
-
-    Args:
-        model: What is about to be saved.
-        step: Its step.
-        ids: The rows of that step.
-
-    Raises:
-        UserError: Step and rows.
-    """
+    """Raise UserError, with step and row ids, if this rank's weights to be saved are not finite."""
     if broken := find_broken(model.named_parameters()):
         raise UserError(
             f"after step {step} the weights are not finite ({broken}), at rows {', '.join(ids)}; "

@@ -1,4 +1,4 @@
-"""The job file of a training program: all it needs to know, as JSON."""
+"""The job file of a training program, as JSON."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from almost_kedro.feedback.ledger import Rules
-from almost_kedro.generation.engine import digest, tell_version
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.training_options import (
+from almost_kedro.contract import ModelFolder, digest, tell_version
+from almost_kedro.options.rules import Rules
+from almost_kedro.options.training import (
     LaunchOptions,
     RewardModelOptions,
     RLOptions,
@@ -20,37 +19,30 @@ from almost_kedro.training_options import (
     TrainingOptions,
 )
 
-# Raised by hand when the same job comes to other weights (rl: or other rollouts, rewards, watch):
-# what is kept is then trained anew.
-# 2: the first step's learning rate is above 0; what bfloat16 computed with is saved; padding of its
-# own; rollouts without dropout, and cut as the reward model knows answers.
+# Raised by hand when the same job leads to other weights (rl: or other rollouts, rewards, watch):
+# kept models are then trained again.
+# 2: the first step's learning rate is above 0; the weights that bfloat16 computed with are saved;
+# padding of its own; rollouts are without dropout, and cut like the reward model's answers.
 TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 2, "sft": 2, "rl": 2})
-# Raised by hand when the same job comes to other rewards: what is kept is then scored anew.
-# 2: rewards that are not finite are refused, where they were kept; the head computes in float32.
+# Raised by hand when the same job leads to other rewards: kept ones are then scored again.
+# 2: rewards that are not finite are refused instead of kept; the head computes in float32.
 SCORE_VERSION = 2
 
 
 class TrainingJob(BaseModel):
-    """One training run.
+    """One training run; `program` is a module in `almost_kedro.training`.
 
     Attributes:
-        program: Module in `almost_kedro.training`.
-        name: For people.
         base: Weights to start from.
         rows: JSON lines: `id`, `dialogue`, and `chosen` and `rejected` (reward), `answer` (sft) or
             nothing (rl: the policy answers).
-        rows_sha256: Checksum of that file.
         watch_rows: Dialogues that the policy answers for the over-optimisation watch (rl).
-        watch_sha256: Checksum of that file.
         reward_model: Rewards the rollouts (rl).
-        held_out_reward_model: Watches (rl).
-        reward_max_length: Tokens that both reward models were trained on; what is longer loses its
+        held_out_reward_model: Judges in the watch (rl).
+        reward_max_length: Tokens that both reward models were trained on; a longer text loses its
             beginning, as it did there. None: nothing is cut (rl).
-        options: The program's.
-        separator: What stands between a dialogue and its answer.
+        separator: Text between a dialogue and its answer.
         rules: How answers are cut before they are rewarded (rl).
-        seed: Of everything that is drawn.
-        launch: How many ranks, and where.
         accelerate: The configuration file for `accelerate launch`.
         out: The work folder.
     """
@@ -78,7 +70,7 @@ class TrainingJob(BaseModel):
     @field_validator("options", mode="before")
     @classmethod
     def read_options(cls, value: Any, info: ValidationInfo) -> Any:
-        """Read the options of the program: those of two programs may look alike."""
+        """Read the options by program: those of two programs may look alike."""
         kinds: dict[str, type[TrainingOptions]] = {
             "reward": RewardModelOptions,
             "sft": SFTOptions,
@@ -90,7 +82,7 @@ class TrainingJob(BaseModel):
 
     @property
     def ranks(self) -> int:
-        """How many ranks train."""
+        """How many ranks train, on all nodes."""
         return self.launch.processes * self.launch.nodes
 
     def identity(self) -> str:
@@ -117,13 +109,11 @@ class ScoreJob(BaseModel):
     """Rewards for rows of dialogue and answer.
 
     Attributes:
-        model: The reward model.
         rows: JSON lines: `id`, `dialogue`, `answer`.
-        separator: What stands between a dialogue and its answer.
+        separator: Text between a dialogue and its answer.
         max_length: Tokens; longer texts lose their beginning.
         batch_tokens: Tokens computed at once.
-        dtype: Numbers that are computed with.
-        check_padding: How many rows are scored again alone, to see what company does.
+        check_padding: How many rows are scored again alone, to measure what other rows change.
         out: The work folder.
     """
 

@@ -16,21 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from almost_kedro.errors import UserError
-from almost_kedro.programs import PLAIN, run_command
+from almost_kedro.processes.run import PLAIN, run_command
+from almost_kedro.processes.work_folders import METRICS
 from almost_kedro.training.job import TrainingJob
-from almost_kedro.work_folders import METRICS
 
 logger = logging.getLogger(__name__)
 REMEDY = "lower batch_size, or set gradient_checkpointing: true"
 
 
 def build_command(job: TrainingJob, job_file: Path, node_rank: int = 0) -> list[str]:
-    """Return the command that starts this node's ranks.
+    """Return the command that starts this node's ranks; raise UserError without such a node.
 
     Addresses and ranks are flags: accelerate does not read them from the environment.
-
-    Raises:
-        UserError: If there is no such node.
     """
     launch = job.launch
     if not 0 <= node_rank < launch.nodes:
@@ -50,7 +47,7 @@ def build_command(job: TrainingJob, job_file: Path, node_rank: int = 0) -> list[
 
 
 def count_threads(ranks: int) -> int:
-    """Return how many threads each rank computes with; OMP_NUM_THREADS overrules."""
+    """Return the threads of each rank; OMP_NUM_THREADS overrides."""
     wanted = os.environ.get("OMP_NUM_THREADS")
     return int(wanted) if wanted else max(1, (os.cpu_count() or 1) // ranks)
 
@@ -58,16 +55,10 @@ def count_threads(ranks: int) -> int:
 def launch(
     job: TrainingJob, job_file: Path, node_rank: int = 0, env: dict[str, str] | None = None
 ) -> None:
-    """Run this node's ranks to the end; see `programs.run_command` for what becomes of them.
+    """Run this node's ranks to the end; see `processes.run.run_command` for how they end.
 
-    Args:
-        job: The job.
-        job_file: It as a file.
-        node_rank: Number of this machine, from 0.
-        env: Variables for the ranks.
-
-    Raises:
-        UserError: What the user can mend; also if others trained than were asked for.
+    Raises UserError for what the user can mend, and if other ranks trained than were asked for.
+    `job_file` holds `job`, `node_rank` counts from 0, `env` is for the ranks.
     """
     command = build_command(job, job_file, node_rank)
     logger.info("%s", shlex.join(command), extra=PLAIN)
@@ -78,11 +69,7 @@ def launch(
 
 
 def check_trained(job: TrainingJob) -> dict[str, Any]:
-    """Return what training cost, if those trained who were asked to.
-
-    Raises:
-        UserError: If not.
-    """
+    """Return the metrics; raise UserError without a model, or if other ranks or shards trained."""
     file = job.out / METRICS
     if not file.is_file():
         raise UserError(f"training {job.name!r} ended without a model; see {job.out / 'train.log'}")
@@ -98,7 +85,7 @@ def check_trained(job: TrainingJob) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Start this node's ranks; returns the exit status."""
+    """Start this node's ranks; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m almost_kedro.training.launch")
     parser.add_argument("job", type=Path, help="the job file")
     parser.add_argument("--node-rank", type=int, default=0, help="number of this machine, from 0")

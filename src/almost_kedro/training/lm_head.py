@@ -1,8 +1,8 @@
 """Log-probabilities on CPUs: of the labelled positions alone, from ordinary logits.
 
-TRL never holds the logits of a whole batch. On GPUs that saves memory at little cost. On CPUs, its
-way also projects prompts and padding, projects everything twice, and multiplies in float32 on the
-way back, which takes a large part of SFT's time.
+TRL never holds the logits of a whole batch. On GPUs that saves memory at little cost. On CPUs it
+takes a large part of SFT's time: TRL also projects prompts and padding, projects everything twice,
+and multiplies in float32 in the backward pass.
 """
 
 from __future__ import annotations
@@ -17,25 +17,21 @@ from transformers import PreTrainedModel
 from trl.trainer.utils import FusedCausalLMOutput
 
 IGNORED = -100
-# Positions whose probabilities are held at once, for the entropy.
+# Positions whose probabilities are in memory at once, for the entropy.
 ROWS = 64
 
 
 def use_plain_head(model: PreTrainedModel, temperature: float = 1.0) -> None:
     """Let `model(..., labels=labels, fused_lm_head=True)` go through ordinary logits on CPUs.
 
-    Call it after TRL's trainer was made, which gave the model its fused head. The result is the
-    same but for rounding; on other devices, for a mixture of experts, and where no labels are
-    given, TRL's is left in place.
-
-    Args:
-        model: A causal language model with TRL's fused head.
-        temperature: What the logits are divided by; TRL's own value.
+    Call it after TRL's trainer has given the model its fused head. The result is the same except
+    for rounding. TRL's head stays in use on other devices, for a mixture of experts, and without
+    labels. `temperature` divides the logits; it is TRL's own value.
     """
     fused = model.forward
     crops = "logits_to_keep" in signature(type(model).forward).parameters
 
-    # `generate` looks at the parameters' names.
+    # `generate` reads the names of the parameters.
     @wraps(type(model).forward)
     def forward(
         self: PreTrainedModel,
@@ -75,13 +71,7 @@ def score_labels(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return log-probabilities of labels, entropies in nats, and whether labels are most likely.
 
-    Args:
-        logits: (positions, vocabulary).
-        labels: (positions,).
-        temperature: What the logits are divided by.
-
-    Returns:
-        Three tensors, (positions,); the entropies are without gradient.
+    `logits` are (positions, vocabulary), all others (positions,). Entropies carry no gradient.
     """
     log_all = torch.log_softmax(logits.float() / temperature, dim=-1)
     log_probs = log_all.gather(-1, labels[:, None]).squeeze(-1)

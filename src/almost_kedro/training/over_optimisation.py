@@ -1,4 +1,4 @@
-"""The watch over reinforcement learning at work: it scores, stops, and keeps the best policy."""
+"""The watch over reinforcement learning in action: it scores, stops, and keeps the best policy."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
 from almost_kedro.errors import UserError
-from almost_kedro.json_lines import read_rows, write_rows
+from almost_kedro.options.training import RLOptions
+from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.reporter import find_checkpoint
 from almost_kedro.training.rollouts import Rewarder
 from almost_kedro.training.trainer import STATE, rename_folder, save_weights
 from almost_kedro.training.watch import Score, judge_scores
-from almost_kedro.training_options import RLOptions
 
 ROLLOUTS, SCORES = "rollouts.jsonl", "watch.jsonl"
 
@@ -27,17 +27,11 @@ ROLLOUTS, SCORES = "rollouts.jsonl", "watch.jsonl"
 class Watch(TrainerCallback):  # type: ignore[misc]
     """Scores a fixed set of prompts every few steps, and stops when the reward is over-optimised.
 
-    The policy as it was at the best score is kept as `best-STEP` in the work folder's state.
+    The policy with the best score is kept as `best-STEP` in the work folder's state.
     """
 
     def __init__(self, trainer: Any, job: TrainingJob, held_out: Rewarder):
-        """Remember what is watched.
-
-        Args:
-            trainer: The trainer, a `RolloutMixin`.
-            job: The job.
-            held_out: The held-out reward model.
-        """
+        """Remember what is watched; `trainer` is a `RolloutMixin`."""
         assert job.watch_rows
         assert isinstance(job.options, RLOptions)
         self.trainer, self.job, self.held_out = trainer, job, held_out
@@ -48,11 +42,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.scores: list[Score] = []
 
     def resume(self, checkpoint: str | None) -> None:
-        """Go on with the rollouts and scores of a checkpoint.
-
-        Raises:
-            UserError: If they can't be read, as when a figure of them is not finite.
-        """
+        """Load a checkpoint's rollouts and scores; UserError if broken or not finite."""
         if not checkpoint:
             return
         try:
@@ -62,7 +52,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             raise UserError(f"{exc}; delete {self.job.out} to train from the start") from exc
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Score the policy as it is before training."""
+        """Score the untrained policy."""
         if not self.scores:
             self.score(0)
 
@@ -72,11 +62,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self.score(state.global_step)
             if judge_scores(self.scores, self.options).stop:
                 control.should_training_stop = True
-                # From a checkpoint of now, a resumed run would take one more step.
+                # A run resumed from a checkpoint of this step would take one more step.
                 control.should_save = False
 
     def score(self, step: int) -> None:
-        """Score the policy now, and keep it if it is the best so far."""
+        """Score the policy, and keep it if it is the best so far."""
         trainer, size = self.trainer, self.job.options.batch_size
         answers: list[list[int]] = []
         for start in range(0, len(self.dialogues), size):
@@ -106,7 +96,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         return rewarder.reward(self.dialogues, texts, self.ids)
 
     def keep(self, step: int) -> None:
-        """Save the policy as it is now."""
+        """Save the current policy."""
         part = self.job.out / STATE / "best.part"
         save_weights(self.trainer, self.job, part)
         if self.trainer.accelerator.is_main_process:
@@ -124,7 +114,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             write_rows(folder / SCORES, self.scores)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Drop the policies that no whole checkpoint calls the best any more."""
+        """Delete the policies that no whole checkpoint calls the best any more."""
         if not state.is_world_process_zero or (state.global_step % args.save_steps):
             return
         best = judge_scores(self.scores, self.options).best_step
@@ -139,13 +129,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         verdict = judge_scores(self.scores, self.options)
         if verdict.stop:
             shutil.rmtree(model)
-            # Links: until the metrics are written, a killed run finishes again from what is kept.
+            # Links: a run killed before the metrics are written needs the kept policy again.
             shutil.copytree(self.find_kept(verdict.best_step), model, copy_function=os.link)
         return {"stopped": verdict.stop, "reason": verdict.reason, "best_step": verdict.best_step}
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean; 0 of nothing."""
+    """Return the mean; 0 of no values."""
     return sum(values) / len(values) if values else 0.0
 
 

@@ -1,7 +1,7 @@
-"""What a policy's folder keeps of its base: vocabulary, ids, and what pads and ends its texts.
+"""What a policy's folder keeps of its base: vocabulary, ids, and padding and end tokens.
 
-Padding is training's own business. TRL and transformers write what they padded with into tokenizer,
-configuration and generation configuration; a policy with those would answer unlike its base.
+TRL and transformers write training's padding into tokenizer, configuration and generation
+configuration. A policy with those files would answer unlike its base.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.tokens import load_tokenizer
-from almost_kedro.json_lines import write_whole
-from almost_kedro.model_files import (
+from almost_kedro.contract import ModelFolder
+from almost_kedro.models.files import (
     CONFIG,
     GENERATION_CONFIG,
     TOKENIZER,
@@ -22,17 +20,14 @@ from almost_kedro.model_files import (
     read_json,
     text_config,
 )
+from almost_kedro.models.tokens import load_tokenizer
+from almost_kedro.rows.json_lines import write_whole
 
 IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
 def keep_base_files(base: ModelFolder, folder: Path) -> None:
-    """Give a trained policy its base's tokenizer and ids.
-
-    Args:
-        base: What it was trained from.
-        folder: What transformers saved of the policy.
-    """
+    """Give a trained policy, as transformers saved it to `folder`, its base's tokenizer and ids."""
     assert base.folder
     tokenizer = load_tokenizer(base.folder, base.trust_remote_code)
     for file in TOKENIZER_FILES:
@@ -41,7 +36,7 @@ def keep_base_files(base: ModelFolder, folder: Path) -> None:
         for file in TOKENIZER_FILES:
             if (base.folder / file).is_file():
                 shutil.copyfile(base.folder / file, folder / file)
-    else:  # read from an older vocabulary, and kept as what all programs read
+    else:  # an older vocabulary, saved in the form that all programs read
         tokenizer.save_pretrained(folder)
     config = read_json(base.name, base.folder / CONFIG)
     restore_ids(base.name, config, folder)
@@ -49,7 +44,7 @@ def keep_base_files(base: ModelFolder, folder: Path) -> None:
 
 
 def restore_ids(name: str, config: dict[str, Any], folder: Path) -> None:
-    """Put special tokens' ids into a saved configuration as the base's has them."""
+    """Restore the base's ids of special tokens in a saved configuration."""
     saved = read_json(name, folder / CONFIG)
     for given, found in ((config, saved), (text_config(config), text_config(saved))):
         for key in IDS:
@@ -62,13 +57,9 @@ def restore_ids(name: str, config: dict[str, Any], folder: Path) -> None:
 def keep_generation_config(
     base: ModelFolder, config: dict[str, Any], eos: int | None, folder: Path
 ) -> None:
-    """Keep the base's generation configuration; the eos that the policy has learned is an end, too.
+    """Keep the base's generation configuration, and add the eos that the policy has learned.
 
-    Args:
-        base: What it was trained from.
-        config: Its configuration.
-        eos: The tokenizer's eos token.
-        folder: What transformers saved of the policy.
+    `config` is the base's configuration, `eos` the tokenizer's, `folder` what transformers saved.
     """
     assert base.folder
     own = base.folder / GENERATION_CONFIG
@@ -83,6 +74,6 @@ def keep_generation_config(
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:
-    """Replace a file of JSON; unlike our documents, a configuration may hold infinities."""
+    """Replace a JSON file; unlike our documents, a configuration may hold infinities."""
     with write_whole(file) as out:
         out.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,4 +1,4 @@
-"""The numbers that training computes with and saves; on CPUs, attention by plain products."""
+"""The number formats of training and saved weights; on CPUs, attention by plain products."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from torch import nn
 from torch.func import functional_call
 from transformers import AutoConfig, PreTrainedModel
 
-from almost_kedro.generation.embedded import choose_dtype
+from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.reading import caps_scores
 from almost_kedro.training.devices import training_device
 from almost_kedro.training.job import TrainingJob
 
-# Up to this length, attention by matrix products is faster on CPUs than torch's fused kernel,
-# whose way back is slow, and its probabilities are small beside a layer's other numbers.
+# Up to this length, attention by matrix products is faster on CPUs than torch's fused kernel with
+# its slow backward pass, and its probabilities are small beside a layer's other numbers.
 SHORT = 256
 
 
 def choose_attention(job: TrainingJob, lengths: Sequence[int] = ()) -> dict[str, str]:
     """Return the argument that loads a model with the attention that suits a job.
 
-    Args:
-        job: The job.
-        lengths: Tokens of all sequences, where they are short enough to choose by.
+    `lengths` are the tokens of all sequences; without them, none counts as short.
     """
     base = job.base
     config = AutoConfig.from_pretrained(base.folder, trust_remote_code=base.trust_remote_code)
@@ -40,11 +38,11 @@ def choose_attention(job: TrainingJob, lengths: Sequence[int] = ()) -> dict[str,
 def use_bfloat16_copies(model: PreTrainedModel, job: TrainingJob) -> None:
     """Let a float32 model train with bfloat16 copies of its weights, where bfloat16 is computed.
 
-    Autocast alone keeps what layers add up and normalise in float32 and casts it for each product;
-    with copies all of that is bfloat16, as under FSDP2's mixed precision. Weights, gradients and
-    the optimiser stay float32. Sharded models are left alone, as FSDP2 does the same; so are those
-    with checkpointed activations, which are computed again when the copies are gone, and calls
-    without gradient, such as each of the many that write a text.
+    Autocast alone keeps sums and norms of layers in float32 and casts them for each product. With
+    copies all of that is bfloat16, as under FSDP2's mixed precision. Weights, gradients and the
+    optimiser stay float32. Sharded models are left alone, as FSDP2 does the same. Models with
+    checkpointed activations are left alone: those are computed again after the copies are gone. So
+    are calls without gradient, of which writing a text needs many.
     """
     wanted = choose_dtype(job.launch.dtype, training_device(job)) == torch.bfloat16
     if job.launch.config != "cpu" or job.options.gradient_checkpointing or not wanted:
@@ -63,14 +61,14 @@ def use_bfloat16_copies(model: PreTrainedModel, job: TrainingJob) -> None:
 
 
 class Inner(nn.Module):
-    """A model's forward as it was before it was replaced.
+    """A model's forward before it was replaced.
 
-    Through the model itself, other weights would go by what accelerate wraps around its forward,
-    twice: its one autocast context would not be left again.
+    A call through the model itself would pass accelerate's wrapper of forward twice. Its single
+    autocast context would then stay open.
     """
 
     def __init__(self, model: PreTrainedModel):
-        """Remember the forward of now."""
+        """Remember the current forward."""
         super().__init__()
         self.model, self.call = model, model.forward
 
@@ -80,12 +78,9 @@ class Inner(nn.Module):
 
 
 def reward_in_float32(model: PreTrainedModel) -> None:
-    """Let a reward model multiply its last state with its head in float32.
+    """Let a reward model multiply its last state with its bias-free head (rule 20) in float32.
 
-    bfloat16 has one number in 256 parts of a reward, and margins are differences of rewards.
-
-    Args:
-        model: Its head, `score`, is bias-free (rule 20).
+    bfloat16 has a resolution of one in 256, and margins are differences of rewards.
     """
     head = model.score
 
@@ -98,14 +93,11 @@ def reward_in_float32(model: PreTrainedModel) -> None:
 
 @contextmanager
 def as_computed(model: nn.Module, bfloat16: bool) -> Iterator[None]:
-    """Let a model have the weights that were computed with, to be saved; then its own again.
+    """Give a model the weights that were computed with, to be saved; then restore its own.
 
-    bfloat16 does not tell small changes of a weight from none. No loss has seen them, but in
-    float32 they would act together (`benchmarks/number_formats.py --unrounded`).
-
-    Args:
-        model: The model, or this rank's shards of it.
-        bfloat16: Whether that was computed with; otherwise nothing changes.
+    bfloat16 loses small changes of a weight. No loss has seen them, but in float32 they would act
+    together (`benchmarks/number_formats.py --unrounded`). Without `bfloat16` nothing changes.
+    `model` may be this rank's shards.
     """
     weights = list(model.parameters()) if bfloat16 else []
     own = [weight.detach().clone() for weight in weights]

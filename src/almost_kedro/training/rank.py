@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from almost_kedro.lean_program import leave_out
-from almost_kedro.programs import carry_out
+from almost_kedro.processes.child import carry_out
+from almost_kedro.processes.lean_start import leave_out
 from almost_kedro.training.job import TrainingJob
 
 
 def run(text: str) -> None:
-    """Train as a job file says."""
+    """Train as the text of a job file says."""
     job = TrainingJob.model_validate_json(text)
     leave_out()
     devices = import_module("almost_kedro.training.devices")
@@ -23,7 +23,7 @@ def run(text: str) -> None:
 
 
 def main(job_file: str) -> int:
-    """Carry out a job file; returns the exit status, with one line on stderr if it failed."""
+    """Carry out a job file; return the exit status, with one line on stderr if it failed."""
     return carry_out(run, job_file)
 
 

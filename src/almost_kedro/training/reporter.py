@@ -1,4 +1,4 @@
-"""What a training program tells while it trains: progress, the curve, and what is whole."""
+"""What a training program reports while it trains: progress, the curve, and whole checkpoints."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from transformers import TrainerCallback
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.not_finite import describe
-from almost_kedro.generation.progress import Progress
-from almost_kedro.json_lines import write_rows
+from almost_kedro.processes.progress import Progress
+from almost_kedro.rows.json_lines import write_rows
 from almost_kedro.training.guards import REMEDY, check_finite, choose_number
 from almost_kedro.training.job import TrainingJob
 
-# The file that says that a checkpoint is whole, and the curve.
+# The file that marks a checkpoint as whole, and the curve.
 COMPLETE, CURVE = "complete", "curve.jsonl"
 
 
@@ -34,18 +34,15 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     ):
         """Start.
 
-        Args:
-            job: The job.
-            n_steps: Steps in all.
-            count_tokens: Real tokens of the first N steps.
-            get_ids: Ids of the rows of step N.
+        `count_tokens(N)` counts the first N steps, without padding; `get_ids(N)` names step N's
+        rows.
         """
         self.job, self.count_tokens, self.get_ids = job, count_tokens, get_ids
         self.progress = Progress(job.name, n_steps)
         self.accelerator: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Count from where training resumes."""
+        """Count from the step where training resumes."""
         self.progress.set_rows(state.global_step)
         self.first_step = state.global_step
         self.start = time.perf_counter()
@@ -53,7 +50,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kw: Any
     ) -> None:
-        """Refuse a loss, a gradient or another figure that is not finite, before it is saved."""
+        """Raise UserError if a loss, a gradient or another number is not finite, before saving."""
         for name, value in (logs or {}).items():
             if isinstance(value, float) and not math.isfinite(value):
                 ids = ", ".join(self.get_ids(state.global_step))
@@ -63,7 +60,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
                 )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Print progress; no state is saved after the last step, whose model is what is kept."""
+        """Print progress; save no state after the last step, whose model is kept."""
         if state.global_step >= state.max_steps:
             control.should_save = False
         if state.is_world_process_zero:
@@ -80,9 +77,9 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
             (find_checkpoint(args.output_dir, state.global_step) / COMPLETE).touch()
 
     def make_curve(self, history: list[dict[str, Any]]) -> list[dict[str, float]]:
-        """Return what was logged at each step: numbers only, `step` first.
+        """Return the numbers that were logged at each step, `step` first.
 
-        The tokens are ours: TRL's count begins at 0 again where training resumes.
+        The tokens are our own count: TRL's starts at 0 again where training resumes.
         """
         rows = []
         for entry in history:
@@ -94,7 +91,7 @@ class Reporter(TrainerCallback):  # type: ignore[misc]
 
 
 def summarise_curve(curve: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean loss, and reward, of the first and of the last tenth of the steps."""
+    """Return the mean loss and reward of the first and of the last tenth of the steps."""
     summary = {}
     for name in ("loss", "reward"):
         values = [row[name] for row in curve if name in row]
@@ -111,7 +108,7 @@ def find_checkpoint(state: str, step: int) -> Path:
 
 
 def find_resumable(state: Path) -> str | None:
-    """Return the newest whole checkpoint of a work folder; half ones are removed."""
+    """Return the newest whole checkpoint of a work folder; delete incomplete ones."""
     whole = []
     for folder in state.glob("checkpoint-*"):
         if (folder / COMPLETE).is_file():

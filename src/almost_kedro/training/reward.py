@@ -1,6 +1,6 @@
 """Trains a reward model on comparisons (rules 19 to 21); a program started by `launch`.
 
-The loss of a pair is -log sigmoid(reward of chosen - reward of rejected); the reward is a bias-free
+The loss of a pair is -log sigmoid(reward of chosen - reward of rejected). The reward is a bias-free
 linear head at the eos token (rule 20).
 """
 
@@ -15,24 +15,20 @@ from transformers import AutoConfig, PreTrainedModel
 from trl import RewardConfig, RewardTrainer
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
+from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.tokens import is_text
-from almost_kedro.model_checks.network import explain_missing_head
+from almost_kedro.models.checks.network import explain_missing_head
+from almost_kedro.models.tokens import is_text
+from almost_kedro.options.training import RewardModelOptions
 from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
-from almost_kedro.training.precision import (
-    choose_attention,
-    reward_in_float32,
-    use_bfloat16_copies,
-)
+from almost_kedro.training.precision import choose_attention, reward_in_float32, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.texts import TextEncoder, check_context
-from almost_kedro.training.trainer import make_arguments, read_job_rows, train
-from almost_kedro.training_options import RewardModelOptions
+from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
-# How special tokens are named that nothing else uses.
+# Names of special tokens that nothing else uses.
 SPARE = re.compile("pad|reserved|unused", re.IGNORECASE)
 
 
@@ -41,21 +37,17 @@ class GuardedRewardTrainer(GuardedLoss, RewardTrainer):  # type: ignore[misc]
 
 
 def check_architecture(model: ModelFolder) -> None:
-    """Refuse a model that transformers can't put a reward head on.
-
-    Raises:
-        UserError: Its architecture.
-    """
+    """Raise UserError if transformers can't put a reward head on the model."""
     config = AutoConfig.from_pretrained(model.folder, trust_remote_code=model.trust_remote_code)
     if reason := explain_missing_head(config):
         raise UserError(f"model {model.name!r}: {reason}")
 
 
 def choose_pad(encoder: TextEncoder) -> int:
-    """Have the tokenizer pad with a token that no text holds; one is added where it has none.
+    """Have the tokenizer pad with a token that no text holds; add one if there is none.
 
-    Whoever scores several texts at once finds the end of each by that: a reward model reads the
-    last token that is not padding.
+    A reward model reads the last token that is not padding. So whoever scores several texts at once
+    finds the end of each by the padding.
     """
     tokenizer = encoder.tokenizer
     taken = {encoder.eos, *encoder.encoder.bos}
@@ -130,4 +122,4 @@ def run(job: TrainingJob) -> None:
         return [trainer.row_ids[row] for row in schedule.get_rows(step)]
 
     reporter = Reporter(job, schedule.n_steps, schedule.count_tokens, get_ids)
-    train(trainer, job, reporter, time.perf_counter() - start)
+    train_model(trainer, job, reporter, time.perf_counter() - start)

@@ -1,8 +1,8 @@
 """Trains a policy by reinforcement learning (rule 23); a program started by `launch`.
 
 The paper used PPO, which TRL has dropped. RLOO is its nearest relative: samples of the policy, a
-reward a sample, a KL penalty to the SFT policy, and as baseline the mean reward of the prompt's
-other samples instead of a value model. Its numbers here are ours.
+reward for each sample, and a KL penalty to the SFT policy. Its baseline is the mean reward of the
+prompt's other samples instead of a value model. The hyperparameters are ours.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from datasets import Dataset
 from transformers import AutoConfig
 
 from almost_kedro.errors import UserError
+from almost_kedro.options.training import RLOptions
+from almost_kedro.training.answers import AnswerReader
 from almost_kedro.training.batches import order_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import use_plain_head
 from almost_kedro.training.over_optimisation import Watch
 from almost_kedro.training.precision import choose_attention
 from almost_kedro.training.reporter import Reporter
-from almost_kedro.training.rollouts import AnswerReader, Rewarder, RolloutMixin, use_engine
+from almost_kedro.training.rollouts import Rewarder, RolloutMixin, use_engine
 from almost_kedro.training.texts import TextEncoder, check_context
-from almost_kedro.training.trainer import make_arguments, read_job_rows, train
-from almost_kedro.training_options import RLOptions
+from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
 
 def make_trainer_class(algorithm: str) -> tuple[Any, Any]:
-    """Return TRL's trainer, with our rollouts, and its configuration."""
+    """Return TRL's trainer with our rollouts, and its configuration class."""
     if algorithm == "grpo":
         from trl import GRPOConfig, GRPOTrainer
 
@@ -40,11 +41,7 @@ def make_trainer_class(algorithm: str) -> tuple[Any, Any]:
 
 
 def check_batches(job: TrainingJob) -> int:
-    """Return how many prompts a step has.
-
-    Raises:
-        UserError: If a step can't hold whole groups of answers.
-    """
+    """Return the prompts of a step; raise UserError if it can't hold whole groups of answers."""
     options = job.options
     assert isinstance(options, RLOptions)
     rows = options.batch_size * options.accumulation * job.ranks
@@ -85,12 +82,7 @@ def find_dropout(job: TrainingJob) -> dict[str, float]:
 
 
 def make_trainer(job: TrainingJob, rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Make TRL's trainer with our rollouts.
-
-    Args:
-        job: The job.
-        rows: `id` and `dialogue` of the prompts, in the order in which they are answered.
-    """
+    """Make TRL's trainer with our rollouts; `rows` are the prompts, in the order of answering."""
     options = job.options
     assert isinstance(options, RLOptions)
     assert job.reward_model
@@ -98,8 +90,8 @@ def make_trainer(job: TrainingJob, rows: Sequence[Mapping[str, Any]]) -> Any:
     encoder.tokenizer.padding_side = "left"
     trainer_class, config = make_trainer_class(options.algorithm)
     arguments, dropout = make_rl_arguments(job, options), find_dropout(job)
-    # With dropout, a policy is unlike itself: neither its KL nor its importance ratios begin at
-    # what they are. Models have it as layers, as numbers, or read it where they use it.
+    # With dropout, a policy differs from itself: its KL does not begin at 0, nor its importance
+    # ratios at 1. Models have dropout as layers, as numbers, or read it where they use it.
     arguments["model_init_kwargs"] |= dict.fromkeys(dropout, 0.0)
     trainer: Any = trainer_class(
         model=str(job.base.folder),
@@ -111,7 +103,7 @@ def make_trainer(job: TrainingJob, rows: Sequence[Mapping[str, Any]]) -> Any:
         ),
     )
     if dropout:
-        # Saved is what the base says; layers keep the configuration that they were made with.
+        # Save the base's dropout; the layers keep the configuration that they were made with.
         trainer.model.config = deepcopy(trainer.model.config)
         trainer.model.config.update(dropout)
     for model in filter(None, (trainer.model, trainer.ref_model)):
@@ -148,4 +140,4 @@ def run(job: TrainingJob) -> None:
         return [rows[row]["id"] for row in order[(step - 1) * n_prompts : step * n_prompts]]
 
     reporter = Reporter(job, options.steps, count_tokens, get_ids)
-    train(trainer, job, reporter, time.perf_counter() - start, watch)
+    train_model(trainer, job, reporter, time.perf_counter() - start, watch)

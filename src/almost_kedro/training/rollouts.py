@@ -1,4 +1,4 @@
-"""Answers of a policy in training, and their rewards."""
+"""A policy's answers in training, and their rewards."""
 
 from __future__ import annotations
 
@@ -13,27 +13,22 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, PreTrainedModel
 from trl.models.utils import unwrap_model_for_generation
 
+from almost_kedro.contract import ModelFolder, Sampling
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.responses import STOPS, extract_answer
-from almost_kedro.generation.embedded import EmbeddedEngine, choose_dtype
-from almost_kedro.generation.endings import Endings
-from almost_kedro.generation.engine import Completion, Sampling
-from almost_kedro.generation.job import ModelFolder
+from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.not_finite import describe
+from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.sampling import DRAWS, LogitsError
+from almost_kedro.training.answers import NO_LIMIT, AnswerReader, list_stops
 from almost_kedro.training.devices import is_sharded
 from almost_kedro.training.guards import REMEDY, choose_number
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.score import RewardScorer
 from almost_kedro.training.texts import TextEncoder, check_context
-from almost_kedro.training_options import RLOptions
-
-# Tokens of texts of which nothing is cut.
-NO_LIMIT = 2**31
 
 
 class Rewarder:
-    """Rewards answers exactly as the reward model was trained."""
+    """Rewards answers exactly as in the reward model's training."""
 
     def __init__(self, model: ModelFolder, job: TrainingJob, device: Any):
         """Load a reward model."""
@@ -46,63 +41,17 @@ class Rewarder:
     def reward(
         self, dialogues: Sequence[str], answers: Sequence[str], ids: Sequence[str] = ()
     ) -> list[float]:
-        """Return the reward of each answer.
+        """Return the reward of each answer; raise UserError if one is not finite.
 
-        Args:
-            dialogues: What was answered.
-            answers: Texts as rule 11 cuts them; the reward is read at the eos after each.
-            ids: Names of what was answered, for errors.
-
-        Raises:
-            UserError: If a reward is not finite.
+        The reward is read at the eos after each answer, which rule 11 has cut.
         """
         pairs = zip(dialogues, answers, strict=True)
         return self.scorer.score([self.encoder.encode(*pair).ids for pair in pairs], ids=ids)
 
 
-class AnswerReader:
-    """Reads a policy's answers as those that the reward model was trained on were read."""
-
-    def __init__(self, encoder: TextEncoder, job: TrainingJob, end_ids: Collection[int]):
-        """Say what ends an answer.
-
-        Args:
-            encoder: Of the policy.
-            job: The job; its rules say whether the strings of rule 11 end an answer, too.
-            end_ids: Tokens that do.
-        """
-        options = job.options
-        assert isinstance(options, RLOptions)
-        self.rules = job.rules
-        sampling = Sampling(
-            options.temperature, options.top_p, options.max_new_tokens, list_stops(job)
-        )
-        self.endings = Endings(encoder.tokenizer, end_ids, sampling)
-
-    def cut(self, ids: list[int]) -> list[int]:
-        """Return ids up to and including the one that ended the answer."""
-        ended = (n for n in range(1, len(ids)) if self.endings.complete(ids[:n]))
-        return ids[: next(ended, len(ids))]
-
-    def read(self, ids: list[int]) -> tuple[str, Completion]:
-        """Return an answer's text after rule 11, and what its ids say.
-
-        Args:
-            ids: As `cut` returns them.
-        """
-        completion = self.endings.complete(ids)
-        assert completion
-        return extract_answer(completion.text, completion.finish_reason, self.rules), completion
-
-
-def list_stops(job: TrainingJob) -> tuple[str, ...]:
-    """Return the strings that end an answer, as in the policies' test."""
-    return STOPS if job.rules == "corrected" else ()
-
-
 @contextmanager
 def own_sampling(model: PreTrainedModel) -> Iterator[None]:
-    """Set a model's generation config aside: `generate` would add its penalties to what it is told.
+    """Set a model's generation config aside, whose penalties `generate` would add to its options.
 
     Checkpoints are saved with it.
     """
@@ -116,7 +65,7 @@ def own_sampling(model: PreTrainedModel) -> Iterator[None]:
 class RolloutMixin:
     """What we add to TRL's RLOO and GRPO trainers: our token ids, our rewards, and the rollouts.
 
-    TRL itself would score the completions without eos, and let them run on into another dialogue.
+    TRL itself would score completions without eos, and let them run on into another dialogue.
     """
 
     encoder: TextEncoder
@@ -183,20 +132,20 @@ class RolloutMixin:
 
     @contextmanager
     def name_prompts(self, ids: Sequence[str]) -> Iterator[None]:
-        """Say at which prompts the policy's logits are no finite numbers, if they are not."""
+        """Raise UserError with the prompts at which the policy's logits are not finite."""
         found = "the policy's logits are no finite numbers"
         try:
             yield
         except LogitsError as exc:
             raise UserError(f"prompt {ids[exc.row]}: {found}; {self.describe()}") from exc
         except RuntimeError as exc:
-            # How torch refuses to draw from them, where not our engine but the model itself writes.
+            # torch refuses to draw with this error, where the model writes and not our engine.
             if "probability tensor contains" not in str(exc):
                 raise
             raise UserError(f"prompts {', '.join(ids)}: {found}; {self.describe()}") from exc
 
     def describe(self) -> str:
-        """Say what is known of the policy where a figure of it is not finite."""
+        """Describe the policy after a result that is not finite."""
         known = describe(self.model.named_parameters(), choose_number(self.args))  # type: ignore[attr-defined]
         return f"after step {self.state.global_step}, {known}; {REMEDY}"  # type: ignore[attr-defined]
 
@@ -211,7 +160,7 @@ class RolloutMixin:
         return ids, logps and [row[: len(own)] for row, own in zip(logps, ids, strict=True)]
 
     def _cast_once(self) -> Any:
-        """Keep the weights in bfloat16 while tokens are written, not cast them for every token.
+        """Keep the weights in bfloat16 while tokens are written, to cast them only once.
 
         Shards are left alone: the copy would be whole. The engine has a copy of its own.
         """
@@ -221,15 +170,10 @@ class RolloutMixin:
         return torch.autocast(kind, torch.bfloat16, enabled=enabled)
 
     def answer(self, dialogues: Sequence[str], seed: int, names: Sequence[str]) -> list[list[int]]:
-        """Let the policy answer; training's own random stream is left where it was.
+        """Let the policy answer; training's own random stream stays where it was.
 
-        Args:
-            dialogues: What is answered, as in training.
-            seed: Of this call; the same on every rank.
-            names: The dialogues' ids, for errors.
-
-        Returns:
-            Token ids of the answers, up to and including the token that ended them.
+        `seed` must be the same on every rank; `names` are the dialogues' ids, for errors. Return
+        token ids of the answers, up to and including the token that ended them.
         """
         rows = [self.encoder.encode_dialogue(dialogue) for dialogue in dialogues]
         width = max(map(len, rows))
@@ -268,16 +212,11 @@ class RolloutMixin:
 
 
 def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int]) -> None:
-    """Let `model.generate` write by the embedded engine, with the weights of now, on a CPU.
+    """Let `model.generate` write with the embedded engine and the current weights, on a CPU.
 
-    That takes half the time, and a second copy of the weights in the numbers that are computed
-    with. Several ranks are left alone: each would have a copy. Rows draw by torch's own generator,
-    which checkpoints keep.
-
-    Args:
-        model: The policy, which began as the job's base.
-        job: The job.
-        end_ids: Tokens that end an answer.
+    That takes half the time, but a second copy of the weights in the computed number format. With
+    several ranks nothing changes, as each would have a copy. Rows draw with torch's own generator,
+    which checkpoints keep. `model` began as the job's base; `end_ids` end an answer.
     """
     options, base = job.options, job.base
     if job.launch.config != "cpu" or job.ranks > 1:
@@ -286,7 +225,7 @@ def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int
     engine = EmbeddedEngine(
         base.folder,
         dtype=job.launch.dtype,
-        # Not by the memory of the moment: a resumed run is to write the same.
+        # Independent of free memory: a resumed run must write the same.
         rows=options.batch_size * options.accumulation,
         trust_remote_code=base.trust_remote_code,
         device="cpu",

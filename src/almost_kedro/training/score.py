@@ -1,7 +1,7 @@
 """Scores answers with a reward model.
 
 Run by hand: `python -m almost_kedro.training.score JOB.json ...`. For each job it writes
-`rewards.jsonl` (`id`, `reward`), then `metrics.json`: the job is done once that is there.
+`rewards.jsonl` (`id`, `reward`), then `metrics.json`, which says that the job is done.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from collections.abc import Sequence
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
-from almost_kedro.generation.embedded import choose_dtype
-from almost_kedro.generation.job import ModelFolder
 from almost_kedro.generation.not_finite import explain
-from almost_kedro.generation.progress import Progress
+from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.reading import Reader, read_states
 from almost_kedro.generation.trees import make_batches
-from almost_kedro.generation.worker import measure_memory
-from almost_kedro.json_lines import read_rows, write_json, write_rows
-from almost_kedro.programs import carry_out
+from almost_kedro.processes.child import carry_out
+from almost_kedro.processes.memory import measure_memory
+from almost_kedro.processes.progress import Progress
+from almost_kedro.rows.json_lines import read_rows, write_json, write_rows
 from almost_kedro.training.job import ScoreJob
 from almost_kedro.training.precision import reward_in_float32
 from almost_kedro.training.texts import TextEncoder, check_context
@@ -36,13 +36,7 @@ class RewardScorer:
     """
 
     def __init__(self, model: ModelFolder, dtype: torch.dtype, device: torch.device):
-        """Load a reward model.
-
-        Args:
-            model: Its checkpoint.
-            dtype: Numbers that are computed with.
-            device: Where.
-        """
+        """Load a reward model to compute with `dtype` on `device`."""
         self.model = AutoModelForSequenceClassification.from_pretrained(
             model.folder, dtype=dtype, num_labels=1
         )
@@ -61,16 +55,9 @@ class RewardScorer:
         progress: Progress | None = None,
         ids: Sequence[str] = (),
     ) -> list[float]:
-        """Return the reward of each row.
+        """Return the reward of each row; raise UserError with the row whose reward is not finite.
 
-        Args:
-            rows: Token ids, each of which ends in the eos token.
-            batch_tokens: Tokens computed at once.
-            progress: Told of finished rows.
-            ids: The rows' names, for errors; without them, their numbers.
-
-        Raises:
-            UserError: The row whose reward is not finite.
+        Rows are token ids that end in eos. `ids` name them in errors; otherwise their numbers do.
         """
         ones, width = [1] * len(rows), self.model.config.get_text_config().hidden_size
         rewards = [0.0] * len(rows)
@@ -86,7 +73,7 @@ class RewardScorer:
         return rewards
 
     def refuse(self, row: str, reward: float) -> str:
-        """Say what is known of a reward that is not finite."""
+        """Describe a reward that is not finite."""
         weights = self.model.named_parameters()
         known = explain(self.name, weights, self.dtype, "launch.dtype")
         return f"row {row!r}: its reward is {reward}; {known}"
@@ -95,15 +82,10 @@ class RewardScorer:
 def measure_padding(
     scorer: RewardScorer, rows: Sequence[list[int]], rewards: Sequence[float], n: int
 ) -> float:
-    """Return by how much rewards differ between rows alone and among others (root mean square).
+    """Return how rewards differ between rows alone and in batches (root mean square).
 
-    The largest difference would grow with the rows that are looked at, and be rounding's.
-
-    Args:
-        scorer: The reward model.
-        rows: Token ids.
-        rewards: Their rewards among each other.
-        n: Rows looked at, from the shortest to the longest.
+    The largest difference would grow with the number of rows, and be due to rounding. `n` rows are
+    compared, from the shortest to the longest.
     """
     order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     chosen = {order[i * (len(order) - 1) // max(1, n - 1)] for i in range(min(n, len(order)))}
@@ -144,7 +126,7 @@ def run_job(job: ScoreJob) -> None:
 
 
 def main(*job_files: str) -> int:
-    """Carry out job files; returns the exit status, with one line on stderr if it failed."""
+    """Carry out job files; return the exit status, with one line on stderr if it failed."""
     return carry_out(lambda text: run_job(ScoreJob.model_validate_json(text)), *job_files)
 
 

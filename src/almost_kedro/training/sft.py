@@ -8,6 +8,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from almost_kedro.options.training import SFTOptions
 from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
@@ -15,8 +16,7 @@ from almost_kedro.training.lm_head import use_plain_head
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.texts import TextEncoder, check_context
-from almost_kedro.training.trainer import make_arguments, read_job_rows, train
-from almost_kedro.training_options import SFTOptions
+from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
 
 class GuardedSFTTrainer(GuardedLoss, SFTTrainer):  # type: ignore[misc]
@@ -58,4 +58,4 @@ def run(job: TrainingJob) -> None:
         return [trainer.row_ids[row] for row in schedule.get_rows(step)]
 
     reporter = Reporter(job, schedule.n_steps, schedule.count_tokens, get_ids)
-    train(trainer, job, reporter, time.perf_counter() - start)
+    train_model(trainer, job, reporter, time.perf_counter() - start)

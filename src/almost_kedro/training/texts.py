@@ -8,14 +8,14 @@ from typing import Any
 
 from transformers import AutoConfig
 
+from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
-from almost_kedro.generation.job import ModelFolder
-from almost_kedro.generation.tokens import Encoder
+from almost_kedro.models.tokens import Encoder
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """A dialogue and an answer as token ids; the answer ends in the eos token."""
+    """A dialogue and an answer as token ids; the answer ends in eos."""
 
     dialogue: list[int]
     answer: list[int]
@@ -37,17 +37,14 @@ class TextEncoder:
     original (rule 19): prompt + "Assistant: " + answer + eos, without "Human:" and bos; a text
         that was cut on the right lost its eos and was scored at another token.
     corrected: the dialogue as generation writes it, with "Human:" and, where the model needs it,
-        bos. What is too long loses its beginning, never its eos.
+        bos. A text that is too long loses its beginning, never its eos.
     Both rule sets use the corrected text: a reward model must see what policies write.
     """
 
     def __init__(self, model: ModelFolder, separator: str, max_length: int):
-        """Load a tokenizer.
+        """Load a tokenizer; raise UserError if it has no eos token.
 
-        Args:
-            model: Whose tokenizer.
-            separator: What stands between a dialogue and its answer.
-            max_length: Tokens of dialogue, answer and eos.
+        `separator` is put before the answer. `max_length` counts dialogue, answer and eos.
         """
         assert model.folder is not None
         self.encoder = Encoder(model.folder, model.bos, model.trust_remote_code, model.pad_token)
@@ -57,17 +54,17 @@ class TextEncoder:
         if self.tokenizer.eos_token_id is None:
             raise UserError(f"model {model.name!r}: its tokenizer has no eos token")
         self.eos: int = self.tokenizer.eos_token_id
-        # Padding is never looked at (masks say what is padding), so the eos serves, too; a token of
-        # ordinary text would be left out wherever ids become text.
+        # Masks hide padding, so the eos serves, too. A token of ordinary text would be left out
+        # wherever ids become text.
         self.pad: int = self.eos if self.encoder.pad is None else self.encoder.pad
         self.tokenizer.pad_token = self.tokenizer.convert_ids_to_tokens(self.pad)
 
     def encode(self, dialogue: str, answer: str) -> Sequence:
         """Tokenise a dialogue and an answer.
 
-        The answer's tokens are those that follow the dialogue's own where both are tokenised
-        together; if that would change the dialogue's last token, they are tokenised apart. So a
-        policy that continues the dialogue's tokens writes what the reward model was trained on.
+        They are tokenised together, and the answer gets the tokens after the dialogue's own. If
+        that would change the dialogue's last token, they are tokenised apart. So a policy that
+        continues the dialogue's tokens writes what the reward model was trained on.
         """
         [start, whole] = self.encoder.encode([dialogue, dialogue + self.separator + answer])
         if whole[: len(start)] == start:
@@ -78,11 +75,9 @@ class TextEncoder:
         return self.join(start, rest)
 
     def join(self, dialogue: list[int], answer: list[int]) -> Sequence:
-        """Join token ids as `encode` does: eos at the end, what is too long cut at the beginning.
+        """Join token ids as `encode` does: eos at the end, cut at the beginning if too long.
 
-        Args:
-            dialogue: Ids of a dialogue, bos included.
-            answer: Ids of an answer, with or without its eos.
+        The dialogue includes its bos; the answer may have its eos already.
         """
         if answer[-1:] != [self.eos]:
             answer = [*answer, self.eos]
@@ -91,7 +86,7 @@ class TextEncoder:
         return Sequence(cut, answer[max(0, excess - len(dialogue)) :])
 
     def cut(self, dialogue: list[int], excess: int) -> list[int]:
-        """Take ids off a dialogue's beginning; its bos stays where there is room for more."""
+        """Cut ids off a dialogue's beginning, but keep its bos if more than the bos fits."""
         bos = len(self.encoder.bos)
         if 0 < excess < len(dialogue) - bos:
             return dialogue[:bos] + dialogue[bos + excess :]
@@ -108,16 +103,7 @@ class TextEncoder:
 
 
 def check_context(model: ModelFolder, n_tokens: int, option: str) -> None:
-    """Refuse texts that are longer than what a model reads.
-
-    Args:
-        model: The model.
-        n_tokens: Tokens of the longest text.
-        option: What said so.
-
-    Raises:
-        UserError: The option, and what the model reads.
-    """
+    """Raise UserError, with the option, if a model reads fewer than `n_tokens` tokens."""
     config = AutoConfig.from_pretrained(model.folder, trust_remote_code=model.trust_remote_code)
     limit = getattr(config.get_text_config(), "max_position_embeddings", None)
     if limit and n_tokens > limit:

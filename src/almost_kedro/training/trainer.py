@@ -15,15 +15,15 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, Trainer
 
 from almost_kedro.errors import UserError
-from almost_kedro.generation.embedded import choose_dtype
-from almost_kedro.json_lines import read_rows, write_json, write_rows
+from almost_kedro.generation.number_format import choose_dtype
+from almost_kedro.processes.work_folders import METRICS
+from almost_kedro.rows.json_lines import read_rows, write_json, write_rows
 from almost_kedro.training.devices import check_ranks, is_sharded, measure_memory, training_device
 from almost_kedro.training.guards import ShardingCheck, check_finite
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.policy_files import keep_base_files
 from almost_kedro.training.precision import as_computed
 from almost_kedro.training.reporter import CURVE, Reporter, find_resumable, summarise_curve
-from almost_kedro.work_folders import METRICS
 
 STATE, MODEL = "state", "model"
 
@@ -47,7 +47,7 @@ def make_arguments(job: TrainingJob, n_steps: int) -> dict[str, Any]:
         "remove_unused_columns": False,
         "save_strategy": "steps",
         "save_steps": options.save_every,
-        # The one before is whole while the newest is being written.
+        # While the newest checkpoint is being written, the one before is whole.
         "save_total_limit": 2,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
@@ -58,16 +58,11 @@ def make_arguments(job: TrainingJob, n_steps: int) -> dict[str, Any]:
 
 
 def scale_rate(step: int, warmup_share: float, n_steps: int) -> float:
-    """Return the share of the peak learning rate that a step trains with; none is 0.
+    """Return the share of the peak learning rate in a step, from 0; the share is never 0.
 
     transformers' own warm-up begins at 0: its first step, and a training of one step, teach
-    nothing.
-
-    Args:
-        step: Number of the step, from 0.
-        warmup_share: Share of the steps that warm up; the peak is at the last of them, a cosine
-            follows, which would reach 0 after the last step.
-        n_steps: Steps in all.
+    nothing. The peak is at the last step of the warm-up. A cosine follows, which would reach 0
+    after the last of `n_steps`.
     """
     done, warmup = step + 1, max(1, math.ceil(warmup_share * n_steps))
     if done <= warmup:
@@ -92,7 +87,7 @@ class Extra(Protocol):
         """Write what was kept, choose the weights in `model`, and return metrics."""
 
 
-def train(
+def train_model(
     trainer: Trainer,
     job: TrainingJob,
     reporter: Reporter,
@@ -101,15 +96,7 @@ def train(
 ) -> None:
     """Train to the end from the last whole checkpoint of this work, then save the model.
 
-    Args:
-        trainer: The trainer.
-        job: The job.
-        reporter: Counts and reports.
-        load_seconds: What it took to get here.
-        extra: What the program keeps besides.
-
-    Raises:
-        UserError: If other ranks, or shards, than asked for would train.
+    Raises UserError if other ranks or shards would train than were asked for.
     """
     accelerator = trainer.accelerator
     check_ranks(job, accelerator.num_processes)
@@ -137,9 +124,9 @@ def save(
     resumed: str | None,
     extra: Extra | None,
 ) -> None:
-    """Write the model, whole or not at all, then the curve and what it cost; drop the state.
+    """Write the model, whole or not at all, then the curve and the metrics; delete the state.
 
-    A kill at any moment before the end leaves the state, from which all this is done again.
+    A run killed before the end still has the state, and does all this again from it.
     """
     accelerator, step = trainer.accelerator, trainer.state.global_step
     seconds = time.perf_counter() - reporter.start
@@ -176,10 +163,9 @@ def save(
 
 
 def save_weights(trainer: Trainer, job: TrainingJob, folder: Path) -> None:
-    """Save the model as it computes now, without the pickle that Trainer adds; all ranks take part.
+    """Save the model as it computes, without the pickle that Trainer adds; all ranks take part.
 
-    A policy keeps its base's tokenizer. Checkpoints to resume from, which are Trainer's own, keep
-    what rounding hides.
+    A policy keeps its base's tokenizer. Trainer's own checkpoints keep what rounding hides.
     """
     if trainer.accelerator.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)
@@ -193,17 +179,13 @@ def save_weights(trainer: Trainer, job: TrainingJob, folder: Path) -> None:
 
 
 def rename_folder(part: Path, folder: Path) -> None:
-    """Give a finished folder its name, and its place."""
+    """Move a finished folder to its place, and replace what was there."""
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
 
 
 def read_job_rows(job: TrainingJob) -> list[dict[str, Any]]:
-    """Read the job's rows.
-
-    Raises:
-        UserError: If there are none.
-    """
+    """Read the job's rows; raise UserError if there are none."""
     rows = list(read_rows(job.rows))
     if not rows:
         raise UserError(f"{job.name}: no rows to train on")

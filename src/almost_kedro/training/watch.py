@@ -1,8 +1,8 @@
 """The watch over reinforcement learning: stops it when the policy games the reward model.
 
-The held-out reward model, which has trained nothing, is the judge: a reward that still rises while
-the held-out one falls is over-optimisation (Gao et al. 2023, "Scaling laws for reward model
-overoptimization").
+The held-out reward model judges, as no policy was trained on it. If the reward still rises while
+the held-out reward falls, that is over-optimisation (Gao et al. 2023, "Scaling laws for reward
+model overoptimization").
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypedDict
 
-from almost_kedro.finite import require_finite
-from almost_kedro.training_options import WatchOptions
+from almost_kedro.options.training import WatchOptions
+from almost_kedro.rows.finite import require_finite
 
 REWARDS: tuple[Literal["held_out_reward", "held_out_error", "reward"], ...] = (
     "held_out_reward",
@@ -24,8 +24,8 @@ REWARDS: tuple[Literal["held_out_reward", "held_out_error", "reward"], ...] = (
 class Score(TypedDict):
     """Means over the policy's answers to the watch prompts at one step; 0 is the SFT policy.
 
-    Rewards are log-odds, `held_out_error` is the standard error of the held-out one, `kl` is nats
-    an answer, `length` is tokens.
+    Rewards are log-odds, `held_out_error` is the standard error of the held-out reward, `kl` is
+    nats an answer, `length` is tokens.
     """
 
     step: int
@@ -36,7 +36,7 @@ class Score(TypedDict):
     length: float
 
 
-class Verdict(NamedTuple):
+class WatchVerdict(NamedTuple):
     """Whether to stop, why (empty if not), and whose checkpoint is the best so far."""
 
     stop: bool
@@ -44,17 +44,13 @@ class Verdict(NamedTuple):
     best_step: int
 
 
-def judge_scores(scores: Sequence[Score], options: WatchOptions) -> Verdict:
+def judge_scores(scores: Sequence[Score], options: WatchOptions) -> WatchVerdict:
     """Tell whether training has gone too far, and which step was the best.
 
-    It has if the newest score is out of bounds (KL, or length against the first score), or if the
-    last `patience` held-out rewards are all below the best one, by more than the standard error of
-    the difference, while the reward has risen since.
-
-    Args:
-        scores: All so far, by step; the first is the untouched policy's, which is within the bounds
-            by definition.
-        options: Bounds and patience.
+    It has if the newest score is out of bounds (KL, or length against the first score). It also has
+    if the last `patience` held-out rewards are all below the best one, by more than the standard
+    error of the difference, while the reward has risen since. `scores` come by step; the first is
+    the untrained policy's, and within the bounds by definition.
 
     Raises:
         UserError: If a reward is not finite: it is neither better nor worse than another.
@@ -66,11 +62,11 @@ def judge_scores(scores: Sequence[Score], options: WatchOptions) -> Verdict:
     within = [first, *(s for s in scores[1:] if not _check_bounds(s, first, options))]
     best = max(within, key=lambda score: score["held_out_reward"])
     reason = _check_bounds(newest, first, options) or _check_decline(scores, best, options)
-    return Verdict(bool(reason), reason, best["step"])
+    return WatchVerdict(bool(reason), reason, best["step"])
 
 
 def _check_bounds(score: Score, first: Score, options: WatchOptions) -> str:
-    # "not at most" instead of "above": what is not a number is out of bounds, too.
+    # "not at most" instead of "above": NaN is out of bounds, too.
     if not score["kl"] <= options.max_kl:
         return (
             f"step {score['step']}: KL {score['kl']:.4g} nats an answer; "
@@ -85,8 +81,8 @@ def _check_bounds(score: Score, first: Score, options: WatchOptions) -> str:
 
 
 def _check_decline(scores: Sequence[Score], best: Score, options: WatchOptions) -> str:
-    # While `best` is one of the recent ones, it is not below itself. Answers are drawn, so a small
-    # fall means nothing; that the prompts are the same ones is left out, which errs on waiting.
+    # While `best` is among the recent ones, it is not below itself. Answers are drawn, so a small
+    # fall means nothing. That the prompts stay the same is ignored, which errs on waiting.
     recent, newest = scores[-options.patience :], scores[-1]
     falls = all(
         best["held_out_reward"] - score["held_out_reward"]

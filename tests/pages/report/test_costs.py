@@ -1,6 +1,7 @@
 """What each step cost."""
 
-from almost_kedro.pages.report.costs import describe_cache, list_costs, tabulate_costs
+from almost_kedro.costs.actual import list_costs
+from almost_kedro.pages.report.costs import describe_cache, tabulate_costs
 
 GENERATED = {
     "requests_generated": 6,

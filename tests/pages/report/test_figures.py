@@ -4,8 +4,8 @@ from typing import Any
 
 from report_findings import SHARE, make_chart
 
-from almost_kedro.evaluation.charts import draw_accuracy, draw_best_of_n, draw_training_curve
-from almost_kedro.feedback.charts import draw_ledger_waterfall, draw_response_lengths
+from almost_kedro.charts.feedback import draw_ledger_waterfall, draw_response_lengths
+from almost_kedro.charts.training import draw_accuracy, draw_best_of_n, draw_training_curve
 from almost_kedro.pages.report.figures import (
     Figure,
     prepare_figure,
@@ -13,7 +13,7 @@ from almost_kedro.pages.report.figures import (
     tabulate_traces,
     thin,
 )
-from almost_kedro.rows import LedgerRow
+from almost_kedro.rows.feedback import LedgerRow
 
 CURVE: list[Any] = [{"step": i, "loss": 1 / i, "kl": 0.1 * i, "epoch": i} for i in (1, 2, 4)]
 

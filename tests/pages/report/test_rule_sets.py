@@ -9,7 +9,7 @@ from almost_kedro.pages.report.rule_sets import (
     tabulate_drops,
     tabulate_rule_sets,
 )
-from almost_kedro.rows import LedgerRow
+from almost_kedro.rows.feedback import LedgerRow
 
 
 def make_row(number: int, rule: str, original: str, corrected: str, detail: str = "") -> LedgerRow:

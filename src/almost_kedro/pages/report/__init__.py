@@ -1,5 +1,5 @@
 """The report of a run: what came out, how far it can be trusted, and how it came about."""
 
-from .page import Findings, make_report
+from almost_kedro.pages.report.page import Findings, make_report
 
 __all__ = ["Findings", "make_report"]

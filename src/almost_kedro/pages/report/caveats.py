@@ -6,24 +6,25 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from almost_kedro.evaluation.model_report import show_invalid_votes
-from almost_kedro.evaluation_options import HELD_OUT
+from almost_kedro.evaluation.benchmark_records import BENCHMARKS
+from almost_kedro.evaluation.model_report import read_flips, show_invalid_votes
+from almost_kedro.options.evaluation import HELD_OUT
 from almost_kedro.pages.report.verdict import list_gains
 from almost_kedro.pages.report.weak_link import MOSTLY
+from almost_kedro.rows.evaluation import Source
+from almost_kedro.rows.evaluation_metrics import (
+    EvaluationMetrics,
+    QuestionsReport,
+    TrainingContamination,
+)
+from almost_kedro.rows.metrics import Documents, GateResult, RewardModelMetrics
 
-Metrics = Mapping[str, Any]
 # Fewer items than these leave an accuracy of one half open by more than 7 points either way.
 FEW = 200
-BENCHMARKS = (("hhh", "HHH"), ("mc1", "MC1"), ("questions", "the open questions"))
 
 
-def list_caveats(metrics: Mapping[str, Metrics], options: Mapping[str, Any]) -> list[str]:
-    """Say what the verdict does not show.
-
-    Args:
-        metrics: Metrics datasets by name.
-        options: All options of the run, as plain values.
-    """
+def list_caveats(metrics: Documents, options: Mapping[str, Any]) -> list[str]:
+    """Say what the verdict does not show."""
     evaluation = metrics["evaluation_metrics"]
     return [
         *_doubt_gate(metrics["gate"]),
@@ -31,9 +32,9 @@ def list_caveats(metrics: Mapping[str, Metrics], options: Mapping[str, Any]) -> 
         *_doubt_judge(options, metrics["held_out_reward_model_metrics"]),
         *_doubt_votes(evaluation["questions"]),
         *_doubt_items(evaluation),
-        *_doubt_letters(evaluation["hhh"]),
+        *_doubt_letters(evaluation),
         *_doubt_gains(evaluation),
-        *_doubt_training(evaluation["contamination"]),
+        *_doubt_training(evaluation["contamination"]["training"]),
     ]
 
 
@@ -44,7 +45,7 @@ def list_models(options: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys([options["sft"]["model"], options["reward_model"]["model"], *names]))
 
 
-def _doubt_gate(gate: Metrics) -> list[str]:
+def _doubt_gate(gate: GateResult) -> list[str]:
     if gate["passed"]:
         return []
     reasons = "; ".join(gate["reasons"])
@@ -67,7 +68,7 @@ def _doubt_base_models(options: Mapping[str, Any]) -> list[str]:
     return caveats
 
 
-def _doubt_judge(options: Mapping[str, Any], report: Metrics) -> list[str]:
+def _doubt_judge(options: Mapping[str, Any], report: RewardModelMetrics) -> list[str]:
     if options["evaluation"]["judge"] != HELD_OUT:
         return []
     caveat = (
@@ -82,7 +83,7 @@ def _doubt_judge(options: Mapping[str, Any], report: Metrics) -> list[str]:
     return [caveat]
 
 
-def _doubt_votes(questions: Metrics) -> list[str]:
+def _doubt_votes(questions: QuestionsReport) -> list[str]:
     invalid = show_invalid_votes(questions)
     if not invalid:
         return []
@@ -92,43 +93,46 @@ def _doubt_votes(questions: Metrics) -> list[str]:
     ]
 
 
-def _doubt_items(evaluation: Metrics) -> list[str]:
+def _doubt_items(evaluation: EvaluationMetrics) -> list[str]:
     caveats = []
-    few = [
-        f"{evaluation[key]['n']} of {name} ({98 / math.sqrt(evaluation[key]['n']):.0f} points)"
-        for key, name in BENCHMARKS
-        if 0 < evaluation[key]["n"] < FEW
-    ]
+    found: list[tuple[str, Source, int]] = []
+    for each in BENCHMARKS:
+        report = each.find_report(evaluation)
+        found.append((each.title, report["source"], report["n"]))
+    questions = evaluation["questions"]
+    found.append(("the open questions", questions["source"], questions["n"]))
+    few = [f"{n} of {name} ({98 / math.sqrt(n):.0f} points)" for name, _, n in found if 0 < n < FEW]
     if few:
         caveats.append(
             f"Few items: {', '.join(few)}. In brackets: how far off an accuracy of one half may be "
             "by chance, either way."
         )
-    own = [name for key, name in BENCHMARKS if evaluation[key]["source"]["kind"] == "own"]
+    own = [name for name, source, _ in found if source["kind"] == "own"]
     if own:
         caveats.append(
             f"Small sets of this project's own, no published benchmark: {', '.join(own)}. Compare "
             "models with them, not with papers."
         )
-    if len(own) < len(BENCHMARKS):
+    if len(own) < len(found):
         caveats.append(
             "Whether the base model saw published items in its own training is not known here."
         )
     return caveats
 
 
-def _doubt_letters(hhh: Metrics) -> list[str]:
-    same = {name: bias["flips"]["value"] for name, bias in hhh["position_bias"].items()}
-    shown = ", ".join(f"{name} {value:.0%}" for name, value in same.items() if value >= MOSTLY)
-    if not shown:
-        return []
-    return [
-        "On HHH these answer mostly with the same letter in both orders, so the place decides and "
-        f"not the answer: {shown}."
-    ]
+def _doubt_letters(evaluation: EvaluationMetrics) -> list[str]:
+    caveats = []
+    for each in BENCHMARKS:
+        flips = read_flips(each.find_report(evaluation)).items()
+        if shown := ", ".join(f"{name} {value:.0%}" for name, value in flips if value >= MOSTLY):
+            caveats.append(
+                f"On {each.title} these answer mostly with the same letter in both orders, so the "
+                f"place decides and not the answer: {shown}."
+            )
+    return caveats
 
 
-def _doubt_gains(evaluation: Metrics) -> list[str]:
+def _doubt_gains(evaluation: EvaluationMetrics) -> list[str]:
     gains = list_gains(evaluation)
     if not any(gain.better for gain in gains):
         return []
@@ -139,11 +143,10 @@ def _doubt_gains(evaluation: Metrics) -> list[str]:
     ]
 
 
-def _doubt_training(contamination: Metrics) -> list[str]:
-    trained = contamination["training"]
-    repeats = [
-        f"{trained[f'{name}_that_repeat']} of {trained[f'n_{name}']} {name}"
-        for name in ("prompts", "demonstrations")
-        if trained[f"{name}_that_repeat"]
-    ]
+def _doubt_training(trained: TrainingContamination) -> list[str]:
+    counts = (
+        ("prompts", trained["prompts_that_repeat"], trained["n_prompts"]),
+        ("demonstrations", trained["demonstrations_that_repeat"], trained["n_demonstrations"]),
+    )
+    repeats = [f"{repeat} of {n} {name}" for name, repeat, n in counts if repeat]
     return [f"Trained on what repeats a benchmark item: {', '.join(repeats)}."] if repeats else []

@@ -90,11 +90,7 @@ CHARTS = (
 
 
 def prepare_charts(plots: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
-    """Make all charts ready for the page, by dataset name; what shows nothing is left out.
-
-    Args:
-        plots: Plotly descriptions by dataset name.
-    """
+    """Make all charts ready for the page, by dataset name; what shows nothing is left out."""
     figures = {
         chart.plot: prepare_figure(chart.plot, chart.caption, plots[chart.plot], chart.panels)
         for chart in CHARTS

@@ -10,10 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from almost_kedro.evaluation.charts import DASHES, SYMBOLS, stack_panels
-from almost_kedro.feedback.charts import PALETTE
-from almost_kedro.pages.report.numbers import MISSING, Table
+from almost_kedro.charts.style import DASHES, PALETTE, SYMBOLS, stack_panels
 from almost_kedro.pages.report.samples import spread
+from almost_kedro.pages.table import MISSING, Table
 
 Trace = Mapping[str, Any]
 # Points of a curve in a chart, and rows of its table.
@@ -70,12 +69,7 @@ def prepare_figure(
 
 
 def select_panels(chart: Mapping[str, Any], panels: Mapping[str, str]) -> dict[str, Any]:
-    """Keep some traces of a chart that has a panel for each, under new names.
-
-    Args:
-        chart: Its plotly description.
-        panels: What is kept and what it is called, from the top; five at most.
-    """
+    """Keep some traces of a chart that has a panel for each, five at most, under new names."""
     by_name = {trace["name"]: trace for trace in chart["data"]}
     found = [(by_name[key], name) for key, name in panels.items() if key in by_name]
     kept = [
@@ -120,11 +114,7 @@ def thin(trace: Trace, points: int = POINTS) -> dict[str, Any]:
 
 
 def dress(layout: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a chart the page's look: no title of its own, plain ground, and touch scrolls the page.
-
-    Args:
-        layout: The chart's.
-    """
+    """Give a chart the page's look: no title, plain ground, and touch scrolls the page."""
     axes = {
         key: {
             "gridcolor": LINES,
@@ -150,12 +140,7 @@ def dress(layout: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tabulate_traces(traces: Sequence[Trace], caption: str) -> Table:
-    """Write a chart's figures as a table: a row for each label or step, a column for each trace.
-
-    Args:
-        traces: The chart's, not thinned.
-        caption: The table's.
-    """
+    """Write a chart's figures as a table: a row for each label or step, a column for each trace."""
     if traces[0]["type"] == "box":
         return _tabulate_boxes(traces, caption)
     columns = [_read_cells(trace) for trace in traces]

@@ -3,46 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from almost_kedro.evaluation.statistics import show_share
-
-MISSING = "-"
-
-
-class Table(NamedTuple):
-    """A table whose first column names its rows.
-
-    Attributes:
-        caption: What it shows.
-        heads: Of the columns.
-        rows: One cell a column.
-        texts: Numbers of the columns that hold text, from 0; all others but the first hold figures.
-    """
-
-    caption: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    texts: tuple[int, ...] = ()
+from almost_kedro.pages.table import MISSING
+from almost_kedro.rows.metrics import Estimate
 
 
-def show_estimate(share: Mapping[str, float] | None) -> str:
+def show_estimate(share: Estimate | None) -> str:
     """Write a share with its interval, or a dash if there is none."""
     return show_share(share) if share else MISSING
 
 
-def show_points(difference: Mapping[str, float]) -> str:
+def show_points(difference: Estimate) -> str:
     """Write a difference of shares in percentage points, with its interval."""
     value, low, high = (100 * difference[key] for key in ("value", "low", "high"))
     return f"{value:+.1f} points [{low:+.1f}, {high:+.1f}]"
 
 
-def show_difference(difference: Mapping[str, float]) -> str:
+def show_difference(difference: Estimate) -> str:
     """Write a difference of rewards (log-odds) with its interval."""
     return "{value:+.2f} [{low:+.2f}, {high:+.2f}]".format(**difference)
 
 
-def show_length(length: Mapping[str, float]) -> str:
+def show_length(length: Estimate) -> str:
     """Write a mean length with its interval, in whole characters."""
     return "{value:,.0f} [{low:,.0f}, {high:,.0f}]".format(**length)
 

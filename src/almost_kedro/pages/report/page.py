@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from almost_kedro.evaluation.benchmarks import OpenItem
-from almost_kedro.evaluation.charts import draw_rule_audit
-from almost_kedro.evaluation_rows import JudgeVote, OpenAnswer
+from almost_kedro.charts.style import Plot
+from almost_kedro.charts.training import draw_rule_audit
+from almost_kedro.costs.actual import list_costs
+from almost_kedro.costs.planned import Plan
+from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.pages.render import Script, read_asset, render_page
 from almost_kedro.pages.report import costs, provenance, rule_sets, samples, tables
 from almost_kedro.pages.report.caveats import list_caveats
@@ -17,9 +19,10 @@ from almost_kedro.pages.report.figures import Figure, prepare_figure
 from almost_kedro.pages.report.numbers import drop_prefix
 from almost_kedro.pages.report.provenance import RunRecord
 from almost_kedro.pages.report.verdict import reach_verdict
-from almost_kedro.plan.document import Plan
-from almost_kedro.rows import LedgerRow, Prompt
-from almost_kedro.training_rows import PolicyAnswer
+from almost_kedro.rows.evaluation import JudgeVote, OpenAnswer, OpenItem
+from almost_kedro.rows.feedback import LedgerRow, Prompt
+from almost_kedro.rows.metrics import Documents, RuleAudit
+from almost_kedro.rows.training import PolicyAnswer
 
 # Metrics that have assistants' names.
 NAMING = ("comparisons_metrics", "reward_model_metrics")
@@ -44,23 +47,20 @@ class Findings:
     """
 
     run: RunRecord
-    metrics: Mapping[str, Mapping[str, Any]]
-    plots: Mapping[str, Mapping[str, Any]]
+    metrics: Documents
+    plots: Mapping[str, Plot]
     ledgers: Mapping[str, Sequence[LedgerRow]]
     prompts: Sequence[Prompt]
     questions: Sequence[OpenItem]
     answers: Sequence[OpenAnswer]
     votes: Sequence[JudgeVote]
     test_answers: Sequence[PolicyAnswer]
-    rule_audit: Mapping[str, Any] | None
+    rule_audit: RuleAudit | None
     plan: Plan | None = None
 
 
 def make_report(found: Findings) -> str:
     """Write the report.
-
-    Args:
-        found: What it shows.
 
     Returns:
         The page.
@@ -82,9 +82,6 @@ def make_report(found: Findings) -> str:
 
 def shorten_names(found: Findings) -> tuple[Findings, str]:
     """Name assistants without their model, if all of them share it.
-
-    Args:
-        found: What the report shows.
 
     Returns:
         The same under shorter names, and the model; empty if there are several.
@@ -120,17 +117,15 @@ def describe_results(found: Findings) -> dict[str, Any]:
         "edges": tables.tabulate_edges(comparisons, report),
         "factors": tables.tabulate_factors(comparisons, report),
         "comparisons": comparisons,
-        "rewards": tables.tabulate_rewards(
-            metrics["sft_policy_metrics"], metrics["rl_policy_metrics"]
-        ),
-        "rl_training": metrics["rl_policy_training_metrics"],
+        "rewards": tables.tabulate_rewards(*(metrics[stage.metrics] for stage in STAGES)),
+        "stages": [(each, metrics[each.training] if each.by_reward else None) for each in STAGES],
         "audit": tables.tabulate_audit(found.rule_audit) if found.rule_audit else None,
     }
 
 
 def describe_origin(found: Findings) -> dict[str, Any]:
     """Return what the page shows of how it came about, by the template's names."""
-    run, spent = found.run, costs.list_costs(found.metrics)
+    run, spent = found.run, list_costs(found.metrics)
     votes = found.votes
     plan, about_plan = costs.find_plan(found.plan, run["options"])
     return {
@@ -154,7 +149,7 @@ def describe_origin(found: Findings) -> dict[str, Any]:
     }
 
 
-def _draw_audit(audit: Mapping[str, Any] | None) -> dict[str, Figure]:
+def _draw_audit(audit: RuleAudit | None) -> dict[str, Figure]:
     if audit is None:
         return {}
     caption = (

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 from urllib.parse import quote
 
-from almost_kedro.pages.report.numbers import Table
+from almost_kedro.pages.table import Table
+
+RUN_RECORD = "run_record"
 
 
 class RunRecord(TypedDict):
@@ -33,11 +35,7 @@ class RunRecord(TypedDict):
 
 
 def tabulate_options(options: Mapping[str, Any]) -> Table:
-    """Write all options one below another, nested names joined by dots.
-
-    Args:
-        options: As plain values.
-    """
+    """Write all options one below another, nested names joined by dots."""
     return Table("All options", ("option", "value"), tuple(_flatten(options)), texts=(1,))
 
 
@@ -53,12 +51,7 @@ def _flatten(options: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
 
 
 def tabulate_versions(versions: Mapping[str, str], session_id: str) -> Table:
-    """Write the version of each dataset that went in, and which of them this run made.
-
-    Args:
-        versions: By dataset.
-        session_id: What this run saved has it as its version.
-    """
+    """Write the version of each dataset that went in, and which of them this run made."""
     rows = tuple(
         (name, version, "this run" if version == session_id else "an earlier run")
         for name, version in versions.items()
@@ -73,11 +66,7 @@ def tabulate_packages(packages: Mapping[str, str]) -> Table:
 
 
 def tabulate_fingerprints(models: Mapping[str, Mapping[str, str]]) -> Table:
-    """Write each model's fingerprint: a hash of all files that decide what it says.
-
-    Args:
-        models: `evaluation_metrics["models"]`.
-    """
+    """Write each model's fingerprint: a hash of all files that decide what it says."""
     rows = tuple((name, found["fingerprint"]) for name, found in models.items())
     return Table("Fingerprints of the models", ("model", "fingerprint"), rows, texts=(1,))
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from almost_kedro.feedback.ledger import KEPT
-from almost_kedro.pages.report.numbers import MISSING, Table
 from almost_kedro.pages.report.samples import cut, spread
-from almost_kedro.rows import LedgerRow
+from almost_kedro.pages.table import MISSING, Table
+from almost_kedro.rows.feedback import LedgerRow
 
 Ledgers = Mapping[str, Sequence[LedgerRow]]
 # What each rule drops, in words.
@@ -49,11 +49,7 @@ LONGEST = 200
 
 
 def tabulate_drops(ledgers: Ledgers) -> Table:
-    """Count what each rule in force dropped.
-
-    Args:
-        ledgers: By dataset name.
-    """
+    """Count what each rule in force dropped."""
     rows = [
         (_name_step(name), rule, RULES.get(rule, MISSING), f"{n:,}")
         for name, ledger in ledgers.items()
@@ -64,11 +60,7 @@ def tabulate_drops(ledgers: Ledgers) -> Table:
 
 
 def tabulate_rule_sets(ledgers: Ledgers) -> Table:
-    """Count rows that one rule set keeps and the other drops, or keeps with another text.
-
-    Args:
-        ledgers: By dataset name.
-    """
+    """Count rows that one rule set keeps and the other drops, or keeps with another text."""
     rows = []
     for name, ledger in ledgers.items():
         counts = Counter((row["original"], row["corrected"]) for row in ledger if differs(row))
@@ -80,11 +72,7 @@ def tabulate_rule_sets(ledgers: Ledgers) -> Table:
 
 
 def sample_rule_sets(ledgers: Ledgers) -> Table:
-    """Show some of these rows, spread evenly over each ledger.
-
-    Args:
-        ledgers: By dataset name.
-    """
+    """Show some of these rows, spread evenly over each ledger."""
     rows = [
         (
             row["row_id"],

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
-from almost_kedro.evaluation.benchmarks import OpenItem
-from almost_kedro.evaluation_rows import JudgeVote, OpenAnswer
-from almost_kedro.pages.report.numbers import MISSING
-from almost_kedro.rows import Prompt
-from almost_kedro.training_rows import PolicyAnswer
+from almost_kedro.pages.table import MISSING
+from almost_kedro.rows.evaluation import JudgeVote, OpenAnswer, OpenItem
+from almost_kedro.rows.feedback import Prompt
+from almost_kedro.rows.training import PolicyAnswer
 
 Item = TypeVar("Item")
 # Dialogues shown of each kind, and characters of each text.
@@ -54,14 +53,7 @@ def sample_questions(
     votes: Sequence[JudgeVote],
     n: int = DIALOGUES,
 ) -> list[Dialogue]:
-    """Show the answers to some open questions with the judge's votes.
-
-    Args:
-        questions: All of them.
-        answers: All models' answers.
-        votes: The judge's.
-        n: Questions to show.
-    """
+    """Show the answers to some open questions with the judge's votes."""
     return [
         Dialogue(
             name=item["item_id"],
@@ -80,13 +72,7 @@ def sample_questions(
 def sample_prompts(
     prompts: Sequence[Prompt], answers: Sequence[PolicyAnswer], n: int = DIALOGUES
 ) -> list[Dialogue]:
-    """Show the answers to some test prompts with their rewards.
-
-    Args:
-        prompts: All of them.
-        answers: All models' answers; of a model's two answers to a prompt, the first is shown.
-        n: Prompts to show.
-    """
+    """Show the answers to some test prompts with their rewards; of a model's two, the first."""
     texts = {prompt["prompt_id"]: prompt["text"] for prompt in prompts}
     by_prompt: dict[str, dict[str, PolicyAnswer]] = {}
     for row in answers:

@@ -5,22 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
+from almost_kedro.evaluation.benchmark_records import BENCHMARKS
 from almost_kedro.evaluation.gate import MIN_PROMPTS
 from almost_kedro.evaluation.model_report import (
     count_invalid_votes,
     read_win_rates,
     show_invalid_votes,
 )
+from almost_kedro.evaluation.stages import BASE, STAGES
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.pages.report.numbers import show_name, show_points
 from almost_kedro.pages.report.weak_link import find_weakest_link
+from almost_kedro.rows.evaluation_metrics import EvaluationMetrics
+from almost_kedro.rows.metrics import Documents, Estimate, GateResult, RewardModelMetrics
 
-Metrics = Mapping[str, Any]
-# What was trained; `prompted` is the assistant whose answers training starts from.
-TRAINED = ("sft", "rl")
 EVEN = 0.5
 
 
@@ -43,12 +43,8 @@ class Gain(NamedTuple):
     worse: bool
 
 
-def reach_verdict(metrics: Mapping[str, Metrics]) -> list[Line]:
-    """Answer the three questions that a run is made for.
-
-    Args:
-        metrics: Metrics datasets by name.
-    """
+def reach_verdict(metrics: Documents) -> list[Line]:
+    """Answer the three questions that a run is made for."""
     report, gate = metrics["reward_model_metrics"], metrics["gate"]
     return [
         judge_reward_model(report, gate),
@@ -57,13 +53,8 @@ def reach_verdict(metrics: Mapping[str, Metrics]) -> list[Line]:
     ]
 
 
-def judge_reward_model(report: Metrics, gate: Metrics) -> Line:
-    """Say whether the reward model learned more than what reads nothing.
-
-    Args:
-        report: `reward_model_metrics`.
-        gate: Whether it may train a policy.
-    """
+def judge_reward_model(report: RewardModelMetrics, gate: GateResult) -> Line:
+    """Say whether the reward model learned more than what reads nothing."""
     question = "Did the reward model learn?"
     if not report["n"]:
         return Line(question, "open", "Unknown: there are no held-out comparisons.", ())
@@ -85,12 +76,8 @@ def judge_reward_model(report: Metrics, gate: Metrics) -> Line:
     return Line(question, "yes", "Yes: more than any judge that reads nothing.", details)
 
 
-def judge_policies(evaluation: Metrics) -> Line:
-    """Say whether what was trained is better than the base model.
-
-    Args:
-        evaluation: `evaluation_metrics`.
-    """
+def judge_policies(evaluation: EvaluationMetrics) -> Line:
+    """Say whether what was trained is better than the base model."""
     question = "Are the trained models better than the base model?"
     gains = list_gains(evaluation)
     better, worse = [g for g in gains if g.better], [g for g in gains if g.worse]
@@ -116,29 +103,24 @@ def judge_policies(evaluation: Metrics) -> Line:
     return Line(question, "open", answer + unheard, details)
 
 
-def list_gains(evaluation: Metrics) -> list[Gain]:
-    """Compare what was trained with the base model, by the judge and on the benchmarks.
-
-    Args:
-        evaluation: `evaluation_metrics`.
-    """
+def list_gains(evaluation: EvaluationMetrics) -> list[Gain]:
+    """Compare what was trained with the base model, by the judge and on the benchmarks."""
     questions = evaluation["questions"]
     wins = read_win_rates(questions)
     gains = []
-    for policy in TRAINED:
-        if rate := wins.get(policy):
+    for stage in STAGES:
+        pair = f"{stage.name}-vs-{BASE}"
+        if rate := wins.get(stage.name):
             text = f"wins {show_share(rate)} of {questions['n']} questions by the judge"
-            gains.append(_make_gain(policy, "the judge's votes", text, rate, EVEN))
-        for key, measure in (("hhh", "HHH"), ("mc1", "MC1")):
-            if difference := evaluation[key]["differences"].get(f"{policy}-vs-base"):
-                text = f"{measure} {show_points(difference)}"
-                gains.append(_make_gain(policy, measure, text, difference, 0))
+            gains.append(_make_gain(stage.name, "the judge's votes", text, rate, EVEN))
+        for each in BENCHMARKS:
+            if difference := each.find_report(evaluation)["differences"].get(pair):
+                text = f"{each.title} {show_points(difference)}"
+                gains.append(_make_gain(stage.name, each.title, text, difference, 0))
     return gains
 
 
-def _make_gain(
-    policy: str, measure: str, text: str, found: Mapping[str, float], even: float
-) -> Gain:
+def _make_gain(policy: str, measure: str, text: str, found: Estimate, even: float) -> Gain:
     better, worse = found["low"] > even, found["high"] < even
     result = "better" if better else "worse" if worse else "not shown"
     return Gain(policy, measure, f"{text}: {result}", better, worse)
@@ -148,7 +130,7 @@ def _name_gains(gains: list[Gain]) -> str:
     return ", ".join(f"{gain.measure} ({gain.policy})" for gain in gains)
 
 
-def judge_chain(metrics: Mapping[str, Metrics]) -> Line:
+def judge_chain(metrics: Documents) -> Line:
     """Name the first link of the chain that is not shown to hold, and what to do about it."""
     question = "What is the weakest link, and what comes next?"
     link = find_weakest_link(metrics)

@@ -5,13 +5,24 @@ Each step rests on the one before, so what comes after a weak one says little.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
+from almost_kedro.evaluation.benchmark_records import BENCHMARKS
 from almost_kedro.evaluation.gate import MIN_PROMPTS
+from almost_kedro.evaluation.model_report import read_flips
+from almost_kedro.evaluation.stages import BASE, STAGES, Stage
 from almost_kedro.pages.report.numbers import show_difference
+from almost_kedro.rows.evaluation_metrics import EvaluationMetrics
+from almost_kedro.rows.metrics import (
+    ComparisonsMetrics,
+    Documents,
+    GateResult,
+    PolicyMetrics,
+    RewardModelMetrics,
+    SelfPlayMetrics,
+)
 
-Metrics = Mapping[str, Any]
 # From this share on, a model goes by the letter and not by what stands behind it.
 MOSTLY = 0.5
 
@@ -24,25 +35,24 @@ class Link(NamedTuple):
     next_step: str
 
 
-def find_weakest_link(metrics: Mapping[str, Metrics]) -> Link | None:
-    """Return the first step that is not shown to gain anything; None if all do.
+def find_weakest_link(metrics: Documents) -> Link | None:
+    """Return the first step that is not shown to gain anything; None if all do."""
+    return next(filter(None, _check_all(metrics)), None)
 
-    Args:
-        metrics: Metrics datasets by name.
-    """
+
+def _check_all(metrics: Documents) -> Iterator[Link | None]:
+    """Check step by step: what comes after a weak step may lack its figures."""
     report = metrics["reward_model_metrics"]
-    return (
-        _check_comparisons(metrics["comparisons_metrics"], report)
-        or _check_reward_model(report, metrics["gate"])
-        or _check_self_play(metrics["self_play_metrics"])
-        or _check_sft(metrics["sft_policy_metrics"])
-        or _check_rl(metrics["rl_policy_metrics"], metrics["rl_policy_training_metrics"])
-        or _check_judge(metrics["held_out_reward_model_metrics"])
-        or _check_benchmarks(metrics["evaluation_metrics"])
-    )
+    yield _check_comparisons(metrics["comparisons_metrics"], report)
+    yield _check_reward_model(report, metrics["gate"])
+    yield _check_self_play(metrics["self_play_metrics"])
+    for stage in STAGES:
+        yield _check_stage(stage, metrics)
+    yield _check_judge(metrics["held_out_reward_model_metrics"])
+    yield _check_benchmarks(metrics["evaluation_metrics"])
 
 
-def _check_comparisons(comparisons: Metrics, report: Metrics) -> Link | None:
+def _check_comparisons(comparisons: ComparisonsMetrics, report: RewardModelMetrics) -> Link | None:
     if report.get("n_prompts", 0) >= MIN_PROMPTS:
         return None
     return Link(
@@ -54,7 +64,7 @@ def _check_comparisons(comparisons: Metrics, report: Metrics) -> Link | None:
     )
 
 
-def _check_reward_model(report: Metrics, gate: Metrics) -> Link | None:
+def _check_reward_model(report: RewardModelMetrics, gate: GateResult) -> Link | None:
     above = report["above_best_floor"]
     if above["low_one_sided"] > 0:
         if gate["passed"]:
@@ -80,20 +90,17 @@ def _check_reward_model(report: Metrics, gate: Metrics) -> Link | None:
     )
 
 
-def count_needed(report: Metrics) -> int:
+def count_needed(report: RewardModelMetrics) -> int:
     """Return how many held-out comparisons would show the difference, if it stays as it is.
 
     An interval narrows with the square root of the number of rows.
-
-    Args:
-        report: `reward_model_metrics`, whose difference is above 0 and not shown.
     """
     above = report["above_best_floor"]
     reach = above["difference"] - above["low_one_sided"]
     return int(report["n"] * (reach / above["difference"]) ** 2) + 1
 
 
-def _check_self_play(self_play: Metrics) -> Link | None:
+def _check_self_play(self_play: SelfPlayMetrics) -> Link | None:
     gain = self_play["gain"]
     if gain and gain["held_out_low"] > 0:
         return None
@@ -113,42 +120,42 @@ def _check_self_play(self_play: Metrics) -> Link | None:
     )
 
 
-def _check_sft(policies: Metrics) -> Link | None:
-    against = policies["differences"]["sft-vs-base"]
+def _check_stage(stage: Stage, metrics: Documents) -> Link | None:
+    policies: PolicyMetrics = metrics[stage.metrics]
+    against = policies["differences"][f"{stage.name}-vs-{stage.base}"]
+    held_out = show_difference(against["held_out_reward"])
+    step = stage.remedy
     if against["held_out_reward"]["low"] > 0:
         return None
-    return Link(
-        "supervised fine-tuning",
-        f"On {against['n']} test prompts, its held-out reward is not shown to be above the base "
-        f"model's ({show_difference(against['held_out_reward'])}).",
-        "More dialogues (prompt_splits.self_play), or more training (sft.epochs, "
-        "sft.learning_rate).",
-    )
-
-
-def _check_rl(policies: Metrics, training: Metrics) -> Link | None:
-    against = policies["differences"]["rl-vs-sft"]
-    if against["held_out_reward"]["low"] > 0:
-        return None
-    if training["stopped"]:
+    if not stage.by_reward:
+        why = (
+            f"On {against['n']} test prompts, its held-out reward is not shown to be above the "
+            f"{stage.base_title}'s ({held_out})."
+        )
+    elif (training := metrics[stage.training])["stopped"]:
         why = f"It was stopped: {training['reason']}."
-        step = "Lower rl.learning_rate or raise rl.beta; the curves below say where it turned."
+        step = (
+            f"Lower {stage.name}.learning_rate or raise {stage.name}.beta; the curves below say "
+            "where it turned."
+        )
     elif against["reward"]["low"] > 0:
         why = (
             "It gains by the reward model that it was trained with, but is not shown to gain by "
-            f"the held-out one ({show_difference(against['held_out_reward'])})."
+            f"the held-out one ({held_out})."
         )
-        step = "Raise rl.beta or stop earlier, and train the reward model on more comparisons."
+        step = (
+            f"Raise {stage.name}.beta or stop earlier, and train the reward model on more "
+            "comparisons."
+        )
     else:
         why = (
             "It is not shown to gain even by the reward model that it was trained with "
             f"({show_difference(against['reward'])} on {against['n']} test prompts)."
         )
-        step = "Train longer (rl.steps) or faster (rl.learning_rate), on more prompts."
-    return Link("reinforcement learning", why, step)
+    return Link(stage.title, why, step)
 
 
-def _check_judge(report: Metrics) -> Link | None:
+def _check_judge(report: RewardModelMetrics) -> Link | None:
     if report["n"] and report["above_best_floor"]["low_one_sided"] > 0:
         return None
     return Link(
@@ -159,21 +166,21 @@ def _check_judge(report: Metrics) -> Link | None:
     )
 
 
-def _check_benchmarks(evaluation: Metrics) -> Link | None:
+def _check_benchmarks(evaluation: EvaluationMetrics) -> Link | None:
     differences = [
-        evaluation[name]["differences"].get(f"{policy}-vs-base")
-        for name in ("hhh", "mc1")
-        for policy in ("sft", "rl")
+        each.find_report(evaluation)["differences"].get(f"{stage.name}-vs-{BASE}")
+        for each in BENCHMARKS
+        for stage in STAGES
     ]
     if any(found and found["low"] > 0 for found in differences):
         return None
-    flips = [bias["flips"]["value"] for bias in evaluation["hhh"]["position_bias"].values()]
     why = "By rewards each step gains, but no benchmark shows it."
-    if flips and min(flips) >= MOSTLY:
-        why += " On HHH, all models mostly answer the same letter in both orders."
+    for each in BENCHMARKS:
+        if (flips := read_flips(each.find_report(evaluation)).values()) and min(flips) >= MOSTLY:
+            why += f" On {each.title}, all models mostly answer the same letter in both orders."
+    options = ", ".join(f"evaluation.{each.option}" for each in BENCHMARKS)
     return Link(
         "the way from rewards to benchmarks",
         why,
-        "Evaluate on more items (evaluation.hhh, evaluation.truthfulqa), with a larger model, or "
-        "with other rules of thumb.",
+        f"Evaluate on more items ({options}), with a larger model, or with other rules of thumb.",
     )

@@ -1,5 +1,5 @@
 """Search for contrasts that carry signal (`kedro run --env contrasts --pipeline contrasts`)."""
 
-from .pipeline import create_pipeline
+from almost_kedro.pipelines.contrasts.pipeline import create_pipeline
 
 __all__ = ["create_pipeline"]

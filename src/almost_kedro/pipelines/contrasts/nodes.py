@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from almost_kedro.evaluation.benchmarks import PairItem
 from almost_kedro.evaluation.contrast_report import (
     report_averages,
     report_contrast,
@@ -20,15 +18,16 @@ from almost_kedro.feedback.planning import plan_assistants
 from almost_kedro.feedback.responses import end_dialogue
 from almost_kedro.feedback.reward_rows import build_reward_rows, drop_identical
 from almost_kedro.feedback.splits import select_comparisons
-from almost_kedro.options import ComparisonOptions, Models, ResponseGenerationOptions, Rules
-from almost_kedro.programs import PLAIN
-from almost_kedro.rows import Assistant, Comparison, LedgerRow, Prompt, Response
-from almost_kedro.training.client import score
-from almost_kedro.training_options import LaunchOptions, RewardModelOptions
-from almost_kedro.training_rows import PromptSplit
-
-from ..reward_model.margins import score_margins, train_judge
-from ..reward_model.nodes import RewardSetting
+from almost_kedro.jobs.margins import score_margins, train_judge
+from almost_kedro.jobs.score import score
+from almost_kedro.options.all import Options
+from almost_kedro.options.feedback import ComparisonOptions, ResponseGenerationOptions
+from almost_kedro.options.rules import Rules
+from almost_kedro.processes.run import PLAIN
+from almost_kedro.processes.workplace import Workplace
+from almost_kedro.rows.evaluation import PairItem
+from almost_kedro.rows.feedback import Assistant, Comparison, LedgerRow, Prompt, Response
+from almost_kedro.rows.training import PromptSplit
 
 logger = logging.getLogger(__name__)
 Contrasts = dict[str, list[str]]
@@ -36,13 +35,13 @@ Contrasts = dict[str, list[str]]
 
 def check_contrasts(
     demonstrations: Mapping[str, Callable[[], str]],
-    response_generation: ResponseGenerationOptions,
+    response_generation_options: ResponseGenerationOptions,
     contrasts: Contrasts,
     rules: Rules,
 ) -> Contrasts:
-    """Find whom the contrasts are about, before anybody answers; returns the contrasts."""
+    """Refuse bad contrasts before anything is generated; return the good ones."""
     contrast_rules.check_contrasts(
-        contrasts, plan_assistants(demonstrations, response_generation, rules)
+        contrasts, plan_assistants(demonstrations, response_generation_options, rules)
     )
     return contrasts
 
@@ -53,7 +52,7 @@ def compare_contrasts(
     responses: list[Response],
     ledger_responses: list[LedgerRow],
     assistants: list[Assistant],
-    comparisons: ComparisonOptions,
+    comparisons_options: ComparisonOptions,
     rules: Rules,
 ) -> dict[str, list[Comparison]]:
     """Make the comparisons of each contrast."""
@@ -65,7 +64,7 @@ def compare_contrasts(
             responses,
             ledger_responses,
             assistants,
-            comparisons,
+            comparisons_options,
             rules,
         )
         found[name], _ = drop_identical(rows, rules)
@@ -76,24 +75,15 @@ def try_contrasts(
     contrast_comparisons: dict[str, list[Comparison]],
     prompt_splits: list[PromptSplit],
     hhh_items: list[PairItem],
-    models: Models,
-    reward_model: RewardModelOptions,
-    launch: LaunchOptions,
-    rules: Rules,
-    seed: int,
-    model_store: Path,
-    accelerate_configs: Path,
-    training_work: Path,
+    options: Options,
+    workplace: Workplace,
 ) -> dict[str, Any]:
-    """Train a reward model on each contrast; ask it about held-out prompts and static HHH.
+    """Train a reward model on each contrast; test it on held-out prompts and static HHH.
 
-    Each has the options and the seed of the reward model, so that the rows alone differ.
+    All have the options and the seed of the reward model, so that only the rows differ.
     """
-    setting = RewardSetting(
-        models, reward_model, launch, rules, model_store, accelerate_configs, training_work
-    )
     asked = [
-        {**row, "dialogue": end_dialogue(row["dialogue"], rules)}
+        {**row, "dialogue": end_dialogue(row["dialogue"], options.rules)}
         for row in build_hhh_answers(hhh_items)
     ]
     report: dict[str, Any] = {}
@@ -106,12 +96,20 @@ def try_contrasts(
             note = "not tried: no pairs to train on, or none to test with"
             report[name] = {"n_trained_on": len(train), "n": len(test), "note": note}
             continue
-        judge = train_judge(f"contrast_{name}", build_reward_rows(train, rules), seed, setting)
+        judge = train_judge(
+            f"contrast_{name}",
+            build_reward_rows(train, options.rules),
+            options.seed,
+            options,
+            workplace,
+        )
         all_rewards[name], _ = score(judge, asked)
-        margins = score_margins(judge, test, rules)
-        report[name] = report_contrast(train, test, margins, hhh_items, all_rewards[name], seed)
+        margins = score_margins(judge, test, options.rules)
+        report[name] = report_contrast(
+            train, test, margins, hhh_items, all_rewards[name], options.seed
+        )
         logger.info("%s", tabulate_contrasts({name: report[name]})[-1], extra=PLAIN)
-    averages = report_averages(hhh_items, all_rewards, seed)
+    averages = report_averages(hhh_items, all_rewards, options.seed)
     for line in [*tabulate_contrasts(report), *tabulate_averages(averages)]:
         logger.info("%s", line, extra=PLAIN)
     return {"contrasts": report, "averages": averages}

@@ -1,51 +1,17 @@
 """Wiring of `contrasts`, which is no part of `__default__`."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
-from .. import synthetic_feedback
-from ..reward_model.pipeline import SETTING
-from . import nodes
+from almost_kedro.pipelines.contrasts import nodes
+from almost_kedro.pipelines.wiring import make_node
 
 
 def create_pipeline() -> Pipeline:
-    """Return the pipeline: answers of all assistants, comparisons by contrast, reward models."""
-    return synthetic_feedback.create_pipeline() + Pipeline(
+    """Return what comes after `synthetic_feedback`: comparisons by contrast, reward models."""
+    return Pipeline(
         [
-            Node(
-                func=nodes.check_contrasts,
-                inputs={
-                    "demonstrations": "demonstrations",
-                    "response_generation": "params:response_generation",
-                    "contrasts": "params:contrasts",
-                    "rules": "params:rules",
-                },
-                outputs="contrasts_plan",
-                name="check_contrasts",
-            ),
-            Node(
-                func=nodes.compare_contrasts,
-                inputs={
-                    "contrasts_plan": "contrasts_plan",
-                    "prompts": "prompts",
-                    "responses": "responses",
-                    "ledger_responses": "ledger_responses",
-                    "assistants": "assistants",
-                    "comparisons": "params:comparisons",
-                    "rules": "params:rules",
-                },
-                outputs="contrast_comparisons",
-                name="compare_contrasts",
-            ),
-            Node(
-                func=nodes.try_contrasts,
-                inputs={
-                    "contrast_comparisons": "contrast_comparisons",
-                    "prompt_splits": "prompt_splits",
-                    "hhh_items": "hhh_items",
-                    **SETTING,
-                },
-                outputs="contrasts_metrics",
-                name="try_contrasts",
-            ),
+            make_node(nodes.check_contrasts, "contrasts_plan"),
+            make_node(nodes.compare_contrasts, "contrast_comparisons"),
+            make_node(nodes.try_contrasts, "contrasts_metrics"),
         ]
     )

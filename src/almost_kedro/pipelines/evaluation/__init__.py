@@ -1,5 +1,5 @@
 """Benchmarks and pairwise judging of every model of the chain, beside the floors."""
 
-from .pipeline import create_pipeline
+from almost_kedro.pipelines.evaluation.pipeline import create_pipeline
 
 __all__ = ["create_pipeline"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from almost_kedro.feedback.prompts import make_seed_rows, read_seed_file
+from almost_kedro.feedback.seeds import make_seed_rows, read_seed_file
 from almost_kedro.pages.explorer import render_explorer
 from almost_kedro.pages.explorer_rows import build_explorer
-from almost_kedro.rows import Assistant, Comparison, LedgerRow, Prompt, Response
-from almost_kedro.training_rows import PromptSplit, ScoredComparison
+from almost_kedro.rows.feedback import Assistant, Comparison, LedgerRow, Prompt, Response
+from almost_kedro.rows.training import PromptSplit, ScoredComparison
 
 
 def write_explorer(
@@ -23,8 +23,7 @@ def write_explorer(
 ) -> str:
     """Return the page of all pairs, kept and dropped, with their ancestry.
 
-    Raises:
-        UserError: If the rows are of versions that don't go together.
+    Raises UserError if the rows are of versions that don't go together.
     """
     explorer = build_explorer(
         make_seed_rows(read_seed_file(seed_prompts)),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.pages.cards import write_dataset_card, write_model_card
 from almost_kedro.pages.report import Findings, make_report
+from almost_kedro.pages.report.charts import CHARTS
 from almost_kedro.pages.report.provenance import RunRecord
-from almost_kedro.rows import Comparison
-from almost_kedro.run_record import RUN_RECORD
+from almost_kedro.rows.feedback import Comparison
 
 METRICS = (
     "prompts_metrics",
@@ -23,30 +24,14 @@ METRICS = (
     "gate",
     "self_play_metrics",
     "self_play_costs_metrics",
-    "sft_policy_training_metrics",
-    "sft_policy_metrics",
-    "rl_policy_training_metrics",
-    "rl_policy_metrics",
+    *(name for stage in STAGES for name in (stage.training, stage.metrics)),
     "policy_verdicts_metrics",
     "reward_verdicts_metrics",
     "open_answers_metrics",
     "judge_cards",
     "evaluation_metrics",
 )
-PLOTS = (
-    "prompts_waterfall_plot",
-    "ledger_waterfall_plot",
-    "response_lengths_plot",
-    "comparisons_plot",
-    "reward_model_training_plot",
-    "reward_model_accuracy_plot",
-    "reward_model_reliability_plot",
-    "best_of_n_plot",
-    "sft_policy_training_plot",
-    "rl_policy_training_plot",
-    "rl_watch_plot",
-    "evaluation_plot",
-)
+PLOTS = tuple(chart.plot for chart in CHARTS)
 LEDGERS = (
     "ledger_prompts",
     "ledger_responses",
@@ -56,42 +41,27 @@ LEDGERS = (
     "ledger_self_play",
     "ledger_sft_demonstrations",
 )
-ROWS = ("prompts", "open_questions", "open_answers", "judge_votes", "sft_answers", "rl_answers")
+TESTS = tuple(stage.answers for stage in STAGES)
+ROWS = ("prompts", "open_questions", "open_answers", "judge_votes", *TESTS)
 AUDIT = "rule_audit_metrics"
 PLAN = "cost_plan"
-REPORT_INPUTS = {
-    name: name for name in (*METRICS, *PLOTS, *LEDGERS, *ROWS, AUDIT, PLAN, RUN_RECORD)
-}
+REPORTED = (*METRICS, *PLOTS, *LEDGERS, *ROWS, AUDIT, PLAN)
 
-CARD_INPUTS = {
-    name: name
-    for name in (
-        "prompts_metrics",
-        "comparisons_metrics",
-        "reward_model_metrics",
-        "held_out_reward_model_metrics",
-        "gate",
-        "self_play_metrics",
-        "sft_policy_metrics",
-        "rl_policy_training_metrics",
-        "rl_policy_metrics",
-        "evaluation_metrics",
-        "comparisons",
-        RUN_RECORD,
-    )
-}
+ON_CARDS = (
+    "prompts_metrics",
+    "comparisons_metrics",
+    "reward_model_metrics",
+    "held_out_reward_model_metrics",
+    "gate",
+    "self_play_metrics",
+    *(stage.training for stage in STAGES if stage.by_reward),
+    *(stage.metrics for stage in STAGES),
+    "evaluation_metrics",
+)
 
 
 def write_report(run_record: RunRecord, **found: Any) -> str:
-    """Write the report.
-
-    Args:
-        run_record: What the run is.
-        **found: What it shows, by dataset name: all of `REPORT_INPUTS`.
-
-    Returns:
-        The page.
-    """
+    """Write the report; `found` has all datasets of `REPORTED` by name."""
     return make_report(
         Findings(
             run=run_record,
@@ -102,7 +72,7 @@ def write_report(run_record: RunRecord, **found: Any) -> str:
             questions=found["open_questions"],
             answers=found["open_answers"],
             votes=found["judge_votes"],
-            test_answers=[*found["sft_answers"], *found["rl_answers"]],
+            test_answers=[row for name in TESTS for row in found[name]],
             rule_audit=found[AUDIT],
             plan=found[PLAN],
         )
@@ -112,16 +82,7 @@ def write_report(run_record: RunRecord, **found: Any) -> str:
 def write_cards(
     run_record: RunRecord, comparisons: list[Comparison], **metrics: Any
 ) -> tuple[str, str]:
-    """Write the cards that the data and the models are given away with.
-
-    Args:
-        run_record: What the run is.
-        comparisons: The rows.
-        **metrics: By dataset name: all others of `CARD_INPUTS`.
-
-    Returns:
-        Dataset card and model card.
-    """
+    """Write dataset card and model card, which go with published data and models."""
     return (
         write_dataset_card(run_record, metrics, comparisons),
         write_model_card(run_record, metrics),

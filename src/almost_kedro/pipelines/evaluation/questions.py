@@ -2,64 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
-from almost_kedro.checkpoints import Checkpoint
-from almost_kedro.evaluation.benchmarks import OpenItem
+from almost_kedro.contract import Sampling, row_id
 from almost_kedro.evaluation.statistics import estimate_mean
-from almost_kedro.evaluation_options import EvaluationOptions
-from almost_kedro.evaluation_rows import OpenAnswer
 from almost_kedro.feedback.responses import STOPS, build_question, extract_answer
-from almost_kedro.generation.engine import Sampling
-from almost_kedro.options import ComparisonOptions, GenerationOptions, Models, Rules
-from almost_kedro.rows import Assistant, row_id
-from almost_kedro.training_options import SFTOptions
-from almost_kedro.training_rows import PromptSplit
-
-from ..rmsp_sft.policy_test import leave_out, let_answer, name_models
-from .models import list_policies
+from almost_kedro.jobs.policies import leave_out, let_answer, list_policies, name_models
+from almost_kedro.models.checkpoints import Checkpoint
+from almost_kedro.options.all import Options
+from almost_kedro.processes.workplace import Workplace
+from almost_kedro.rows.evaluation import OpenAnswer, OpenItem
+from almost_kedro.rows.feedback import Assistant
+from almost_kedro.rows.training import PromptSplit
 
 
 def answer_questions(
     open_questions: list[OpenItem],
     prompt_splits: list[PromptSplit],
     assistants: list[Assistant],
-    sft_policy: Checkpoint,
-    rl_policy: Checkpoint,
-    models: Models,
-    generation: GenerationOptions,
-    comparisons: ComparisonOptions,
-    sft: SFTOptions,
-    evaluation: EvaluationOptions,
-    rules: Rules,
-    seed: int,
-    model_store: Path,
-    server_keys: Mapping[str, SecretStr],
-    generation_work: Path,
+    options: Options,
+    workplace: Workplace,
+    **checkpoints: Checkpoint,
 ) -> tuple[list[OpenAnswer], dict[str, Any]]:
-    """Let base model, best assistant, SFT and RL policy answer the open questions.
-
-    Returns:
-        Their answers, and what they are like.
-    """
-    policies = list_policies(
-        sft_policy, rl_policy, prompt_splits, assistants, models, comparisons, sft, model_store
-    )
+    """Let base model, best assistant and trained policies answer; return answers and figures."""
+    policies = list_policies(checkpoints, prompt_splits, assistants, options, workplace)
     sampling = Sampling(
-        evaluation.temperature,
-        evaluation.top_p,
-        evaluation.max_new_tokens,
-        STOPS if rules == "corrected" else (),
-        seed,
+        options.evaluation.temperature,
+        options.evaluation.top_p,
+        options.evaluation.max_new_tokens,
+        STOPS if options.rules == "corrected" else (),
+        options.seed,
     )
-    # Rule 28's template has no space at the end, whatever the rules.
+    # Under either rule set, rule 28's template has no space at the end.
     texts = [build_question(item["question"], "corrected") for item in open_questions]
     answers, costs = let_answer(
-        "open questions", policies, texts, sampling, generation, generation_work, server_keys
+        "open questions", policies, texts, sampling, options.generation, workplace
     )
     open_questions, answers = leave_out("open questions", open_questions, answers)
     items = [item["item_id"] for item in open_questions]
@@ -71,7 +48,7 @@ def answer_questions(
                 answer_id=row_id("open_answer", key, item["item_id"], policy.name),
                 item_id=item["item_id"],
                 policy=policy.name,
-                text=extract_answer(completion.text, completion.finish_reason, rules),
+                text=extract_answer(completion.text, completion.finish_reason, options.rules),
                 finish_reason=completion.finish_reason,
                 n_tokens=completion.n_tokens,
             )
@@ -80,9 +57,9 @@ def answer_questions(
         rows += found
         figures[policy.name] = {
             "n": len(found),
-            "length": estimate_mean([len(row["text"]) for row in found], items, seed),
+            "length": estimate_mean([len(row["text"]) for row in found], items, options.seed),
             "share_cut_off": estimate_mean(
-                [row["finish_reason"] == "length" for row in found], items, seed
+                [row["finish_reason"] == "length" for row in found], items, options.seed
             ),
         }
     return rows, figures

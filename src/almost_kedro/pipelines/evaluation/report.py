@@ -3,61 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, cast, get_args
 
-from almost_kedro.checkpoints import Checkpoint, check_same_data
+from almost_kedro.charts.evaluation import draw_models
+from almost_kedro.charts.style import Plot
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.benchmarks import ChoiceItem, PairItem, Source
-from almost_kedro.evaluation.hhh import measure_position_bias, score_hhh_floors
-from almost_kedro.evaluation.model_charts import draw_models
+from almost_kedro.evaluation.benchmark_records import BENCHMARKS, QUESTIONS
+from almost_kedro.evaluation.gate import carry_gate
 from almost_kedro.evaluation.model_report import report_benchmark
-from almost_kedro.evaluation.truthfulqa import Preset, score_mc1_floors
-from almost_kedro.evaluation_options import EvaluationOptions
-from almost_kedro.evaluation_rows import (
-    ContaminationRow,
-    HHHVerdict,
-    MC1Verdict,
-    RewardVerdict,
-)
+from almost_kedro.evaluation.stages import SFT
+from almost_kedro.feedback.self_play import list_training_rows
 from almost_kedro.feedback.splits import TRAINED, select_prompts
-from almost_kedro.rows import Prompt
-from almost_kedro.training.client import digest_rows
-from almost_kedro.training_rows import Candidate, Demonstration, PromptSplit, Split
+from almost_kedro.jobs.row_files import digest_rows
+from almost_kedro.models.checkpoints import Checkpoint, check_same_data
+from almost_kedro.options.evaluation import EvaluationOptions
+from almost_kedro.pipelines.evaluation.models import ASKED
+from almost_kedro.rows.evaluation import ContaminationRow, Source
+from almost_kedro.rows.evaluation_metrics import (
+    BenchmarkReport,
+    ContaminationMetrics,
+    EvaluationMetrics,
+    JudgeCards,
+    TrainingContamination,
+)
+from almost_kedro.rows.feedback import Prompt
+from almost_kedro.rows.metrics import GateResult
+from almost_kedro.rows.training import Candidate, Demonstration, PromptSplit, Split
 
-from ..rl.nodes import SFT_REMEDY
-from ..rmsp_sft.nodes import list_training_rows
-from ..rmsp_sft.policy_test import carry_gate
-
-Verdicts = TypeVar("Verdicts", bound=HHHVerdict | RewardVerdict | MC1Verdict)
+# Datasets of items, of presets (the text before a question) and of verdicts.
+ANSWERED = (
+    *ASKED,
+    *(each.verdicts for each in BENCHMARKS),
+    *(each.by_rewards for each in BENCHMARKS if each.by_rewards),
+)
 
 
 def count_contamination(
     prompts: list[Prompt],
     prompt_splits: list[PromptSplit],
     contamination: list[ContaminationRow],
-    self_play_candidates: list[Candidate],
+    self_play: list[Candidate],
     sft_demonstrations: list[Demonstration],
     sft_contamination: list[ContaminationRow],
     sft_policy: Checkpoint,
-) -> dict[str, Any]:
-    """Count what repeats a benchmark item among what the models at hand were trained on.
+) -> TrainingContamination:
+    """Count what repeats a benchmark item in the data that the models were trained on.
 
-    The benchmarks may be others than when the models were trained.
-
-    Returns:
-        Prompts that models are trained on, demonstrations of the SFT policy, and how many of each
-        repeat an item; and the splits of all prompts that do.
-
-    Raises:
-        UserError: If the rows are not those that the models were trained on.
+    The benchmarks may differ from those at the time of training. Raises UserError if the rows are
+    not those that the models were trained on.
     """
     digest = digest_rows(list_training_rows(sft_demonstrations))
-    check_same_data(sft_policy, "demonstrations", digest, SFT_REMEDY)
-    played = {row["candidate_id"] for row in self_play_candidates}
+    check_same_data(sft_policy, "demonstrations", digest, SFT.how_to_train)
+    played = {row["candidate_id"] for row in self_play}
     if strangers := sum(row["candidate_id"] not in played for row in sft_demonstrations):
         raise UserError(
             f"sft_demonstrations: {strangers} of {len(sft_demonstrations)} rows are of another "
-            f"version of self_play; {SFT_REMEDY}"
+            f"version of self_play; {SFT.how_to_train}"
         )
     repeated = {row["text_id"] for row in [*contamination, *sft_contamination]}
 
@@ -67,70 +68,62 @@ def count_contamination(
     def count(ids: list[str]) -> int:
         return sum(id_ in repeated for id_ in ids)
 
-    by_split = {
+    by_split: dict[str, int] = {
         name: count([prompt["prompt_id"] for prompt in select(name)]) for name in get_args(Split)
     }
-    return {
-        "n_prompts": len(select(*TRAINED)),
-        "prompts_that_repeat": sum(by_split[name] for name in TRAINED),
-        "n_demonstrations": len(sft_demonstrations),
-        "demonstrations_that_repeat": count([row["candidate_id"] for row in sft_demonstrations]),
-        "by_split": by_split,
-    }
+    return TrainingContamination(
+        n_prompts=len(select(*TRAINED)),
+        prompts_that_repeat=sum(by_split[name] for name in TRAINED),
+        n_demonstrations=len(sft_demonstrations),
+        demonstrations_that_repeat=count([row["candidate_id"] for row in sft_demonstrations]),
+        by_split=by_split,
+    )
 
 
 def report_evaluation(
-    hhh_items: list[PairItem],
-    mc1_items: list[ChoiceItem],
-    mc1_preset: Preset,
     benchmark_sources: dict[str, Source],
-    hhh_verdicts: list[HHHVerdict],
-    mc1_verdicts: list[MC1Verdict],
-    reward_verdicts: list[RewardVerdict],
     policy_verdicts_metrics: dict[str, Any],
     reward_verdicts_metrics: dict[str, Any],
     open_answers_metrics: dict[str, Any],
-    judge_cards: dict[str, Any],
-    contamination_metrics: dict[str, Any],
-    training_contamination_metrics: dict[str, Any],
-    gate: dict[str, Any],
-    evaluation: EvaluationOptions,
+    judge_cards: JudgeCards,
+    contamination_metrics: ContaminationMetrics,
+    training_contamination_metrics: TrainingContamination,
+    gate: GateResult,
+    evaluation_options: EvaluationOptions,
     seed: int,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Put all models side by side, with intervals and floors; returns figures and a chart.
+    **found: Any,
+) -> tuple[EvaluationMetrics, Plot]:
+    """Put all models side by side, with intervals and floors; return figures and a chart.
 
-    What is measured anew by each run (seconds, memory) stays in the other metrics: these are the
-    same to the digit wherever the same is evaluated.
+    Each run measures seconds and memory anew, so they stay in the other metrics. These figures
+    repeat to the digit wherever the same is evaluated. `found` has all of `ANSWERED`.
     """
-    hhh = report_benchmark(
-        benchmark_sources["hhh"],
-        group_by_model([*hhh_verdicts, *reward_verdicts]),
-        {name: rows for name, (rows, _) in score_hhh_floors(hhh_items).items()},
-        seed,
-    )
-    mc1 = report_benchmark(
-        benchmark_sources["truthfulqa"],
-        group_by_model(mc1_verdicts),
-        {name: rows for name, (rows, _) in score_mc1_floors(mc1_items).items()},
-        seed,
-    )
-    policies = policy_verdicts_metrics["models"]
-    hhh["position_bias"] = {
-        name: measure_position_bias(rows, seed)
-        for name, rows in group_by_model(hhh_verdicts).items()
-    }
+    reports: dict[str, BenchmarkReport] = {}
+    forms: dict[str, Any] = {}
+    for each in BENCHMARKS:
+        verdicts = group_by_model(found[each.verdicts])
+        floors = {name: rows for name, (rows, _) in each.score_floors(found[each.items]).items()}
+        rewarded = group_by_model(found[each.by_rewards] if each.by_rewards else [])
+        source = benchmark_sources[each.option]
+        reports[each.name] = report_benchmark(source, verdicts | rewarded, floors, seed)
+        if each.measure_bias:
+            reports[each.name]["position_bias"] = {
+                name: each.measure_bias(rows, seed) for name, rows in verdicts.items()
+            }
+        if each.has_forms:
+            forms[each.form] = getattr(evaluation_options, each.form)
+            forms[each.preset] = {key: found[each.preset][key] for key in ("location", "sha256")}
     answered = {
         name: {key: open_answers_metrics[name][key] for key in ("n", "length", "share_cut_off")}
         for name in open_answers_metrics["models"]
     }
-    metrics = {
-        "scoring": evaluation.scoring,
-        "mc1_form": evaluation.mc1_form,
-        "mc1_preset": {key: mc1_preset[key] for key in ("location", "sha256")},
-        "hhh": hhh,
-        "mc1": mc1,
-        "questions": {
-            "source": benchmark_sources["questions"],
+    document = {
+        **carry_gate(gate),
+        "scoring": evaluation_options.scoring,
+        **forms,
+        **reports,
+        QUESTIONS: {
+            "source": benchmark_sources[QUESTIONS],
             "n": min(found["n"] for found in answered.values()),
             "judge": judge_cards["description"],
             "judge_model": judge_cards["models"],
@@ -139,17 +132,18 @@ def report_evaluation(
         },
         "contamination": {**contamination_metrics, "training": training_contamination_metrics},
         "models": {
-            **policies,
+            **policy_verdicts_metrics["models"],
             **open_answers_metrics["models"],
             **reward_verdicts_metrics["models"],
         },
     }
-    return carry_gate(metrics, gate), draw_models(metrics)
+    metrics = cast(EvaluationMetrics, document)
+    return metrics, draw_models(metrics)
 
 
-def group_by_model(rows: Sequence[Verdicts]) -> dict[str, list[Verdicts]]:
-    """Group verdicts by the model that they are of."""
-    groups: dict[str, list[Verdicts]] = {}
+def group_by_model(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    """Group verdicts by their model."""
+    groups: dict[str, list[Any]] = {}
     for row in rows:
         groups.setdefault(row["model"], []).append(row)
     return groups

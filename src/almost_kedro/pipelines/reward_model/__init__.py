@@ -1,5 +1,5 @@
 """Reward models from comparisons, and how well they judge held-out prompts."""
 
-from .pipeline import create_pipeline
+from almost_kedro.pipelines.reward_model.pipeline import create_pipeline
 
 __all__ = ["create_pipeline"]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
-from almost_kedro.evaluation import charts
+from almost_kedro.charts import training as charts
+from almost_kedro.charts.style import Plot
 from almost_kedro.evaluation.gate import check_gate
 from almost_kedro.evaluation.reward_report import report_reward_model
 from almost_kedro.feedback.splits import select_comparisons
-from almost_kedro.programs import PLAIN
-from almost_kedro.rows import Comparison
-from almost_kedro.training_options import GateOptions
-from almost_kedro.training_rows import PromptSplit, ScoredComparison, Split
-
-from .margins import Judge, read_margins
+from almost_kedro.jobs.margins import Judge, read_margins
+from almost_kedro.options.training import GateOptions
+from almost_kedro.processes.run import PLAIN
+from almost_kedro.rows.feedback import Comparison
+from almost_kedro.rows.metrics import GateResult, ProgramMetrics, RewardModelMetrics
+from almost_kedro.rows.training import PromptSplit, ScoredComparison, Split
 
 logger = logging.getLogger(__name__)
 TRAINED_ON: dict[Judge, Split] = {"reward": "reward_model", "held_out": "held_out_reward_model"}
@@ -24,15 +24,13 @@ def report_reward_models(
     reward_pairs: list[Comparison],
     prompt_splits: list[PromptSplit],
     held_out_scores: list[ScoredComparison],
-    held_out_scores_metrics: dict[str, Any],
-    gate: GateOptions,
+    held_out_scores_metrics: dict[Judge, ProgramMetrics],
+    gate_options: GateOptions,
     seed: int,
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
+) -> tuple[RewardModelMetrics, RewardModelMetrics, GateResult, Plot, Plot]:
     """Measure both reward models beside the floors, and decide whether the gate opens.
 
-    Returns:
-        Metrics of the reward model and of the held-out one, the gate, and charts of accuracy and
-        reliability.
+    Returns the metrics of both, the gate, and charts of accuracy and reliability.
     """
     held_out = select_comparisons(reward_pairs, prompt_splits, "held_out")
     reports = {}
@@ -42,13 +40,14 @@ def report_reward_models(
         report = report_reward_model(held_out, margins, trained_on, seed)
         report["padding_difference"] = held_out_scores_metrics[judge]["padding_difference"]
         reports[judge] = report
-    result = check_gate(reports["reward"], reports["reward"]["padding_difference"], gate)
+    padding = held_out_scores_metrics["reward"]["padding_difference"]
+    result = check_gate(reports["reward"], padding, gate_options)
     for reason in result["reasons"]:
         logger.warning("gate not passed: %s", reason, extra=PLAIN)
     return (
         reports["reward"],
         reports["held_out"],
-        dict(result),
+        result,
         charts.draw_accuracy(reports["reward"]),
         charts.draw_reliability(reports["reward"]),
     )

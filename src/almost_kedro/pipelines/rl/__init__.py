@@ -1,5 +1,5 @@
 """Reinforcement learning with the reward model, watched by the held-out one."""
 
-from .pipeline import create_pipeline
+from almost_kedro.pipelines.rl.pipeline import create_pipeline
 
 __all__ = ["create_pipeline"]

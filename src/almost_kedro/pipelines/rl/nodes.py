@@ -3,110 +3,90 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
-from almost_kedro.checkpoints import (
+from almost_kedro.charts import training as charts
+from almost_kedro.charts.style import Plot
+from almost_kedro.contract import row_id
+from almost_kedro.errors import UserError
+from almost_kedro.evaluation.gate import carry_gate
+from almost_kedro.evaluation.policy_rewards import compare_policies
+from almost_kedro.evaluation.stages import RL, SFT
+from almost_kedro.feedback.responses import build_question
+from almost_kedro.feedback.reward_rows import choose_separator
+from almost_kedro.feedback.splits import digest_splits, require_prompts
+from almost_kedro.jobs.models import find_model
+from almost_kedro.jobs.policies import (
+    answer_test_prompts,
+    checkpoint_policy,
+    name_models,
+)
+from almost_kedro.jobs.reward_models import check_judge, make_judges
+from almost_kedro.jobs.row_files import digest_rows
+from almost_kedro.jobs.train import make_checkpoint, run_training
+from almost_kedro.models.checkpoints import (
     Checkpoint,
     as_model,
     check_same_base,
     check_same_data,
     check_same_tokenizer,
 )
-from almost_kedro.errors import UserError
-from almost_kedro.evaluation import charts
-from almost_kedro.feedback.policy_test import compare_policies
-from almost_kedro.feedback.responses import build_question
-from almost_kedro.feedback.reward_rows import separate
-from almost_kedro.feedback.splits import digest_splits, select_some
-from almost_kedro.json_lines import read_rows
-from almost_kedro.models import resolve_model
-from almost_kedro.options import GenerationOptions, Models, Rules
-from almost_kedro.programs import PLAIN
-from almost_kedro.rows import Prompt, row_id
-from almost_kedro.training.client import digest_rows, train
+from almost_kedro.options.all import Options
+from almost_kedro.options.training import GateOptions
+from almost_kedro.processes.run import PLAIN
+from almost_kedro.processes.workplace import Workplace
+from almost_kedro.rows.feedback import Prompt
+from almost_kedro.rows.json_lines import read_rows
+from almost_kedro.rows.metrics import GateResult, PolicyMetrics
+from almost_kedro.rows.training import PolicyAnswer, PromptSplit, Rollout
 from almost_kedro.training.job import TrainingJob
-from almost_kedro.training_options import (
-    GateOptions,
-    LaunchOptions,
-    PolicyTestOptions,
-    RewardModelOptions,
-    RLOptions,
-    SFTOptions,
-)
-from almost_kedro.training_rows import PolicyAnswer, PromptSplit, Rollout
-
-from ..reward_model.nodes import make_checkpoint
-from ..rmsp_sft.nodes import check_judge
-from ..rmsp_sft.policy_test import (
-    answer_test_prompts,
-    carry_gate,
-    checkpoint_policy,
-    make_judges,
-    name_models,
-)
 
 logger = logging.getLogger(__name__)
-SFT_REMEDY = "run `kedro run --pipeline rmsp_sft` with these options first"
 
 
-def open_gate(gate_result: dict[str, Any], gate: GateOptions) -> dict[str, Any]:
+def open_gate(gate: GateResult, gate_options: GateOptions) -> GateResult:
     """Stop before reinforcement learning if the reward model is no better than the floors.
 
-    Returns:
-        The result, for what comes later to carry.
-
-    Raises:
-        UserError: Why the gate is closed, unless a warning is enough.
+    Raises UserError with the reasons; only warns if gate.on_failure is "warn". Returns the result,
+    which later metrics carry.
     """
-    if not gate_result["passed"]:
-        reasons = "; ".join(gate_result["reasons"])
-        if gate.on_failure == "stop":
+    if not gate["passed"]:
+        reasons = "; ".join(gate["reasons"])
+        if gate_options.on_failure == "stop":
             raise UserError(
                 f"gate not passed: {reasons}; get more comparisons, or set gate.on_failure: warn"
             )
         logger.warning("gate not passed, going on: %s", reasons, extra=PLAIN)
-    return gate_result
+    return gate
 
 
 def train_rl_policy(
-    open_gate: dict[str, Any],
+    rl_gate: GateResult,
     prompts: list[Prompt],
     prompt_splits: list[PromptSplit],
     sft_policy: Checkpoint,
-    reward_model_checkpoint: Checkpoint,
-    held_out_reward_model_checkpoint: Checkpoint,
-    models: Models,
-    reward_model: RewardModelOptions,
-    sft: SFTOptions,
-    rl: RLOptions,
-    launch: LaunchOptions,
-    rules: Rules,
-    seed: int,
-    model_store: Path,
-    accelerate_configs: Path,
-    training_work: Path,
-) -> tuple[Checkpoint, list[Rollout], dict[str, Any], dict[str, Any], dict[str, Any]]:
+    reward_model: Checkpoint,
+    held_out_reward_model: Checkpoint,
+    options: Options,
+    workplace: Workplace,
+) -> tuple[Checkpoint, list[Rollout], dict[str, Any], Plot, Plot]:
     """Train the policy on prompts that neither reward model nor SFT saw.
 
-    Returns:
-        Checkpoint, rollouts, metrics, training curve and the watch's scores as a chart.
+    Returns checkpoint, rollouts, metrics, the training curve and a chart of the watch's scores.
     """
-    base = resolve_model(sft.model, models.root, model_store)
-    check_same_base(sft_policy, base, SFT_REMEDY)
-    check_same_data(sft_policy, "prompt_splits", digest_splits(prompt_splits), SFT_REMEDY)
-    for checkpoint in (reward_model_checkpoint, held_out_reward_model_checkpoint):
-        check_judge(checkpoint, prompt_splits, models, reward_model, model_store)
+    base = find_model(options.sft.model, options, workplace)
+    check_same_base(sft_policy, base, SFT.how_to_train)
+    check_same_data(sft_policy, "prompt_splits", digest_splits(prompt_splits), SFT.how_to_train)
+    for checkpoint in (reward_model, held_out_reward_model):
+        check_judge(checkpoint, prompt_splits, options, workplace)
         remedy = "train reward model and policy from models with one tokenizer"
         check_same_tokenizer(checkpoint, sft_policy.folder, remedy)
-    judge_bos = models.root[reward_model.model].bos
+    judge_bos = options.models.root[options.reward_model.model].bos
     rows, watch_rows = (
         [
-            {"id": prompt["prompt_id"], "dialogue": build_question(prompt["text"], rules)}
-            for prompt in select_some(prompts, prompt_splits, split)
+            {"id": prompt["prompt_id"], "dialogue": build_question(prompt["text"], options.rules)}
+            for prompt in require_prompts(prompts, prompt_splits, split)
         ]
         for split in ("rl", "watch")
     )
@@ -114,26 +94,27 @@ def train_rl_policy(
         program="rl",
         name="rl_policy",
         base=as_model(sft_policy, base.bos),
-        rows=training_work,
+        rows=workplace.training,
         rows_sha256="",
-        reward_model=as_model(reward_model_checkpoint, judge_bos),
-        held_out_reward_model=as_model(held_out_reward_model_checkpoint, judge_bos),
-        reward_max_length=reward_model.max_length,
-        options=rl,
-        separator=separate(rules),
-        rules=rules,
-        seed=seed,
-        launch=launch,
-        accelerate=accelerate_configs / f"{launch.config}.yaml",
-        out=training_work,
+        reward_model=as_model(reward_model, judge_bos),
+        held_out_reward_model=as_model(held_out_reward_model, judge_bos),
+        reward_max_length=options.reward_model.max_length,
+        options=options.rl,
+        separator=choose_separator(options.rules),
+        rules=options.rules,
+        seed=options.seed,
+        launch=options.launch,
+        accelerate=workplace.accelerate / f"{options.launch.config}.yaml",
+        out=workplace.training,
     )
-    trained = train(job, rows, watch_rows)
+    trained = run_training(job, rows, watch_rows)
     data = {"prompt_splits": digest_splits(prompt_splits), "prompts": digest_rows(rows)}
     checkpoint = make_checkpoint(trained, job, "policy", data)
     scores = list(read_rows(trained.folder / "watch.jsonl"))
     # Who wrote the rollouts, for `kedro trace`.
     writer = "sft_policy in training"
     metrics = {
+        **carry_gate(rl_gate),
         **trained.metrics,
         "rollout_model": writer,
         "models": {writer: {"fingerprint": job.base.fingerprint}},
@@ -141,14 +122,14 @@ def train_rl_policy(
     return (
         checkpoint,
         read_rollouts(trained.folder),
-        carry_gate(metrics, open_gate),
+        metrics,
         charts.draw_training_curve(trained.curve, "RL policy"),
         charts.draw_training_curve(scores, "RL policy on the watch prompts"),
     )
 
 
 def read_rollouts(folder: Path) -> list[Rollout]:
-    """Read a program's rollouts as rows; they are named after the work they are of."""
+    """Read a program's rollouts as rows; their ids depend on the name of its work folder."""
     return [
         Rollout(
             rollout_id=row_id("rollout", folder.name, row["step"], row["prompt_id"], row["sample"]),
@@ -166,48 +147,27 @@ def read_rollouts(folder: Path) -> list[Rollout]:
 
 
 def test_rl_policy(
-    open_gate: dict[str, Any],
+    rl_gate: GateResult,
     prompts: list[Prompt],
     prompt_splits: list[PromptSplit],
     sft_policy: Checkpoint,
     rl_policy: Checkpoint,
-    reward_model_checkpoint: Checkpoint,
-    held_out_reward_model_checkpoint: Checkpoint,
-    models: Models,
-    generation: GenerationOptions,
-    policy_test: PolicyTestOptions,
-    reward_model: RewardModelOptions,
-    sft: SFTOptions,
-    launch: LaunchOptions,
-    rules: Rules,
-    seed: int,
-    server_keys: Mapping[str, SecretStr],
-    generation_work: Path,
-    training_work: Path,
-) -> tuple[list[PolicyAnswer], dict[str, Any]]:
-    """Compare the RL policy with the SFT policy that it started from, on the test prompts.
-
-    Returns:
-        Their answers with rewards, and the comparison.
-    """
-    digest = digest_splits(prompt_splits)
-    remedy = "run `kedro run --pipeline rl` with these options first"
-    check_same_data(rl_policy, "prompt_splits", digest, remedy)
-    checkpoints = (reward_model_checkpoint, held_out_reward_model_checkpoint)
-    judges = make_judges(checkpoints, models, reward_model, launch, rules, training_work)
-    bos = models.root[sft.model].bos
-    policies = [checkpoint_policy("sft", sft_policy, bos), checkpoint_policy("rl", rl_policy, bos)]
+    reward_model: Checkpoint,
+    held_out_reward_model: Checkpoint,
+    options: Options,
+    workplace: Workplace,
+) -> tuple[list[PolicyAnswer], PolicyMetrics]:
+    """Compare the RL policy with the SFT policy that it started from, on the test prompts."""
+    check_same_data(rl_policy, "prompt_splits", digest_splits(prompt_splits), RL.how_to_train)
+    checkpoints = (reward_model, held_out_reward_model)
+    judges = make_judges(checkpoints, options, workplace)
+    bos = options.models.root[options.sft.model].bos
+    policies = [
+        checkpoint_policy(SFT.name, sft_policy, bos),
+        checkpoint_policy(RL.name, rl_policy, bos),
+    ]
     rows, costs = answer_test_prompts(
-        policies,
-        select_some(prompts, prompt_splits, "policy_test"),
-        policy_test,
-        generation,
-        judges,
-        rules,
-        seed,
-        generation_work,
-        server_keys,
+        policies, require_prompts(prompts, prompt_splits, "policy_test"), judges, options, workplace
     )
-    found = compare_policies(rows, [("rl", "sft")], seed)
-    metrics = {**found, "models": name_models(policies), "cost": costs}
-    return rows, carry_gate(metrics, open_gate)
+    found = compare_policies(rows, RL.pair_with(RL.tested_with), options.seed)
+    return rows, {**carry_gate(rl_gate), **found, "models": name_models(policies), "cost": costs}

@@ -1,5 +1,5 @@
 """Self-play guided by the reward model, and fine-tuning on what it kept."""
 
-from .pipeline import create_pipeline
+from almost_kedro.pipelines.rmsp_sft.pipeline import create_pipeline
 
 __all__ = ["create_pipeline"]

@@ -1,13 +1,12 @@
-"""Node of `rule_audit`: reward models that never saw a rule of thumb are asked about it."""
+"""Node of `rule_audit`: asks reward models about rules of thumb that they never saw."""
 
 from __future__ import annotations
 
 import logging
 import re
-from pathlib import Path
-from typing import Any
 
-from almost_kedro.evaluation import charts
+from almost_kedro.charts import training as charts
+from almost_kedro.charts.style import Plot
 from almost_kedro.evaluation.rule_audit import (
     UNSEEN,
     Kind,
@@ -18,14 +17,13 @@ from almost_kedro.evaluation.rule_audit import (
 )
 from almost_kedro.feedback.reward_rows import build_reward_rows
 from almost_kedro.feedback.splits import select_comparisons
-from almost_kedro.options import Models, Rules
-from almost_kedro.programs import PLAIN
-from almost_kedro.rows import Comparison
-from almost_kedro.training_options import LaunchOptions, RewardModelOptions
-from almost_kedro.training_rows import PromptSplit
-
-from ..reward_model.margins import measure_margins
-from ..reward_model.nodes import RewardSetting
+from almost_kedro.jobs.margins import measure_margins
+from almost_kedro.options.all import Options
+from almost_kedro.processes.run import PLAIN
+from almost_kedro.processes.workplace import Workplace
+from almost_kedro.rows.feedback import Comparison
+from almost_kedro.rows.metrics import RuleAudit
+from almost_kedro.rows.training import PromptSplit
 
 logger = logging.getLogger(__name__)
 
@@ -33,25 +31,13 @@ logger = logging.getLogger(__name__)
 def audit_rules(
     reward_pairs: list[Comparison],
     prompt_splits: list[PromptSplit],
-    models: Models,
-    reward_model: RewardModelOptions,
-    launch: LaunchOptions,
-    rules: Rules,
-    seed: int,
-    model_store: Path,
-    accelerate_configs: Path,
-    training_work: Path,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Ask reward models that were trained without an edge, or without factors, about them.
+    options: Options,
+    workplace: Workplace,
+) -> tuple[RuleAudit, Plot]:
+    """Ask reward models about the edge or the factors that their training left out.
 
-    Each has the options and the seed of the reward model, so that the rows alone differ.
-
-    Returns:
-        Metrics and chart.
+    All have the options and the seed of the reward model, so that only the rows differ.
     """
-    setting = RewardSetting(
-        models, reward_model, launch, rules, model_store, accelerate_configs, training_work
-    )
     unseen = [
         row for split in UNSEEN for row in select_comparisons(reward_pairs, prompt_splits, split)
     ]
@@ -61,10 +47,10 @@ def audit_rules(
     for group in group_cases(cases):
         tested = {row["comparison_id"]: row for case in group for row in case.test}
         name = "without_" + re.sub(r"[^\w.+-]+", "-", group[0].name)
-        rows = build_reward_rows(group[0].train, rules)
-        found = measure_margins(name, rows, list(tested.values()), seed, setting)
+        rows = build_reward_rows(group[0].train, options.rules)
+        found = measure_margins(name, rows, list(tested.values()), options.seed, options, workplace)
         margins |= {case.key: found for case in group}
-    report = report_audit(cases, margins, seed)
+    report = report_audit(cases, margins, options.seed)
     for line in tabulate_audit(report):
         logger.info("%s", line, extra=PLAIN)
     return report, charts.draw_rule_audit(report)

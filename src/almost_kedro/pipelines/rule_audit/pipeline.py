@@ -1,20 +1,11 @@
 """Wiring of `rule_audit`, which is no part of `__default__`."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
-from ..reward_model.pipeline import TRAINING_INPUTS
-from . import nodes
+from almost_kedro.pipelines.rule_audit import nodes
+from almost_kedro.pipelines.wiring import make_node
 
 
 def create_pipeline() -> Pipeline:
     """Return the pipeline: one node, which trains a reward model without each rule."""
-    return Pipeline(
-        [
-            Node(
-                func=nodes.audit_rules,
-                inputs=TRAINING_INPUTS,
-                outputs=["rule_audit_metrics", "rule_audit_plot"],
-                name="audit_rules",
-            ),
-        ]
-    )
+    return Pipeline([make_node(nodes.audit_rules, ["rule_audit_metrics", "rule_audit_plot"])])

@@ -1,5 +1,5 @@
 """From seed prompts and demonstrations to comparisons that nobody labelled."""
 
-from .pipeline import create_pipeline
+from almost_kedro.pipelines.synthetic_feedback.pipeline import create_pipeline
 
 __all__ = ["create_pipeline"]

@@ -1,0 +1,1 @@
+"""What `kedro rows`, `trace`, `compare` and `plan` print."""

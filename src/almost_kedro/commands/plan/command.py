@@ -1,0 +1,53 @@
+"""`kedro plan`: counts a run's work, estimates what it takes, prints it and keeps it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.io import DataCatalog
+from rich.text import Text
+
+from almost_kedro.commands.plan.assumptions import Assumptions
+from almost_kedro.commands.plan.planner import Planner
+from almost_kedro.commands.plan.roofline import read_gpu_figures
+from almost_kedro.commands.plan.show import draw_plan
+from almost_kedro.commands.plan.workload import PIPELINES
+from almost_kedro.commands.terminal import open_console
+from almost_kedro.costs.planned import COST_PLAN
+from almost_kedro.errors import UserError
+from almost_kedro.options.all import check_options
+from almost_kedro.rows.visible_text import make_line
+
+
+def plan_run(context: KedroContext, pipeline: str, gpu: str | None, anew: bool) -> None:
+    """Print and keep the plan of a run.
+
+    Args:
+        context: Of its environment.
+        pipeline: One of the five, or `__default__` for all.
+        gpu: Figures of GPUs; None measures this machine.
+        anew: Measure this machine even if that was done before.
+
+    Raises:
+        UserError: A pipeline that has no plan, a model that is not here, bad figures.
+    """
+    if pipeline not in (*PIPELINES, "__default__"):
+        raise UserError(
+            f"pipeline {pipeline!r}: there is no plan for it; give one of {', '.join(PIPELINES)}, "
+            "or none for all of them"
+        )
+    figures = read_gpu_figures(gpu) if gpu else None
+    catalog = context.catalog
+    assert isinstance(catalog, DataCatalog)
+    planner = Planner(check_options(context.config_loader["parameters"]), catalog)
+    work = [
+        each for each in planner.count(Assumptions()) if pipeline in (each.pipeline, "__default__")
+    ]
+    machine, name = planner.take(figures) if figures else planner.measure(anew)
+    plan = planner.make(work, machine, name)
+    catalog.save(COST_PLAN, plan)
+    console = open_console()
+    console.print(draw_plan(plan))
+    dataset: Any = catalog.get(COST_PLAN)
+    console.print(Text(f"\nkept for the report: {make_line(str(dataset.load_path()))}"))

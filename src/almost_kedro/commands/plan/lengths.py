@@ -1,0 +1,155 @@
+"""How long the texts are that a run starts from, in tokens of the models that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from almost_kedro.contract import Likelihood
+from almost_kedro.errors import UserError
+from almost_kedro.evaluation.hhh import build_hhh_answers, build_hhh_requests
+from almost_kedro.evaluation.truthfulqa import build_mc1_requests
+from almost_kedro.feedback.prompts import build_prompt_request
+from almost_kedro.feedback.responses import build_prefix, build_question
+from almost_kedro.feedback.seeds import read_seed_file
+from almost_kedro.generation.trees import follow, join_texts
+from almost_kedro.options.all import Options
+from almost_kedro.rows.evaluation import ChoiceItem, OpenItem, PairItem
+from almost_kedro.rows.feedback import Assistant
+
+# Tokens of a text under a model's tokenizer, by the model's name.
+Count = Callable[[str, str], int]
+
+
+@dataclass(frozen=True)
+class Benchmarks:
+    """The items that models are evaluated on; where they are not here, some like them."""
+
+    pairs: Sequence[PairItem]  # of static HHH
+    choices: Sequence[ChoiceItem]  # of MC1
+    questions: Sequence[OpenItem]
+    preset: str  # what MC1 is asked after, in its likelihood form
+    pairs_scale: float = 1.0  # pairs that there will be for each of `pairs`
+    choices_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens, as means, and numbers of the benchmarks' items."""
+
+    instruction: int  # what all requests for prompts begin with
+    request: float  # the rest of such a request: the shots
+    seed: float  # a seed prompt
+    frame: float  # what stands around a prompt where it is asked: "Human:" and "Assistant:"
+    prefixes: Mapping[str, int]  # demonstrations, by the assistant's name
+    user_prefix: int  # demonstrations of the simulated user
+    questions: float  # open ones
+    question: float  # an open question, as it is asked
+    pairs: float  # of static HHH
+    rewarded: float  # an answer of static HHH with its dialogue, as a reward model reads it
+    asked: float  # what HHH and MC1 have a policy read in all, without the prefix
+    logprobs: float  # how many log-probabilities they ask for
+
+
+def measure_lengths(
+    options: Options,
+    seeds: str,
+    demonstrations: Mapping[str, str],
+    assistants: Sequence[Assistant],
+    benchmarks: Benchmarks,
+    count: Count,
+    width: int,
+) -> Lengths:
+    """Measure them.
+
+    Args:
+        options: All options.
+        seeds: The seed file.
+        demonstrations: Texts of the files, by name.
+        assistants: Those of the options, with their demonstrations.
+        benchmarks: Their items.
+        count: Counts tokens.
+        width: Numbers in a state of the policies' model.
+
+    Raises:
+        UserError: Demonstrations that are missing or too few.
+    """
+    file = read_seed_file(seeds)
+    writer, reader = options.prompt_generation.model, options.sft.model
+    # As many seeds as there are shots stand for any draw of them.
+    size = min(options.prompt_generation.shots, len(file.prompts))
+    start, shots = build_prompt_request(file.instruction, file.prompts[:size])
+    seed_tokens = [count(writer, text) for text in file.prompts]
+    seed = fmean(seed_tokens)
+    return Lengths(
+        instruction=count(writer, start),
+        request=count(writer, shots) + size * (seed - fmean(seed_tokens[:size])),
+        seed=seed,
+        frame=count(reader, build_question("", options.rules)),
+        prefixes={each["name"]: count(each["model"], each["prefix"]) for each in assistants},
+        user_prefix=count(reader, show_user(options, demonstrations)),
+        **measure_benchmarks(options, benchmarks, count, width),
+    )
+
+
+def measure_benchmarks(
+    options: Options, benchmarks: Benchmarks, count: Count, width: int
+) -> dict[str, float]:
+    """Return what `Lengths` has of benchmarks, by name; see `measure_lengths`."""
+    reader, judge = options.sft.model, options.reward_model.model
+    asked = [build_question(item["question"], "corrected") for item in benchmarks.questions]
+    answers = [f"{row['dialogue']} {row['answer']}" for row in build_hhh_answers(benchmarks.pairs)]
+    hhh = build_hhh_requests(benchmarks.pairs)
+    mc1 = build_mc1_requests(benchmarks.choices, options.evaluation.mc1_form, benchmarks.preset)
+    scaled = [(hhh, benchmarks.pairs_scale), (mc1, benchmarks.choices_scale)]
+    return {
+        "questions": len(asked),
+        "question": fmean(count(reader, text) for text in asked) if asked else 0.0,
+        "pairs": len(benchmarks.pairs) * benchmarks.pairs_scale,
+        "rewarded": fmean(count(judge, text) + 1 for text in answers) if answers else 0.0,
+        "asked": sum(scale * count_read(rows, reader, count, width) for rows, scale in scaled),
+        "logprobs": sum(scale * len(rows) for rows, scale in scaled),
+    }
+
+
+def count_read(rows: Sequence[Likelihood], model: str, count: Count, width: int) -> int:
+    """Count what a model reads to tell log-probabilities; see `list_read`."""
+    texts = [row["context"] + row["continuation"] for row in rows]
+    characters = sum(map(len, texts)) / max(1, sum(count(model, text) for text in texts))
+    return sum(count(model, part) for part in list_read(texts, round(width * characters)))
+
+
+def list_read(texts: Sequence[str], width: int) -> list[str]:
+    """Return what is read of each text after what it has in common with others (`trees`).
+
+    The last token, which is not read, is taken for the last character.
+
+    Args:
+        texts: Contexts with their continuations.
+        width: What joins texts (`trees.join_texts`), for characters: as many times a model's as a
+            token has characters.
+    """
+    read = [[*map(ord, text)][:-1] for text in texts]
+    return [
+        "".join(map(chr, own[shared:]))
+        for tree in join_texts(read, 0, width)
+        for own, shared in follow([read[number] for number in tree], 0)
+    ]
+
+
+def show_user(options: Options, demonstrations: Mapping[str, str]) -> str:
+    """Return what the simulated user is shown.
+
+    Raises:
+        UserError: Demonstrations that are missing or too few.
+    """
+    play = options.self_play
+    if play.user_demonstrations not in demonstrations:
+        raise UserError(
+            f"option self_play.user_demonstrations: {play.user_demonstrations!r} needs the file "
+            f"{play.user_demonstrations}_prompt.txt in assets_root; there are "
+            f"{', '.join(sorted(demonstrations))}"
+        )
+    text = demonstrations[play.user_demonstrations]
+    return build_prefix(text, play.user_demonstrations, play.user_shots, options.rules)

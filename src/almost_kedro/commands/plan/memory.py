@@ -1,0 +1,92 @@
+"""How much memory a program needs, in bytes: weights, caches, optimiser, activations."""
+
+from __future__ import annotations
+
+from almost_kedro.commands.plan.workload import Ask, Training
+from almost_kedro.options.models import ModelShape
+
+MB = 2**20
+# Bytes of a number.
+FLOAT32, BFLOAT16 = 4, 2
+# Weights, gradients and AdamW's two moments, all float32.
+TRAINED = 4 * FLOAT32
+# Logits at a position on their way: as computed, their log-softmax and its gradient in float32.
+LOGIT = BFLOAT16 + 2 * FLOAT32
+# Bytes of activations a token, layer and unit of width that training keeps, without attention's
+# own: Korthikanti et al. 2022, "Reducing activation recomputation in large transformer models".
+ACTIVATION = 34
+# The same where they are computed again: what goes into each layer.
+CHECKPOINT = 2
+# Tokens that scoring and log-probabilities compute at once (`batch_tokens`).
+BATCH_TOKENS = 4096
+# Rows that the embedded engine (on a CPU) and vLLM continue together at most.
+ROWS = 256
+
+
+def cache_bytes(shape: ModelShape, tokens: float, number: int) -> float:
+    """Return keys and values of so many tokens."""
+    return 2 * shape.layers * shape.kv_size * number * tokens
+
+
+def generation_bytes(shape: ModelShape, rows: float, ask: Ask, number: int) -> float:
+    """Return what generating takes: weights, caches of rows and of their prefix, logits.
+
+    Prompts are read a few at a time, the prefix at once.
+
+    Args:
+        shape: The model's.
+        rows: Generated together.
+        ask: What is generated.
+        number: Bytes of a number.
+    """
+    caches = cache_bytes(shape, rows * (ask.prompt + ask.limit) + ask.prefix, number)
+    logits = rows * shape.vocabulary * (number + 2 * FLOAT32)
+    read = ask.prefix * shape.hidden_size * ACTIVATION
+    return shape.parameters * number + caches + logits + read
+
+
+def reading_bytes(shape: ModelShape, number: int) -> float:
+    """Return what scoring takes: weights, and a layer's activations of a batch."""
+    return shape.parameters * number + BATCH_TOKENS * shape.hidden_size * ACTIVATION
+
+
+def activation_bytes(shape: ModelShape, checkpointing: bool = False) -> float:
+    """Return the activations of one token that wait for the way back."""
+    per_layer = CHECKPOINT if checkpointing else ACTIVATION
+    # While one layer is computed again, all of its own are there, too.
+    return shape.hidden_size * (shape.layers * per_layer + ACTIVATION * checkpointing)
+
+
+def training_bytes(
+    shape: ModelShape,
+    training: Training,
+    activation: float,
+    judge: ModelShape | None,
+    *,
+    shards: int = 1,
+    cpu_number: int = 0,
+) -> float:
+    """Return what training takes on one rank.
+
+    Args:
+        shape: The model's.
+        training: What it trains on.
+        activation: Bytes of activations a token.
+        judge: The reward models of reinforcement learning, both whole on every rank, in bfloat16.
+        shards: Over how many ranks weights, gradients and moments are spread.
+        cpu_number: Bytes of a number that a CPU computes with; 0 on GPUs, where TRL never holds the
+            logits of a whole batch.
+    """
+    weights = shape.parameters * TRAINED / shards
+    if training.reference:
+        weights += shape.parameters * FLOAT32 / shards
+    if judge:
+        weights += 2 * judge.parameters * BFLOAT16
+    held = training.batch * training.longest * activation
+    if cpu_number:
+        if cpu_number == BFLOAT16 and not training.checkpointing:  # `training.precision`
+            weights += shape.parameters * BFLOAT16
+        if judge and training.ranks == 1:  # a copy writes rollouts: `training.rollouts.use_engine`
+            weights += shape.parameters * cpu_number
+        held += training.batch * training.labelled * shape.vocabulary * LOGIT
+    return weights + held

@@ -1,0 +1,1 @@
+"""What programs were planned to take, and what they took."""

@@ -1,0 +1,162 @@
+"""Lines at the end of a run: its figures, floors and intervals, and how to look further."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from almost_kedro.evaluation.benchmark_records import BENCHMARKS
+from almost_kedro.evaluation.model_report import list_results, read_flips, show_invalid_votes
+from almost_kedro.evaluation.statistics import show_share
+from almost_kedro.rows.evaluation_metrics import EvaluationMetrics
+from almost_kedro.rows.metrics import (
+    ComparisonsMetrics,
+    GateResult,
+    PolicyMetrics,
+    RewardModelMetrics,
+    SeedsMetrics,
+    SelfPlayMetrics,
+)
+
+# Remedies if a length control has dropped every pair.
+MORE_PROMPTS = "ask for more prompts (prompt_generation.n_prompts)"
+PAIR_REMEDIES = {
+    "matched_length": "widen comparisons.length_tolerance",
+    "matched_tie": MORE_PROMPTS,
+    "matched_balance": MORE_PROMPTS,
+    "rule_17_heuristic": MORE_PROMPTS,
+}
+
+
+def describe_comparisons(
+    metrics: ComparisonsMetrics, path: object, first: str | None, same: str
+) -> list[str]:
+    """Say how many comparisons there are, where they are, and how to trace one.
+
+    `first` is the id of the first comparison, if there is one. `same` is the options with which
+    another command finds what this run made.
+    """
+    lines = [f"{metrics['n_comparisons']} comparisons:"]
+    for edge, values in metrics["edges"].items():
+        share = f"chosen is longer in {values['chosen_longer']:.0%}"
+        lines.append(f"  {edge}: {values['n']} ({share})")
+    lines.append(f"  read them: {path}")
+    lines.append("  why rows were dropped:")
+    for name in ("ledger_prompts", "ledger_responses", "ledger_comparisons"):
+        lines.append(f"    kedro rows {name}{same}")
+    if first:
+        lines.append(f"  where one came from: kedro trace {first}{same} --depth 3")
+    return lines
+
+
+def explain_no_comparisons(metrics: ComparisonsMetrics, same: str) -> str:
+    """Say why there are no comparisons, and name only remedies that can help."""
+    if not metrics["n_candidates"]:
+        return (
+            "no comparisons, as there is no prompt with usable answers on two levels of the "
+            f"rubric: see by which rules answers were dropped (kedro rows ledger_responses{same})"
+        )
+    counts = cast(Mapping[str, int], metrics)
+    found = {name: counts.get(f"dropped_{name}", 0) for name in PAIR_REMEDIES}
+    helps = [PAIR_REMEDIES[name] for name, n in found.items() if n]
+    reasons = ", ".join(f"{name}: {n}" for name, n in found.items() if n)
+    remedies = [*dict.fromkeys(helps), "set comparisons.length_control: none"]
+    return (
+        f"no comparisons, as all {metrics['n_candidates']} candidate pairs were dropped "
+        f"({reasons}): {', or '.join(remedies)}"
+    )
+
+
+def describe_reward_model(metrics: RewardModelMetrics, gate: GateResult) -> list[str]:
+    """Say how well the reward model judges held-out prompts, beside the floors."""
+    if not metrics["n"]:
+        return ["reward model: no held-out comparisons"]
+    accuracy = show_share(metrics["accuracy"])
+    lines = [f"reward model, {metrics['n']} held-out comparisons: right in {accuracy}"]
+    for name, floor in metrics["floors"].items():
+        lines.append(f"  {name.replace('_', ' ')}: {show_share(floor)}")
+    if gate["passed"]:
+        lines.append("  gate: passed")
+    else:
+        lines += [f"  gate: not passed: {reason}" for reason in gate["reasons"]]
+    return lines
+
+
+def describe_seeds(metrics: SeedsMetrics) -> list[str]:
+    """Say how far chance moves the reward model's accuracy; nothing if there was one training."""
+    if metrics["n_seeds"] == 1 or "mean" not in metrics:
+        return []
+    each = ", ".join(f"{value:.1%}" for value in metrics["accuracies"])
+    mean = show_share(metrics["mean"])
+    return [f"  trained with {metrics['n_seeds']} seeds: {each}; right in {mean} on average"]
+
+
+def describe_self_play(metrics: SelfPlayMetrics) -> list[str]:
+    """Say what choosing among candidates gained."""
+    line = f"self-play: {metrics['n_kept']} answers kept of {metrics['n_candidates']} candidates"
+    gain = metrics["gain"]
+    if not gain:
+        return [line]
+    own = show_difference(gain["reward"], gain["reward_low"], gain["reward_high"])
+    other = show_difference(gain["held_out_reward"], gain["held_out_low"], gain["held_out_high"])
+    return [f"{line}; best of {gain['n']} gains {own} in reward, {other} in held-out reward"]
+
+
+def describe_policies(metrics: PolicyMetrics) -> list[str]:
+    """Say how policies differ in held-out reward, on prompts that nothing was trained on."""
+    lines = []
+    for name, values in metrics["differences"].items():
+        held_out = values["held_out_reward"]
+        difference = show_difference(held_out["value"], held_out["low"], held_out["high"])
+        new, old = name.split("-vs-")
+        caveat = "" if metrics["gate_passed"] else " (gate not passed)"
+        lines.append(
+            f"{new} against {old}, {values['n']} test prompts: held-out reward {difference}{caveat}"
+        )
+    return lines
+
+
+def describe_evaluation(metrics: EvaluationMetrics) -> list[str]:
+    """Put all models side by side, the floors below them."""
+    questions = metrics["questions"]
+    rows = [
+        [
+            "",
+            *(
+                f"{each.title} ({each.find_report(metrics)['n']} {each.unit})"
+                for each in BENCHMARKS
+            ),
+            f"wins against base ({questions['n']} questions)",
+        ],
+        *(
+            [name.replace("_", " "), *(show_share(share) if share else "" for share in shares)]
+            for name, _, shares in list_results(metrics)
+        ),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    caveat = "" if metrics["gate_passed"] else " (gate not passed)"
+    lines = [f"all models, with 95 % intervals{caveat}:"]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append(f"  {'  '.join(cells)}".rstrip())
+    for each in BENCHMARKS:
+        flips = [
+            f"{name} {value:.0%}" for name, value in read_flips(each.find_report(metrics)).items()
+        ]
+        if flips:
+            same = ", ".join(flips)
+            lines.append(f"  {each.title} answered with the same letter in both orders: {same}")
+    trained = metrics["contamination"]["training"]
+    repeats = (
+        f"{trained['prompts_that_repeat']} of {trained['n_prompts']} prompts, "
+        f"{trained['demonstrations_that_repeat']} of {trained['n_demonstrations']} demonstrations"
+    )
+    lines.append(f"  judge of the answers: {questions['judge']}")
+    if invalid := show_invalid_votes(questions):
+        lines.append(f"  of the judge, {invalid}: kedro rows judge_votes --where valid=false")
+    return [*lines, f"  of what they were trained on, {repeats} repeat a benchmark item"]
+
+
+def show_difference(value: float, low: float, high: float) -> str:
+    """Write a difference with its interval."""
+    return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"

@@ -1,0 +1,136 @@
+"""Pairwise judging (rule 28): a reward model scores answers, or a model on servers reviews them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from almost_kedro.contract import Sampling
+from almost_kedro.evaluation.judge import list_cases, votes_from_reviews, votes_from_rewards
+from almost_kedro.evaluation.judge_card import judge_card
+from almost_kedro.evaluation.stages import JUDGED
+from almost_kedro.generation.job import RequestGroup, ResponsesTask
+from almost_kedro.jobs.generate import read_answers, run_worker
+from almost_kedro.jobs.models import find_model
+from almost_kedro.jobs.score import score
+from almost_kedro.options.all import Options
+from almost_kedro.options.evaluation import HELD_OUT
+from almost_kedro.options.models import ServerModel
+from almost_kedro.processes.workplace import Workplace
+from almost_kedro.rows.evaluation import JudgeVote, OpenAnswer, Vote
+from almost_kedro.rows.evaluation_metrics import JudgeCard, JudgeMetrics
+from almost_kedro.training.job import ScoreJob
+
+logger = logging.getLogger(__name__)
+# Constant, since nothing is drawn: with another seed, the run must not ask for reviews again.
+SEED = 0
+# Answers by model name and item_id.
+Answers = Mapping[str, Mapping[str, OpenAnswer]]
+# Votes, and who gave them.
+Judged = tuple[list[Vote], JudgeMetrics]
+
+
+def judge_by_rewards(dialogues: Mapping[str, str], answers: Answers, job: ScoreJob) -> Judged:
+    """Let a reward model score each answer by itself: the higher reward wins."""
+    rows = [
+        {"id": row["answer_id"], "dialogue": dialogues[item], "answer": row["text"]}
+        for found in answers.values()
+        for item, row in found.items()
+    ]
+    scores, cost = score(job, rows)
+    rewards = {
+        model: {item: scores[row["answer_id"]] for item, row in found.items()}
+        for model, found in answers.items()
+    }
+    return [vote for a, b in JUDGED for vote in votes_from_rewards(a, b, rewards)], {
+        "judge": HELD_OUT,
+        "description": "held-out reward model; it comes from the same synthetic rules",
+        "models": {HELD_OUT: {"fingerprint": job.model.fingerprint}},
+        "cost": cost,
+    }
+
+
+def judge_on_servers(
+    questions: Mapping[str, str],
+    answers: Answers,
+    options: Options,
+    workplace: Workplace,
+) -> Judged:
+    """Ask a model on servers about each question and pair of models, in both orders.
+
+    The request cache keeps a review under the judge and the whole prompt, answers included. It
+    keeps the review as written, so another way to read reviews asks nothing anew.
+    """
+    name = options.evaluation.judge
+    entry = options.models.root[name]
+    assert isinstance(entry, ServerModel)  # `options` refuses any other
+    judge = find_model(name, options, workplace)
+    cases = list_cases(JUDGED, questions, take_texts(answers))
+    prompts = [case.prompt for case in cases]
+    sampling = Sampling(0.0, 1.0, options.evaluation.judge_max_new_tokens, seed=SEED)
+    group = RequestGroup(name="reviews", prefix="", sampling=sampling, texts=prompts)
+    folder, cost = run_worker(
+        "reviews",
+        judge,
+        options.generation.on_servers(),
+        ResponsesTask(groups=[group]),
+        workplace.generation,
+        workplace.keys,
+    )
+    reviews = [completion for _, completion in read_answers(folder / "answers_0.jsonl")]
+    asked = "by chat" if entry.chat else "by completions"
+    return votes_from_reviews(cases, reviews), {
+        "judge": name,
+        "description": f"{name} ({entry.id}@{entry.revision}, asked {asked})",
+        "models": {
+            name: {
+                "fingerprint": judge.fingerprint,
+                "id": entry.id,
+                "revision": entry.revision,
+                "chat": entry.chat,
+            }
+        },
+        "cost": cost,
+    }
+
+
+def warn_of_invalid_votes(votes: Sequence[Vote]) -> None:
+    """Log how many of a judge's reviews could not be read, and why the first could not."""
+    if invalid := [vote for vote in votes if not vote["valid"]]:
+        logger.warning(
+            "%d of %d votes of the judge are invalid, the first for this: %s",
+            len(invalid),
+            len(votes),
+            invalid[0]["reason"],
+        )
+
+
+def take_texts(answers: Answers) -> dict[str, dict[str, str]]:
+    """Return the texts of answers, by model and by item_id."""
+    return {
+        model: {item: row["text"] for item, row in found.items()}
+        for model, found in answers.items()
+    }
+
+
+def make_cards(votes: list[Vote], answers: Answers, seed: int) -> dict[str, JudgeCard]:
+    """Sum up the votes on each pair of models."""
+    texts = take_texts(answers)
+    cards = {}
+    for a, b in JUDGED:
+        found = [vote for vote in votes if (vote["model_a"], vote["model_b"]) == (a, b)]
+        cards[f"{a}-vs-{b}"] = judge_card(found, texts, seed)
+    return cards
+
+
+def add_answers(votes: list[Vote], answers: Answers) -> list[JudgeVote]:
+    """Return votes as rows, with an id and the ids of both answers."""
+    return [
+        JudgeVote(
+            **vote,
+            vote_id=f"{vote['model_a']}-vs-{vote['model_b']}/{vote['item_id']}/{vote['order']}",
+            answer_a=answers[vote["model_a"]][vote["item_id"]]["answer_id"],
+            answer_b=answers[vote["model_b"]][vote["item_id"]]["answer_id"],
+        )
+        for vote in votes
+    ]

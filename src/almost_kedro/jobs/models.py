@@ -1,0 +1,38 @@
+"""Looks models up by the names that a run's options have for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from almost_kedro.contract import ModelFolder
+from almost_kedro.errors import UserError
+from almost_kedro.models.checks.job import Use
+from almost_kedro.models.find import resolve_model
+from almost_kedro.models.lengths import context_length
+from almost_kedro.options.all import Options
+from almost_kedro.processes.workplace import Workplace
+
+
+def find_model(
+    name: str, options: Options, workplace: Workplace, use: Use = "embedded"
+) -> ModelFolder:
+    """Find a model on this machine, checked for its use; raise UserError if missing or faulty."""
+    return resolve_model(name, options.models.root, workplace.models, use)
+
+
+def plan_model(
+    name: str, use: Use, length: int, option: str, options: Options, workplace: Workplace
+) -> dict[str, Any]:
+    """Find a model that is to be trained; return it for a plan.
+
+    The option named `option` sets `length`, the tokens that the context must hold. Raises UserError
+    as `find_model` does, or if the context is too short.
+    """
+    model = find_model(name, options, workplace, use)
+    limit = context_length(model.folder)
+    if limit is not None and length > limit:
+        raise UserError(
+            f"option {option}: {length} tokens, but model {name!r} has a context of {limit}; "
+            "lower it"
+        )
+    return {"models": {name: model.model_dump(mode="json")}}

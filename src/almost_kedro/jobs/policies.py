@@ -1,0 +1,185 @@
+"""Lets policies answer the test prompts and both reward models score the answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+from almost_kedro.contract import Completion, ModelFolder, Sampling
+from almost_kedro.evaluation.policy_rewards import (
+    Completions,
+    add_rewards,
+    keep_answered,
+    make_policy_answers,
+)
+from almost_kedro.evaluation.stages import BASE, PROMPTED, STAGES
+from almost_kedro.feedback.planning import find_best_assistant
+from almost_kedro.feedback.responses import STOPS, build_question
+from almost_kedro.feedback.splits import digest_splits
+from almost_kedro.generation.job import RequestGroup, ResponsesTask
+from almost_kedro.jobs.generate import Asked, read_answers, run_workers
+from almost_kedro.jobs.models import find_model
+from almost_kedro.jobs.score import score_by_all
+from almost_kedro.models.checkpoints import Checkpoint, as_model, check_same_base, check_same_data
+from almost_kedro.options.all import Options
+from almost_kedro.options.generation import GenerationOptions
+from almost_kedro.processes.workplace import Workplace
+from almost_kedro.rows.feedback import Assistant, Prompt
+from almost_kedro.rows.metrics import Models, ProgramMetrics
+from almost_kedro.rows.training import PolicyAnswer, PromptSplit
+from almost_kedro.training.job import ScoreJob
+
+logger = logging.getLogger(__name__)
+Item = TypeVar("Item")
+
+
+class Policy(NamedTuple):
+    """A model that answers, and the text before each question (demonstrations or nothing)."""
+
+    name: str
+    model: ModelFolder
+    prefix: str = ""
+    is_checkpoint: bool = False
+
+
+def answer_test_prompts(
+    policies: Sequence[Policy],
+    prompts: Sequence[Prompt],
+    judges: tuple[ScoreJob, ScoreJob],
+    options: Options,
+    workplace: Workplace,
+) -> tuple[list[PolicyAnswer], dict[str, ProgramMetrics]]:
+    """Let each policy answer each prompt once, and score the answers.
+
+    `judges` score with the reward model and with the held-out one. Returns answers and job costs.
+    """
+    rules, test = options.rules, options.policy_test
+    sampling = Sampling(
+        test.temperature,
+        test.top_p,
+        test.max_new_tokens,
+        STOPS if rules == "corrected" else (),
+        options.seed,
+    )
+    questions = [build_question(prompt["text"], rules) for prompt in prompts]
+    dialogues = {p["prompt_id"]: q for p, q in zip(prompts, questions, strict=True)}
+    answers, costs = let_answer(
+        "test", policies, questions, sampling, options.generation, workplace
+    )
+    prompts, answers = leave_out("test prompts", prompts, answers)
+    rows = [
+        row
+        for policy in policies
+        for row in make_policy_answers(prompts, policy.name, answers[policy.name], rules)
+    ]
+    texts = [
+        {"id": row["answer_id"], "dialogue": dialogues[row["prompt_id"]], "answer": row["text"]}
+        for row in rows
+    ]
+    (rewards, cost), (held_out, held_out_cost) = score_by_all(judges, texts)
+    scoring = {"rewards": cost, "held_out_rewards": held_out_cost}
+    return add_rewards(rows, rewards, held_out), {**costs, **scoring}
+
+
+def let_answer(
+    title: str,
+    policies: Sequence[Policy],
+    texts: list[str],
+    sampling: Sampling,
+    generation: GenerationOptions,
+    workplace: Workplace,
+) -> tuple[dict[str, list[tuple[str, Completion]]], dict[str, ProgramMetrics]]:
+    """Let each policy continue each text once; policies of one model share a job.
+
+    The jobs share a process, unless vLLM runs them. `title` names the jobs. No server has a
+    checkpoint of ours, so it runs embedded instead.
+
+    Returns:
+        By policy, the request key and the completion of each text. By job, named after its policies
+        ("base+prompted"), the cost.
+    """
+    models: dict[tuple[str, str], list[Policy]] = {}
+    for policy in policies:
+        models.setdefault((policy.model.name, policy.model.fingerprint), []).append(policy)
+    groups = {"+".join(policy.name for policy in group): group for group in models.values()}
+    asked = [
+        Asked(
+            f"{title} {names}",
+            group[0].model,
+            run_embedded(generation) if group[0].is_checkpoint else generation,
+            ResponsesTask(
+                groups=[
+                    RequestGroup(
+                        name=policy.name, prefix=policy.prefix, sampling=sampling, texts=texts
+                    )
+                    for policy in group
+                ]
+            ),
+        )
+        for names, group in groups.items()
+    ]
+    found = run_workers(asked, workplace.generation, workplace.keys)
+    answers, costs = {}, {}
+    for names, (folder, cost) in zip(groups, found, strict=True):
+        costs[names] = cost
+        for number, policy in enumerate(groups[names]):
+            answers[policy.name] = list(read_answers(folder / f"answers_{number}.jsonl"))
+    return answers, costs
+
+
+def leave_out(
+    what: str, asked: Sequence[Item], answers: Completions
+) -> tuple[list[Item], dict[str, list[tuple[str, Completion]]]]:
+    """Leave out what was not answered for every policy (see `keep_answered`), and log it."""
+    kept, completions = keep_answered(asked, answers)
+    if n := len(asked) - len(kept):
+        logger.warning("%d of %d %s are left out: servers did not answer", n, len(asked), what)
+    return kept, completions
+
+
+def run_embedded(generation: GenerationOptions) -> GenerationOptions:
+    """Return options that run a checkpoint of ours embedded, because no server has it."""
+    if generation.engine != "openai":
+        return generation
+    return generation.model_copy(update={"engine": "embedded", "servers": []})
+
+
+def checkpoint_policy(name: str, checkpoint: Checkpoint, bos: bool | None) -> Policy:
+    """Return a checkpoint as a policy."""
+    model = as_model(checkpoint, bos).model_copy(update={"name": name})
+    return Policy(name, model, is_checkpoint=True)
+
+
+def name_models(policies: Sequence[Policy]) -> Models:
+    """Return the fingerprint of each policy's model; `kedro trace` reads it."""
+    return {policy.name: {"fingerprint": policy.model.fingerprint} for policy in policies}
+
+
+def list_policies(
+    checkpoints: Mapping[str, Checkpoint],
+    prompt_splits: list[PromptSplit],
+    assistants: list[Assistant],
+    options: Options,
+    workplace: Workplace,
+) -> list[Policy]:
+    """Return base model, best assistant ("prompted"), and the policy of each stage.
+
+    `checkpoints` are by dataset name. Raises UserError if one was not trained from the one before,
+    or if it was trained with other prompt splits.
+    """
+    base = find_model(options.sft.model, options, workplace)
+    digest = digest_splits(prompt_splits)
+    models = {BASE: base}
+    for stage in STAGES:
+        checkpoint = checkpoints[stage.policy]
+        check_same_base(checkpoint, models[stage.base], stage.how_to_train)
+        check_same_data(checkpoint, "prompt_splits", digest, stage.how_to_train)
+        models[stage.name] = as_model(checkpoint, base.bos)
+    best = find_best_assistant(assistants, options.comparisons)
+    prompted = find_model(best["model"], options, workplace)
+    return [
+        Policy(BASE, base),
+        Policy(PROMPTED, prompted, best["prefix"]),
+        *(checkpoint_policy(each.name, checkpoints[each.policy], base.bos) for each in STAGES),
+    ]

@@ -1,0 +1,79 @@
+"""Training for nodes: writes a job, runs its program unless it ran before, returns its output."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from almost_kedro.jobs.row_files import Rows, write_content
+from almost_kedro.models.checkpoints import Checkpoint, make_manifest
+from almost_kedro.processes.run import PLAIN
+from almost_kedro.processes.tracking import track_program
+from almost_kedro.processes.work_folders import METRICS
+from almost_kedro.rows.json_lines import read_rows
+from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.launch import check_trained, launch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Output of a training program: its work folder, its metrics and its curve."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    curve: list[dict[str, float]]
+
+    @property
+    def model(self) -> Path:
+        """The model itself."""
+        return self.folder / "model"
+
+
+def run_training(job: TrainingJob, rows: Rows, watch_rows: Rows | None = None) -> Trained:
+    """Train, in a work folder named after exactly this work.
+
+    The same job again finds its model there. A stopped job goes on from its checkpoint. `job.out`
+    is the folder of work folders; the job's files of rows are filled in here, also for its watch.
+    """
+    store = job.out / "rows"
+    file, sha256 = write_content(store, rows)
+    job = job.model_copy(update={"rows": file, "rows_sha256": sha256})
+    if watch_rows is not None:
+        file, sha256 = write_content(store, watch_rows)
+        job = job.model_copy(update={"watch_rows": file, "watch_sha256": sha256})
+    out = job.out / f"{job.name}-{job.identity()[:12]}"
+    job = job.model_copy(update={"out": out})
+    metrics, model = out / METRICS, out / "model"
+    if metrics.is_file() and model.is_dir():
+        logger.info("%s: trained before, in %s", job.name, out, extra=PLAIN)
+    else:
+        metrics.unlink(missing_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        job_file = out / "job.json"
+        job_file.write_text(job.model_dump_json(), encoding="utf-8")
+        with track_program(job.name, metrics, out / "curve.jsonl") as env:
+            launch(job, job_file, env=env)
+    return Trained(out, check_trained(job), list(read_rows(out / "curve.jsonl")))
+
+
+def make_checkpoint(
+    trained: Trained, job: TrainingJob, kind: Any, data: Mapping[str, str]
+) -> Checkpoint:
+    """Return a trained model with its manifest."""
+    metrics = {k: v for k, v in trained.metrics.items() if k != "packages"}
+    manifest = make_manifest(
+        trained.model,
+        kind=kind,
+        name=job.name,
+        base=job.base,
+        data=data,
+        options={**job.options.model_dump(mode="json"), "seed": job.seed},
+        metrics=metrics,
+        packages=trained.metrics["packages"],
+    )
+    return Checkpoint(trained.model, manifest)

@@ -1,1 +1,0 @@
-"""Looks models over before anything is generated with them, or trained from them."""

@@ -1,0 +1,1 @@
+"""Models on this machine: found, looked over, fingerprinted, built, described."""

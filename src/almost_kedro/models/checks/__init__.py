@@ -1,0 +1,1 @@
+"""Checks models before anything is generated with them, or trained from them."""

@@ -1,0 +1,1 @@
+"""Every option of the project, explained where it is defined; the YAML files only set values."""

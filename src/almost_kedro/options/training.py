@@ -1,0 +1,172 @@
+"""Options from the comparisons to the aligned policy, explained where they are defined."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from almost_kedro.options.block import Block, Positive, Share
+
+Number = Literal["auto", "bfloat16", "float32"]
+
+
+class PromptSplitOptions(Block):
+    """Shares of the prompts; each prompt is used for one thing only. Together they are 1."""
+
+    reward_model: Share = Field(description="Answered and compared; trains the reward model")
+    held_out: Share = Field(description="Answered and compared; both reward models are tested here")
+    held_out_reward_model: Share = Field(
+        description="Answered and compared; trains the held-out reward model, nothing else"
+    )
+    self_play: Share = Field(description="Start dialogues of self-play, which train the SFT policy")
+    rl: Share = Field(description="Answered by the policy during reinforcement learning")
+    watch: Share = Field(description="Tell over-optimisation during reinforcement learning")
+    policy_test: Share = Field(description="Answered by all policies in the end")
+
+    @model_validator(mode="after")
+    def check_sum(self) -> PromptSplitOptions:
+        """Refuse shares that do not sum to 1."""
+        total = sum(self.model_dump().values())
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares sum to {total:.6g}; they must sum to 1")
+        return self
+
+
+class LaunchOptions(Block):
+    """How training programs are launched (`accelerate launch`)."""
+
+    config: Literal["cpu", "fsdp"] = Field(
+        "cpu", description="File in conf/accelerate: cpu (gloo ranks), or fsdp (GPUs)"
+    )
+    processes: Positive = Field(1, description="Ranks on each node")
+    nodes: Positive = Field(1, description="Machines; Kedro runs on the first")
+    main_address: str = Field("127.0.0.1", description="Address of the first node")
+    main_port: int = Field(29500, gt=0, lt=65536, description="Free port on the first node")
+    dtype: Number = Field(
+        "auto",
+        description="Numbers that are computed with; weights are kept in float32. auto: bfloat16 "
+        "where the processor is faster with it",
+    )
+
+
+class TrainingOptions(Block):
+    """What every training program has."""
+
+    learning_rate: float = Field(gt=0, description="Peak; a cosine leads to 0")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    warmup_share: float = Field(
+        0.03, ge=0, lt=1, description="Share of the steps that warm up, the first one from above 0"
+    )
+    batch_size: Positive = Field(description="Rows that a rank computes at once")
+    accumulation: Positive = Field(1, description="Batches a step")
+    gradient_checkpointing: bool = Field(
+        False, description="Compute activations twice instead of keeping them"
+    )
+    save_every: Positive = Field(50, description="Steps between checkpoints to resume from")
+
+
+class RewardModelOptions(TrainingOptions):
+    """Reward model (rules 19 to 21)."""
+
+    model: str = Field(description="Name in models.yml of what it starts from")
+    epochs: Positive = Field(1, description="Passes over the comparisons")
+    max_length: Positive = Field(1024, description="Tokens; longer texts lose their beginning")
+
+
+class AsIsFilterOptions(Block):
+    """Post-validation (rule 25): a reward model trained on existing pairs drops comparisons."""
+
+    enabled: bool = Field(False, description="Drop comparisons that the as-is model disagrees with")
+    pairs: str | None = Field(
+        None, description="JSON lines file of what it is trained on: prompt, chosen, rejected"
+    )
+    hub_dataset: str | None = Field(
+        None, description="Dataset with these columns on the Hugging Face hub, instead of a file"
+    )
+    hub_split: str = Field("train", description="Its split; train[:1000] is its first 1000 rows")
+    max_pairs: Positive | None = Field(None, description="Use the first so many; null: all")
+
+    @model_validator(mode="after")
+    def check_source(self) -> AsIsFilterOptions:
+        """Refuse a filter with no pairs to train on, or with two kinds."""
+        if self.enabled and (self.pairs is None) == (self.hub_dataset is None):
+            given = "both are" if self.pairs is not None else "none is"
+            raise ValueError(f"give one of pairs and hub_dataset; {given} given")
+        return self
+
+
+class GateOptions(Block):
+    """What a reward model must show on held-out prompts before it may train a policy."""
+
+    on_failure: Literal["stop", "warn"] = Field("stop", description="What failing does")
+    max_padding_share: Share = Field(
+        0.1,
+        description="Largest change of rewards by padding (root mean square), as a share of the "
+        "margins' standard deviation; in bfloat16, rounding alone makes some hundredths",
+    )
+    max_calibration_error: Share = Field(0.15, description="Largest expected calibration error")
+
+
+class SelfPlayOptions(Block):
+    """Self-play guided by the reward model (rule 24)."""
+
+    candidates: Annotated[int, Field(ge=2)] = Field(4, description="Answers a turn")
+    turns: Positive = Field(2, description="Most answers a dialogue")
+    temperature: float = Field(1.0, ge=0, description="Divides the logits")
+    top_p: Share = Field(0.9, description="Mass of the nucleus")
+    max_new_tokens: Positive = Field(384, description="Token limit of an answer")
+    user_demonstrations: str = Field("User", description="X for assets/X_prompt.txt")
+    user_shots: Positive = Field(3, description="Dialogues shown to the simulated user")
+    user_max_new_tokens: Positive = Field(64, description="Token limit of a question")
+
+
+class SFTOptions(TrainingOptions):
+    """Supervised fine-tuning on the kept answers (rule 22)."""
+
+    model: str = Field(description="Name in models.yml of what it starts from")
+    epochs: Positive = Field(3, description="Passes over the demonstrations")
+    max_length: Positive = Field(512, description="Tokens; longer dialogues lose their beginning")
+
+
+class WatchOptions(Block):
+    """When reinforcement learning stops by itself and the best checkpoint is kept."""
+
+    every: Positive = Field(10, description="Steps between scores by the held-out reward model")
+    patience: Positive = Field(
+        2, description="Scores in a row below the best, while the training reward rises"
+    )
+    max_kl: float = Field(30.0, gt=0, description="Largest mean KL of an answer, in nats")
+    max_length_ratio: float = Field(
+        2.0, gt=1, description="Largest mean length of answers, as a multiple of the first one"
+    )
+
+
+class RLOptions(TrainingOptions):
+    """Reinforcement learning (rule 23); the numbers are ours, the paper published none."""
+
+    algorithm: Literal["rloo", "grpo"] = Field("rloo", description="TRL's trainer")
+    steps: Positive = Field(description="Steps at most")
+    generations: Annotated[int, Field(ge=2)] = Field(4, description="Answers a prompt")
+    beta: float = Field(
+        0.05,
+        ge=0,
+        description="Weight of the KL penalty to the SFT policy; at 0 no KL is measured, and "
+        "watch.max_kl never acts",
+    )
+    temperature: float = Field(1.0, gt=0, description="Divides the logits")
+    top_p: Share = Field(1.0, description="Mass of the nucleus; below 1 the KL is off by the cut")
+    max_new_tokens: Positive = Field(description="Token limit of an answer")
+    max_length: Positive = Field(512, description="Tokens of a prompt; the beginning is cut")
+    watch: WatchOptions = Field(default_factory=lambda: WatchOptions.model_validate({}))
+    vllm_server: str | None = Field(
+        None, description="URL of `trl vllm-serve` for rollouts, on GPUs only; untested"
+    )
+
+
+class PolicyTestOptions(Block):
+    """How policies answer the test prompts."""
+
+    temperature: float = Field(0.7, ge=0, description="Divides the logits")
+    top_p: Share = Field(0.9, description="Mass of the nucleus")
+    max_new_tokens: Positive = Field(384, description="Token limit of an answer")

@@ -1,0 +1,19 @@
+"""First node of `reward_model`: it needs no generated data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from almost_kedro.jobs.models import plan_model
+from almost_kedro.options.all import Options
+from almost_kedro.processes.workplace import Workplace
+
+
+def check_reward_inputs(options: Options, workplace: Workplace) -> dict[str, Any]:
+    """Find the model that reward models start from; return it, with its fingerprint, as the plan.
+
+    Raises UserError if it is not here, or if its context is too short.
+    """
+    trained = options.reward_model
+    option = "reward_model.max_length"
+    return plan_model(trained.model, "reward", trained.max_length, option, options, workplace)

@@ -1,0 +1,1 @@
+"""Child processes: started, relayed, ended, tracked, and never done twice."""

@@ -1,0 +1,52 @@
+"""What every program of ours does first: it dies with its parent, and fails in one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from almost_kedro.errors import UserError
+from almost_kedro.processes.locks import DISK_ERRORS, explain_disk
+from almost_kedro.processes.output import ERROR
+from almost_kedro.processes.output import PLAIN as PLAIN
+
+LIFELINE = "ALMOST_KEDRO_LIFELINE"
+
+
+def die_with_parent() -> None:
+    """In a child, end the whole process group when the parent is gone; by hand, do nothing."""
+    if os.environ.get(LIFELINE) != "1":
+        return
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def carry_out(run: Callable[[str], None], *job_files: str) -> int:
+    """In a child: carry out job files one after the other; return the exit status.
+
+    `run` gets a file's text; what it imports late is imported under the lifeline. The status is 0,
+    or 2 with one line on stderr after an error that the user can mend.
+    """
+    # Comes first: torch takes seconds to import, and the parent may be gone by then.
+    die_with_parent()
+    try:
+        for job_file in job_files:
+            run(Path(job_file).read_text(encoding="utf-8"))
+    except UserError as exc:
+        print(f"{ERROR}{exc}", file=sys.stderr, flush=True)
+        return 2
+    except OSError as exc:
+        if exc.errno not in DISK_ERRORS:
+            raise
+        print(f"{ERROR}{explain_disk(exc)}", file=sys.stderr, flush=True)
+        return 2
+    return 0

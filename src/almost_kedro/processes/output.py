@@ -1,0 +1,133 @@
+"""What a child program prints: progress as a bar or as lines, the rest as log lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from almost_kedro.processes.progress import MARK
+
+logger = logging.getLogger(__name__)
+PLAIN = {"markup": False, "highlighter": None}
+SECONDS_BETWEEN_LINES = 5.0
+# Starts a line about something that the user can mend.
+ERROR = "error: "
+
+
+def relay(lines: IO[str], log_file: Path, last: deque[str], errors: list[str]) -> None:
+    """Show a child's progress, log its other lines, keep the last ones and its errors.
+
+    The caller raises the errors in the end. Lines after an error are how launchers and other ranks
+    end: they go to the log file only.
+    """
+    with LogFile(log_file) as log, ProgressView() as view:
+        for line in lines:
+            if line.startswith(MARK):
+                try:
+                    view.show(json.loads(line.removeprefix(MARK)))
+                    continue
+                except ValueError:
+                    pass  # another thread of the child wrote into the line: it is text
+            log.write(line)
+            line = line.rstrip()
+            if line.startswith(ERROR):
+                errors.append(line.removeprefix(ERROR))
+            if line:
+                last.append(line)
+            if line and not errors:
+                logger.info("%s", line, extra=PLAIN)
+
+
+class LogFile:
+    """A log file that stops at a disk error: the child must not wait for a reader."""
+
+    def __init__(self, path: Path):
+        """Open the file."""
+        self.path = path
+        self.file: IO[str] | None = None
+
+    def __enter__(self) -> LogFile:
+        """Open the file."""
+        self._try(lambda: setattr(self, "file", self.path.open("w", 1, encoding="utf-8")))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        if self.file:
+            self._try(self.file.close)
+
+    def write(self, line: str) -> None:
+        """Write a line, if the file is still there."""
+        if file := self.file:
+            self._try(lambda: file.write(line))
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as exc:
+            self.file = None
+            logger.warning("%s: %s; what the program prints is no longer kept", self.path, exc)
+
+
+class ProgressView:
+    """A bar on a terminal; elsewhere a log line every few seconds."""
+
+    def __init__(self) -> None:
+        """Find out where the output goes."""
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[rate]}", markup=False),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=console) if console.is_terminal else None
+        self.task: int | None = None
+        self.state: dict[str, float | str] = {"what": "", "rows": 0}
+        self.logged = time.monotonic()
+        self.done = False
+
+    def __enter__(self) -> ProgressView:
+        """Start the bar."""
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the bar."""
+        if self.bar:
+            self.bar.stop()
+
+    def show(self, state: dict[str, float | str]) -> None:
+        """Show a child's state (see `processes.progress`)."""
+        rows, total = float(state["rows"]), float(state["total"])
+        seconds, tokens = float(state["seconds"]), float(state["tokens"])
+        rate = f"{tokens / seconds:.0f} tokens/s" if seconds else ""
+        # A program with several jobs starts anew with each.
+        if state["what"] != self.state["what"] or rows < float(self.state["rows"]):
+            self.task, self.done = None, False
+        self.state = state
+        if self.bar:
+            if self.task is None:
+                self.task = self.bar.add_task(str(state["what"]), total=total, rate="")
+            self.bar.update(self.task, completed=rows, rate=rate)  # type: ignore[arg-type]
+        finished = rows >= total
+        if self.bar or (time.monotonic() - self.logged < SECONDS_BETWEEN_LINES and not finished):
+            return
+        if self.done:
+            return
+        self.done, self.logged = finished, time.monotonic()
+        new = rows - float(state["rows_at_start"])
+        left = (
+            f", about {seconds * (total - rows) / new:.0f} s left" if new and not finished else ""
+        )
+        rate = f", {rate}" if rate else ""
+        logger.info("%s: %d of %d%s%s", state["what"], rows, total, rate, left, extra=PLAIN)

@@ -1,0 +1,160 @@
+"""The documents of the evaluation, as its nodes write them and pages read them."""
+
+from __future__ import annotations
+
+from typing import NotRequired, TypedDict
+
+from almost_kedro.rows.evaluation import Source
+from almost_kedro.rows.metrics import Estimate, Gated, Models, PairedDifference, ProgramMetrics
+
+
+class MeasuredGroup(TypedDict):
+    """Verdicts of one judge; `share_right` counts a tie as wrong."""
+
+    n: int
+    n_right: int
+    n_wrong: int
+    n_ties: int
+    share_right: float
+    accuracy: Estimate
+
+
+class Measured(MeasuredGroup):
+    """Verdicts of one judge, also by category."""
+
+    by_category: dict[str, MeasuredGroup]
+
+
+class PositionBias(TypedDict):
+    """How the place of an answer changes a policy's choice.
+
+    `prefers_a` is the share of orders in which A is more probable than B (equal counts as half).
+    `flips` is the share of items with the same preferred letter in both orders, so with the other
+    answer. `letter_mass` is the mean of P(A) + P(B); near 0, the policy answers without letters.
+    """
+
+    n: int
+    prefers_a: Estimate
+    flips: Estimate
+    letter_mass: Estimate
+
+
+class BenchmarkReport(TypedDict):
+    """A benchmark: models and floors by name, and differences in accuracy by "new-vs-old"."""
+
+    source: Source
+    n: int
+    models: dict[str, Measured]
+    floors: dict[str, Measured]
+    differences: dict[str, PairedDifference]
+    position_bias: NotRequired[dict[str, PositionBias]]
+
+
+class Trust(TypedDict):
+    """How far a judge can be trusted; a figure is null where no vote tells it.
+
+    `flip_rate`: how often the verdicts differ between the orders, over questions with both valid.
+    `first_wins`: how often the answer shown first scores more, of all valid votes; a tie is half.
+    """
+
+    n_valid: int
+    invalid_rate: Estimate
+    flip_rate: Estimate | None
+    first_wins: Estimate | None
+
+
+class JudgeCard(Trust):
+    """Two models and their judge: model_a's figures, over valid votes; null without valid votes.
+
+    A tie is half a win in both win rates. The sums are of scores, the lengths means in characters.
+    """
+
+    model_a: str
+    model_b: str
+    n_questions: int
+    n_votes: int
+    win: Estimate | None
+    tie: Estimate | None
+    loss: Estimate | None
+    win_rate: Estimate | None
+    length_controlled_win_rate: Estimate | None
+    score_sum_a: float
+    score_sum_b: float
+    length_a: float
+    length_b: float
+
+
+class AnswersReport(TypedDict):
+    """A model's answers to the open questions; lengths in characters."""
+
+    n: int
+    length: Estimate
+    share_cut_off: Estimate
+
+
+class QuestionsReport(TypedDict):
+    """The open questions: models by name, cards by "a-vs-b"."""
+
+    source: Source
+    n: int
+    judge: str
+    judge_model: Models
+    models: dict[str, AnswersReport]
+    cards: dict[str, JudgeCard]
+
+
+class TrainingContamination(TypedDict):
+    """Training texts that repeat a benchmark item; `by_split` is over all prompts."""
+
+    n_prompts: int
+    prompts_that_repeat: int
+    n_demonstrations: int
+    demonstrations_that_repeat: int
+    by_split: dict[str, int]
+
+
+class Repeated(TypedDict):
+    """Items that are repeated, and overlaps by kind."""
+
+    items_repeated: int
+    by_kind: dict[str, int]
+
+
+class ContaminationMetrics(Repeated):
+    """Generated prompts and hand-written demonstrations that repeat a benchmark item."""
+
+    n_prompts: int
+    n_demonstrations: int
+    n_items: int
+    prompts_that_repeat: int
+    demonstrations_that_repeat: int
+
+
+class Contamination(ContaminationMetrics):
+    """Contamination of all texts, and of those that models are trained on."""
+
+    training: TrainingContamination
+
+
+class EvaluationMetrics(Gated):
+    """`evaluation_metrics`; each benchmark's report also stands here, under its name."""
+
+    scoring: str
+    questions: QuestionsReport
+    contamination: Contamination
+    models: Models
+
+
+class JudgeMetrics(TypedDict):
+    """Who judged, and the cost."""
+
+    judge: str
+    description: str
+    models: Models
+    cost: ProgramMetrics
+
+
+class JudgeCards(JudgeMetrics):
+    """`judge_cards`, by "a-vs-b"."""
+
+    cards: dict[str, JudgeCard]

@@ -1,0 +1,45 @@
+"""Reads the answers of rollouts in the same way as all other answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from almost_kedro.contract import Completion, Sampling
+from almost_kedro.feedback.responses import STOPS, extract_answer
+from almost_kedro.generation.endings import Endings
+from almost_kedro.options.training import RLOptions
+from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.texts import TextEncoder
+
+# A maximum length that cuts nothing.
+NO_LIMIT = 2**31
+
+
+class AnswerReader:
+    """Reads a policy's answers in the same way as the reward model's training answers."""
+
+    def __init__(self, encoder: TextEncoder, job: TrainingJob, end_ids: Collection[int]):
+        """Say what ends an answer: `end_ids`, and by the job's rules the strings of rule 11."""
+        options = job.options
+        assert isinstance(options, RLOptions)
+        self.rules = job.rules
+        sampling = Sampling(
+            options.temperature, options.top_p, options.max_new_tokens, list_stops(job)
+        )
+        self.endings = Endings(encoder.tokenizer, end_ids, sampling)
+
+    def cut(self, ids: list[int]) -> list[int]:
+        """Return ids up to and including the one that ended the answer."""
+        ended = (n for n in range(1, len(ids)) if self.endings.complete(ids[:n]))
+        return ids[: next(ended, len(ids))]
+
+    def read(self, ids: list[int]) -> tuple[str, Completion]:
+        """Return the text after rule 11 and the completion of an answer that `cut` returned."""
+        completion = self.endings.complete(ids)
+        assert completion
+        return extract_answer(completion.text, completion.finish_reason, self.rules), completion
+
+
+def list_stops(job: TrainingJob) -> tuple[str, ...]:
+    """Return the strings that end an answer, as in the test of policies."""
+    return STOPS if job.rules == "corrected" else ()

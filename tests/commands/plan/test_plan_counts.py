@@ -1,0 +1,227 @@
+"""What a run has to do: counted by hand, and against what the smoke run really did."""
+
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.framework.startup import bootstrap_project
+from kedro.io import DataCatalog
+from sessions import read_document
+
+from almost_kedro.cli import load_context
+from almost_kedro.commands.plan.assumptions import Assumptions, describe_assumptions
+from almost_kedro.commands.plan.planner import Planner
+from almost_kedro.commands.plan.workload import Ask, Work, count_processes, count_steps
+from almost_kedro.costs.actual import Cost, list_costs
+from almost_kedro.options.all import check_options
+from almost_kedro.pipelines.evaluation.pages import METRICS
+
+Key = tuple[str, str]
+
+
+def make_planner(project: Path, root: Path, **params: Any) -> Planner:
+    bootstrap_project(project)
+    context = load_context(project, "smoke", {"data_root": str(root), **params})
+    assert isinstance(context.catalog, DataCatalog)
+    return Planner(check_options(context.config_loader["parameters"]), context.catalog)
+
+
+def count(planner: Planner, assumptions: Assumptions) -> dict[Key, Work]:
+    work = planner.count(assumptions)
+    found = {(each.step, each.program): each for each in work}
+    assert len(found) == len(work)
+    return found
+
+
+@pytest.fixture(scope="module")
+def root(project: Path, evaluated: Path) -> Path:
+    return evaluated
+
+
+@pytest.fixture(scope="module")
+def actual(root: Path) -> dict[Key, Cost]:
+    costs = list_costs({name: read_document(root, name) for name in METRICS})
+    return {(cost.step, cost.program): cost for cost in costs}
+
+
+@pytest.fixture(scope="module")
+def planned(project: Path, root: Path, actual: dict[Key, Cost]) -> dict[Key, Work]:
+    """Counts under what the smoke run itself found: random bytes have other shares than English."""
+    planner = make_planner(project, root)
+    prompts = read_document(root, "prompts_metrics")
+    comparisons = read_document(root, "comparisons_metrics")
+    tokens = actual["prompts", ""].tokens or 0
+    pairs = comparisons["n_comparisons"] / (14 * 5)
+    usable = 1 - read_document(root, "responses_metrics")["n_dropped"] / 56
+    return count(
+        planner,
+        replace(
+            Assumptions(),
+            prompts_kept=(prompts["n_prompts"] + prompts.get("dropped_surplus", 0))
+            / prompts["n_requests"],
+            prompt_length=tokens / prompts["n_requests"] / planner.lengths.seed,
+            answer_length=sum(actual["responses", name].tokens or 0 for name in MODELS)
+            / (56 * 256),
+            best_length=(actual["responses", "tiny-large"].tokens or 0) / (14 * 256),
+            policy_length=1.0,
+            answers_usable=usable,
+            # What random models ask is seldom a question.
+            dialogues_on=float(("self_play_costs", "turn 2, answers") in actual),
+            pairs_kept={"none": 1.0, "matched": pairs / 0.9},
+        ),
+    )
+
+
+MODELS = ("tiny-large", "tiny-small")
+
+
+def test_every_program_of_a_run_is_planned_under_its_name_in_the_report(
+    planned: dict[Key, Work], actual: dict[Key, Cost]
+) -> None:
+    # What repeats the training with other seeds is in no metrics.
+    seeds = {key for key in planned if key[0] == "reward_model_seeds"}
+    assert set(actual) <= set(planned)
+    assert set(planned) - set(actual) == seeds
+    assert len(seeds) == 2
+
+
+def test_requests_follow_from_the_options(
+    planned: dict[Key, Work], actual: dict[Key, Cost]
+) -> None:
+    exact = [
+        ("prompts", ""),
+        *(("responses", name) for name in MODELS),
+        ("self_play_costs", "turn 1, answers"),
+        ("sft_policy", "base"),
+        ("sft_policy", "sft"),
+        ("sft_policy", "rewards"),
+        ("rl_policy", "sft"),
+        ("rl_policy", "held_out_rewards"),
+        ("policy_verdicts", "prompted"),
+        ("reward_verdicts", "reward_model"),
+        ("open_answers", "rl"),
+        ("judge_cards", ""),
+    ]
+    present = [key for key in exact if key in planned]
+    assert len(present) >= len(exact) - 1  # "base" has a name of its own or shares one
+    assert {key: planned[key].requests for key in present} == {
+        key: actual[key].asked for key in present
+    }
+
+
+def test_what_the_run_itself_asked_before_is_known(
+    planned: dict[Key, Work], actual: dict[Key, Cost]
+) -> None:
+    assert planned["rl_policy", "sft"].requests == actual["rl_policy", "sft"].cached == 1
+    assert planned["rl_policy", "sft"].new_tokens == 0
+
+
+def test_what_benchmarks_have_read_is_exact(
+    planned: dict[Key, Work], actual: dict[Key, Cost]
+) -> None:
+    for key in (("policy_verdicts", "base"), ("reward_verdicts", "reward_model")):
+        assert planned[key].counted_tokens == pytest.approx(actual[key].tokens, rel=0.01), key
+
+
+def test_tokens_are_near_what_they_were(planned: dict[Key, Work], actual: dict[Key, Cost]) -> None:
+    keys: list[list[Key]] = [
+        [("prompts", "")],
+        [("responses", name) for name in MODELS],
+        [("self_play_costs", "turn 1, answers")],
+        [("rl_policy_training", "")],
+        [("open_answers", name) for name in ("base+prompted", "sft", "rl")],
+    ]
+    for group in keys:
+        written = sum(actual[key].tokens or 0 for key in group)
+        expected = sum(planned[key].counted_tokens for key in group)
+        # A tiny random model ends its texts as chance will have it.
+        assert expected == pytest.approx(written, rel=0.4), group
+
+
+def test_trainings_have_as_many_tokens_as_their_texts(
+    planned: dict[Key, Work], actual: dict[Key, Cost]
+) -> None:
+    keys = [(f"{name}_training", "") for name in ("reward_model", "held_out_reward_model")]
+    read = sum(actual[key].tokens or 0 for key in keys)
+    expected = sum(planned[key].training_tokens for key in keys)
+    # Answers that are compared lose what was cut off.
+    assert expected == pytest.approx(read, rel=0.5)
+
+
+def test_whole_rounds_are_asked_for(project: Path, tmp_path: Path) -> None:
+    work = count(make_planner(project, tmp_path), replace(Assumptions(), prompts_kept=0.25))
+    [ask] = work["prompts", ""].asks
+    assert (ask.requests, ask.calls) == (96, 3)  # 20 / 0.25 = 80, in rounds of 32
+
+
+def test_seeds_train_and_score_again(project: Path, tmp_path: Path) -> None:
+    work = count(make_planner(project, tmp_path, reward_model_seeds=3), Assumptions())
+    again = [key for key in work if key[0] == "reward_model_seeds"]
+    assert again == [
+        ("reward_model_seeds", "seed 1, training"),
+        ("reward_model_seeds", "seed 1, rewards"),
+        ("reward_model_seeds", "seed 2, training"),
+        ("reward_model_seeds", "seed 2, rewards"),
+    ]
+    first = work["reward_model_training", ""]
+    assert work[again[2]].training_tokens == first.training_tokens
+
+
+def test_original_rules_stop_nowhere_before_the_limit(project: Path, tmp_path: Path) -> None:
+    work = count(make_planner(project, tmp_path, rules="original"), Assumptions())
+    assert work["prompts", ""].new_tokens == work["prompts", ""].asks[0].requests * 64
+    for ask in work["responses", "tiny-small"].asks:
+        assert ask.new == ask.limit
+
+
+def test_a_judge_on_servers_reviews_each_pair_of_policies_in_both_orders(
+    project: Path, tmp_path: Path
+) -> None:
+    planner = make_planner(
+        project,
+        tmp_path,
+        models={"critic": {"source": "server", "id": "c"}},
+        generation={"servers": [{"url": "http://localhost:1/v1", "model": "critic"}]},
+        evaluation={"judge": "critic", "judge_max_new_tokens": 1000},
+    )
+    [ask] = count(planner, Assumptions())["judge_cards", ""].asks
+    assert ask.requests == planner.lengths.questions * 6 * 2
+    assert ask.new == ask.limit == 1000
+
+
+def test_work_sums_its_asks() -> None:
+    asks = (Ask(10, 100, 5, 20, 30), Ask(4, 50, 2, 1, 30, calls=2))
+    work = Work("s", "", "m", "generate", asks=asks)
+    assert (work.prompt_tokens, work.prefix_tokens, work.new_tokens) == (58, 200, 204)
+    # Of reinforcement learning, what the watch has written is not counted.
+    assert replace(work, kind="rl").counted_tokens == 200
+
+
+def test_programs_that_read_the_same_rows_share_a_process() -> None:
+    score = Work("s", "a", "m", "score", requests=3)
+    other = replace(score, program="b")
+    assert count_processes([score, other], "embedded") == 1
+    assert count_processes([score, replace(other, requests=4)], "embedded") == 2
+    assert count_processes([], "embedded") == 0
+
+
+def test_policies_that_answer_share_a_process_unless_vllm_runs_them() -> None:
+    base = Work("sft_policy", "base", "m", "generate", requests=6)
+    answers = [base, replace(base, program="sft", requests=3)]
+    assert count_processes(answers, "embedded") == count_processes(answers, "openai") == 1
+    assert count_processes(answers, "vllm") == 2
+    # Self-play asks for questions when it has the answers.
+    turns = [replace(each, step="self_play_costs") for each in answers]
+    assert count_processes(turns, "embedded") == 2
+
+
+def test_steps_are_whole() -> None:
+    assert count_steps(17, 2, 8) == 5
+    assert count_steps(0, 2, 8) == 1
+
+
+def test_every_assumption_is_said() -> None:
+    lines = describe_assumptions(asdict(Assumptions()))
+    assert len(lines) == len(fields(Assumptions))
+    assert lines[0].startswith("prompts_kept: 0.81 of requests")

@@ -1,0 +1,124 @@
+"""Given GPUs: seconds and memory by hand."""
+
+import pytest
+
+from almost_kedro.commands.plan.estimate import estimate, write
+from almost_kedro.commands.plan.memory import MB, activation_bytes, cache_bytes, training_bytes
+from almost_kedro.commands.plan.roofline import BASE_MB, GPUFigures, make_gpus, read_gpu_figures
+from almost_kedro.commands.plan.workload import Ask, Training, Work
+from almost_kedro.errors import UserError
+from almost_kedro.options.models import ModelShape
+
+# A thousand million parameters, a tenth of them embeddings.
+SHAPE = ModelShape(parameters=1e9, layers=10, hidden_size=1000, kv_size=500, vocabulary=100_000)
+# 40 % of 100 TFLOP/s are 4e13 operations a second; 60 % of 1000 GB/s are 6e11 bytes a second.
+FIGURES = GPUFigures(tflops=100, bandwidth_gb_s=1000, memory_gb=80, count=4)
+ONE = make_gpus(FIGURES, writing=1, sharded=False)
+TRAINING = Training(steps=10, batch=4, longest=500, ranks=4)
+
+
+def test_figures_are_read() -> None:
+    text = "tflops=312, bandwidth_gb_s=2039,memory_gb=80,count=4"
+    assert read_gpu_figures(text) == GPUFigures(312, 2039, 80, 4)
+    assert read_gpu_figures("tflops=1,bandwidth_gb_s=1,memory_gb=1").count == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tflops=312", "bandwidth_gb_s, memory_gb missing"),
+        ("tflop=312", "unknown 'tflop'"),
+        ("tflops=fast,bandwidth_gb_s=1,memory_gb=1", "tflops is 'fast'"),
+        ("tflops=-1,bandwidth_gb_s=1,memory_gb=1", "tflops is '-1'"),
+        ("tflops=1,bandwidth_gb_s=1,memory_gb=1,count=1.5", "count is 1.5"),
+        ("", "unknown ''"),
+    ],
+)
+def test_bad_figures_are_one_line(text: str, says: str) -> None:
+    with pytest.raises(UserError, match=says) as caught:
+        read_gpu_figures(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_reading_takes_two_operations_a_parameter_and_token() -> None:
+    assert ONE.read(SHAPE, 1e6) == pytest.approx(2e15 / 4e13)
+
+
+def test_few_rows_wait_for_the_weights_many_for_the_processor() -> None:
+    assert ONE.write_step(SHAPE, 1, 0) == pytest.approx(2e9 / 6e11)
+    assert ONE.write_step(SHAPE, 1000, 0) == pytest.approx(2e12 / 4e13)
+    # 64 rows read 64 x 1000 tokens of keys and values: 20 kB each.
+    assert cache_bytes(SHAPE, 1, 2) == 20_000
+    assert ONE.write_step(SHAPE, 64, 1000) == pytest.approx((2e9 + 64 * 1000 * 20_000) / 6e11)
+
+
+def test_two_gpus_that_share_a_model_halve_its_time() -> None:
+    two = make_gpus(FIGURES, writing=2, sharded=False)
+    assert two.write_step(SHAPE, 8, 0) == pytest.approx(ONE.write_step(SHAPE, 8, 0) / 2)
+    # Only what generates is spread over them.
+    score = Work("s", "", "m", "score", requests=3, forward_tokens=1e6)
+    assert estimate(score, SHAPE, two, SHAPE) == estimate(score, SHAPE, ONE, SHAPE)
+
+
+def test_training_takes_six_operations_over_all_ranks() -> None:
+    assert ONE.train(SHAPE, 1e6, "sft", TRAINING) == pytest.approx(6e15 / 4e13 / 4)
+    # A reward model has no logits.
+    assert ONE.train(SHAPE, 1e6, "reward", TRAINING) == pytest.approx(0.9 * 6e15 / 4e13 / 4)
+    again = Training(10, 4, 500, ranks=4, checkpointing=True)
+    assert ONE.train(SHAPE, 1e6, "sft", again) == pytest.approx(8e15 / 4e13 / 4)
+
+
+def test_weights_gradients_and_moments_are_sharded() -> None:
+    # 16 bytes a parameter over 4 ranks, and 34 x 10 x 1000 bytes of activations a token.
+    assert activation_bytes(SHAPE) == 340_000
+    held = 4 * 500 * 340_000
+    assert training_bytes(SHAPE, TRAINING, 340_000, None, shards=4) == 4e9 + held
+    sharded = make_gpus(FIGURES, writing=1, sharded=True)
+    assert sharded.training_mb(SHAPE, TRAINING, None) == pytest.approx(BASE_MB + (4e9 + held) / MB)
+    # Both reward models are whole on each rank, in two bytes a parameter.
+    more = sharded.training_mb(SHAPE, TRAINING, SHAPE) - sharded.training_mb(SHAPE, TRAINING, None)
+    assert more == pytest.approx(4e9 / MB)
+
+
+def test_checkpointed_activations_are_a_layer_s_and_what_goes_into_each() -> None:
+    assert activation_bytes(SHAPE, checkpointing=True) == 1000 * (10 * 2 + 34)
+
+
+def test_vllm_writes_as_many_rows_as_there_is_room_for() -> None:
+    small = GPUFigures(tflops=100, bandwidth_gb_s=1000, memory_gb=4)
+    free = make_gpus(small, writing=1, sharded=False)
+    # 0.9 x 4 GB less 2e9 bytes of weights, for texts of 1000 tokens of 20 kB.
+    assert free.rows(SHAPE, Ask(500, 0, 600, 100, 400)) == (0.9 * 4 * 2**30 - 2e9) // 2e7 == 93
+    assert (
+        make_gpus(FIGURES, writing=1, sharded=False).rows(SHAPE, Ask(500, 0, 600, 100, 400)) == 256
+    )
+
+
+def test_places_are_refilled_and_the_longest_text_ends_last() -> None:
+    ask = Ask(requests=100, prefix=0, prompt=0, new=32, limit=64)
+    # All have a place: no fewer steps than the limit, with 50 rows on average.
+    assert write(ask, SHAPE, ONE) == pytest.approx(64 * ONE.write_step(SHAPE, 50, 16))
+    # 32,000 tokens in 256 places take 125 steps.
+    many = Ask(requests=1000, prefix=0, prompt=0, new=32, limit=64)
+    assert write(many, SHAPE, ONE) == pytest.approx(125 * ONE.write_step(SHAPE, 256, 16))
+
+
+def test_a_model_without_a_size_has_requests_and_no_seconds() -> None:
+    work = Work("s", "", "m", "score", requests=3, forward_tokens=10)
+    found = estimate(work, None, ONE, SHAPE)
+    assert found == (None, None)
+    assert estimate(work, SHAPE, ONE, SHAPE)[0] == pytest.approx(1 + 2e10 / 4e13)
+
+
+def test_ranks_share_the_rollouts_of_reinforcement_learning() -> None:
+    asks = (Ask(400, 0, 10, 32, 64, calls=10),)
+    alone = Work("s", "", "m", "rl", asks=asks, forward_tokens=1e6, training=Training(10, 4, 100))
+    four = Work("s", "", "m", "rl", asks=asks, forward_tokens=1e6, training=TRAINING)
+    sharded = make_gpus(FIGURES, writing=1, sharded=True)
+    one = estimate(alone, SHAPE, ONE, SHAPE)[0]
+    spread = estimate(four, SHAPE, sharded, SHAPE)[0]
+    assert one
+    assert spread
+    # Reading is a fourth, loading the same, and steps of fewer rows wait for the weights as long.
+    saved = 0.75 * (2e15 + 2e9 * 4000) / 4e13
+    assert one - spread == pytest.approx(saved, rel=1e-3)

@@ -1,0 +1,127 @@
+"""The lines at the end of a run."""
+
+from typing import Any
+
+from almost_kedro.hooks.summary_lines import (
+    describe_evaluation,
+    describe_policies,
+    describe_reward_model,
+    describe_seeds,
+    describe_self_play,
+)
+
+SHARE = {"value": 0.6, "low": 0.5, "high": 0.7}
+
+
+def test_the_reward_model_stands_beside_the_floors() -> None:
+    metrics = {"n": 40, "accuracy": SHARE, "floors": {"longer_wins": {**SHARE, "value": 0.55}}}
+    assert describe_reward_model(metrics, {"passed": True, "reasons": []}) == [
+        "reward model, 40 held-out comparisons: right in 60.0% [50.0%, 70.0%]",
+        "  longer wins: 55.0% [50.0%, 70.0%]",
+        "  gate: passed",
+    ]
+    lines = describe_reward_model(metrics, {"passed": False, "reasons": ["too few", "too wide"]})
+    assert lines[-2:] == ["  gate: not passed: too few", "  gate: not passed: too wide"]
+
+
+def test_without_held_out_comparisons_it_says_so() -> None:
+    assert describe_reward_model({"n": 0}, {}) == ["reward model: no held-out comparisons"]
+
+
+def test_several_seeds_show_what_chance_does() -> None:
+    metrics = {"n_seeds": 2, "accuracies": [0.5, 0.7], "mean": SHARE}
+    assert describe_seeds(metrics) == [
+        "  trained with 2 seeds: 50.0%, 70.0%; right in 60.0% [50.0%, 70.0%] on average"
+    ]
+    assert describe_seeds({"n_seeds": 1, "accuracies": [0.5], "mean": SHARE}) == []
+    assert describe_seeds({"n_seeds": 2}) == []
+
+
+def test_self_play_shows_both_gains() -> None:
+    gain = {
+        "n": 4,
+        "reward": 0.5,
+        "reward_low": 0.4,
+        "reward_high": 0.6,
+        "held_out_reward": -0.1,
+        "held_out_low": -0.2,
+        "held_out_high": 0.0,
+    }
+    (line,) = describe_self_play({"n_kept": 10, "n_candidates": 40, "gain": gain})
+    assert line == (
+        "self-play: 10 answers kept of 40 candidates; best of 4 gains +0.500 [+0.400, +0.600] in "
+        "reward, -0.100 [-0.200, +0.000] in held-out reward"
+    )
+    assert describe_self_play({"n_kept": 0, "n_candidates": 4, "gain": None}) == [
+        "self-play: 0 answers kept of 4 candidates"
+    ]
+
+
+def test_policies_are_compared_by_the_held_out_reward_with_the_gates_caveat() -> None:
+    values = {"n": 30, "held_out_reward": {"value": 0.25, "low": 0.1, "high": 0.4}}
+    metrics = {"gate_passed": False, "differences": {"sft-vs-base": values}}
+    assert describe_policies(metrics) == [
+        "sft against base, 30 test prompts: held-out reward +0.250 [+0.100, +0.400] "
+        "(gate not passed)"
+    ]
+
+
+def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
+    hhh = {
+        "n": 56,
+        "models": {"base": {"accuracy": SHARE}, "reward_model": {"accuracy": SHARE}},
+        "floors": {"longer_wins": {"accuracy": SHARE}},
+        "position_bias": {
+            "base": {"flips": {**SHARE, "value": 0.25}},
+            "prompted": {"flips": {**SHARE, "value": 1.0}},
+        },
+    }
+    mc1 = {"n": 40, "models": {"base": {"accuracy": SHARE}}, "floors": {}}
+    card = {"model_a": "prompted", "model_b": "base", "win_rate": SHARE}
+    questions: dict[str, Any] = {
+        "n": 9,
+        "models": {"base": {}, "prompted": {}},
+        "cards": {"prompted-vs-base": card, "rl-vs-sft": {**card, "model_b": "sft"}},
+        "judge": "someone",
+    }
+    trained = {
+        "n_prompts": 30,
+        "prompts_that_repeat": 2,
+        "n_demonstrations": 8,
+        "demonstrations_that_repeat": 1,
+    }
+    metrics = {
+        "gate_passed": False,
+        "hhh": hhh,
+        "mc1": mc1,
+        "questions": questions,
+        "contamination": {"training": trained},
+    }
+    share = "60.0% [50.0%, 70.0%]"
+    lines = describe_evaluation(metrics)
+    assert lines[0] == "all models, with 95 % intervals (gate not passed):"
+    assert [line.split() for line in lines[2:6]] == [
+        ["base", *share.split(), *share.split()],
+        ["prompted", *share.split()],
+        ["reward", "model", *share.split()],
+        ["longer", "wins", *share.split()],
+    ]
+    place = lines[1].index("wins against base (9 questions)")
+    assert lines[3].index(share) == place
+    assert lines[4].index(share) == lines[1].index("HHH (56 pairs)")
+    assert lines[6:] == describe_rest("")
+    questions["cards"] = {"prompted-vs-base": {**card, "n_votes": 48, "n_valid": 36}}
+    assert describe_evaluation(metrics)[6:] == describe_rest(
+        "  of the judge, 12 of 48 votes (25%) are invalid: kedro rows judge_votes --where "
+        "valid=false"
+    )
+
+
+def describe_rest(invalid: str) -> list[str]:
+    return [
+        "  HHH answered with the same letter in both orders: base 25%, prompted 100%",
+        "  judge of the answers: someone",
+        *([invalid] if invalid else []),
+        "  of what they were trained on, 2 of 30 prompts, 1 of 8 demonstrations repeat a benchmark "
+        "item",
+    ]

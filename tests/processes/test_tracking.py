@@ -1,0 +1,64 @@
+"""MLflow's store: made by several at once, and with its experiment deleted; real SQLite files."""
+
+import multiprocessing
+import os
+import re
+import shlex
+import subprocess
+import sys
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+
+from almost_kedro.errors import UserError
+from almost_kedro.processes.tracking import EXPERIMENT, Tracker, open_client
+
+AT_ONCE, TIMES = 3, 2
+
+
+def start_and_end(barrier: Barrier, folder: Path, uri: str) -> None:
+    barrier.wait()
+    Tracker.start(folder, uri, "run", {}).end("FINISHED")
+
+
+def test_runs_that_make_one_store_at_once_all_have_it(tmp_path: Path) -> None:
+    import mlflow  # noqa: F401  # once, before the processes are forked
+
+    fork = multiprocessing.get_context("fork")
+    for number in range(TIMES):
+        uri = f"sqlite:///{tmp_path}/{number}/mlflow.db"
+        barrier = fork.Barrier(AT_ONCE)
+        runs = [
+            fork.Process(target=start_and_end, args=(barrier, tmp_path, uri))
+            for _ in range(AT_ONCE)
+        ]
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+        assert [run.exitcode for run in runs] == [0] * AT_ONCE
+        client = open_client(uri)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        found = client.search_runs([experiment.experiment_id])
+        assert [run.info.status for run in found] == ["FINISHED"] * AT_ONCE
+
+
+def test_a_deleted_experiment_is_restored_by_the_command_that_the_line_gives(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "a folder"
+    tracker = Tracker.start(folder, None, "run", {})
+    tracker.client.delete_experiment(tracker.experiment_id)
+    with pytest.raises(UserError, match="experiment 'almost_kedro' was deleted") as caught:
+        Tracker.start(folder, None, "run", {})
+    assert "\n" not in str(caught.value)
+    command = re.search("`(.*)`", str(caught.value))
+    assert command
+    variable, program, *rest = shlex.split(command[1])
+    assert program == "mlflow"
+    name, value = variable.split("=", 1)
+    subprocess.run(
+        [sys.executable, "-m", "mlflow", *rest], env={**os.environ, name: value}, check=True
+    )
+    assert Tracker.start(folder, None, "run", {}).experiment_id == tracker.experiment_id
