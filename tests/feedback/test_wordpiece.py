@@ -37,6 +37,7 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         load_wordpiece(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_tokenizer_that_can_not_be_had_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match="'nobody/nothing' is neither a folder here nor to be had"):

@@ -413,6 +413,7 @@ def test_greedy_answers_of_the_default_model_equal_plain_generate(smollm2: Path)
             assert Referee(smollm2).is_near_tie(prompt, ids[0], ids[1], request, GREEDY)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_batch_size_changes_nothing_but_near_ties_on_the_default_model(smollm2: Path) -> None:
     check_batch_sizes(smollm2, batch_size=3, n=20)

@@ -278,6 +278,7 @@ def count_lines(out: Path) -> int:
     return sum(file.read_bytes().count(b"\n") for file in out.glob("*.part.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_job_that_was_killed_goes_on_and_its_figures_are_the_same_to_the_last_digit(
     tiny: Path, tmp_path: Path
 ) -> None:
