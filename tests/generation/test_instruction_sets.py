@@ -26,8 +26,8 @@ def test_engine_and_reader_compute_right_with_older_instructions(
     if level == "AVX2":
         env["ATEN_CPU_CAPABILITY"] = "avx2"
     folder = project / "tests/generation"
-    command = [sys.executable, "-m", "pytest", "-m", "not real and not vllm", "-n", "0"]
-    command += ["-p", "no:cacheprovider", "--basetemp", str(tmp_path / "temp")]
+    command = [sys.executable, "-m", "pytest", "-m", "not real and not vllm and not slow"]
+    command += ["-n", "0", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "temp")]
     done = subprocess.run(
         [*command, *(str(folder / suite) for suite in SUITES)],
         cwd=project,
