@@ -12,7 +12,6 @@ cannot all lead down.
 from __future__ import annotations
 
 import argparse
-import ast
 import io
 import json
 import statistics
@@ -20,11 +19,25 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).parents[1]
 PACKAGE = "almost_kedro"
+# Late imports are counted, too.
+LIST_ARROWS = """
+import json, grimp
+graph = grimp.build_graph("almost_kedro", cache_dir=None)
+rooms = sorted(graph.find_children("almost_kedro"))
+arrows = {
+    (room, found.split(".")[1])
+    for room in rooms
+    for module in {room, *graph.find_descendants(room)}
+    for found in graph.find_modules_directly_imported_by(module)
+    if "." in found
+}
+print(json.dumps(sorted((a.split(".")[1], b) for a, b in arrows if a.split(".")[1] != b)))
+"""
 LIST_NODES = """
 import json, pathlib, sys
 from kedro.framework.project import pipelines
@@ -38,79 +51,46 @@ print(json.dumps([
 """
 
 
-def list_imports(file: Path, module: str) -> Iterator[str]:
-    """Yield the modules of ours that a file imports from, late imports included."""
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parent = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*parent, *filter(None, [node.module])])
-            # `from almost_kedro import x` may name a room.
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-def list_arrows(source: Path) -> set[tuple[str, str]]:
-    """Return which room imports from which."""
-    arrows = set()
-    for file in source.rglob("*.py"):
-        parts = [PACKAGE, *file.relative_to(source).with_suffix("").parts]
-        module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        if module == PACKAGE:
-            continue
-        for name in list_imports(file, module):
-            found = name.split(".")
-            if found[0] == PACKAGE and len(found) > 1:
-                arrows.add((module.split(".")[1], found[1]))
-    rooms = {path.stem for path in source.iterdir()}
-    return {(a, b) for a, b in arrows if a != b and b in rooms}
-
-
-def reach(arrows: set[tuple[str, str]], start: str) -> set[str]:
-    """Return the rooms that a room imports from, directly or through others."""
-    found: set[str] = set()
-    todo = [start]
-    while todo:
-        room = todo.pop()
-        following = {b for a, b in arrows if a == room} - found
-        found |= following
-        todo += following
-    return found
-
-
-def list_nodes(project: Path) -> list[dict[str, object]]:
-    """Return every node of every pipeline, as that checkout has them."""
+def ask(project: Path, script: str) -> Any:
+    """Run a script on the code of a checkout; return what its last line has as JSON."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", LIST_NODES, str(project)],
+        [sys.executable, "-W", "ignore", "-c", script, str(project)],
         cwd=project,
         env={"PYTHONPATH": str(project / "src")},
         capture_output=True,
         text=True,
         check=True,
     )
-    nodes: list[dict[str, object]] = json.loads(done.stdout.splitlines()[-1])
-    return nodes
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def find_circles(arrows: list[list[str]]) -> int:
+    """Count the arrows that lie on a circle: those whose ends lead to each other."""
+    lead: dict[str, set[str]] = {a: set() for pair in arrows for a in pair}
+    for a, b in arrows:
+        lead[a].add(b)
+    for middle in lead:
+        for room in lead:
+            if middle in lead[room]:
+                lead[room] |= lead[middle]
+    return sum(a in lead[b] for a, b in arrows)
 
 
 def measure(project: Path) -> dict[str, object]:
     """Return the figures of a checkout."""
     source = project / "src" / PACKAGE
-    arrows = list_arrows(source)
+    arrows = ask(project, LIST_ARROWS)
     rooms = {room for arrow in arrows for room in arrow}
     lengths = {
         str(file.relative_to(source)): len(file.read_text(encoding="utf-8").splitlines())
         for file in source.rglob("*.py")
     }
     longest = max(lengths, key=lambda name: lengths[name])
-    inputs = {str(node["node"]): len(node["inputs"]) for node in list_nodes(project)}  # type: ignore[arg-type]
-    reached = {room: reach(arrows, room) for room in rooms}
+    inputs = {str(node["node"]): len(node["inputs"]) for node in ask(project, LIST_NODES)}
     return {
         "rooms": len(rooms),
         "arrows between rooms": len(arrows),
-        "arrows on a circle": sum(a in reached[b] for a, b in arrows),
+        "arrows on a circle": find_circles(arrows),
         "lines of Python": sum(lengths.values()),
         "longest file": f"{longest}, {lengths[longest]}",
         "median file": statistics.median(lengths.values()),
@@ -141,7 +121,7 @@ def main() -> None:
             project = Path(folder)
             check_out(options.at, project)
         if options.nodes:
-            for node in list_nodes(project):
+            for node in ask(project, LIST_NODES):
                 print(json.dumps(node))
             return
         for name, value in measure(project).items():
