@@ -55,11 +55,8 @@ class WorkplaceDataset(AbstractDataset[None, Workplace]):
         self.metadata = metadata
 
     def load(self) -> Workplace:
-        """Return the workplace, its folders made if need be; keys show only when asked for."""
-        place = self._workplace
-        for folder in (place.models, place.generation, place.training, place.evaluation):
-            folder.mkdir(parents=True, exist_ok=True)
-        return place
+        """Return the workplace; what fills a folder makes it, and keys show only when asked for."""
+        return self._workplace
 
     def save(self, data: None) -> None:
         """Refuse."""
