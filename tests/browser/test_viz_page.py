@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kedro_viz.api.rest.utils import get_package_compatibilities
+from sessions import build_viz
 from waiting import expect
 
 if TYPE_CHECKING:
@@ -39,21 +36,7 @@ def address(
     project: Path, evaluated: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     copy = tmp_path_factory.mktemp("viz")
-    for name in ("conf", "assets", "src"):
-        shutil.copytree(project / name, copy / name)
-    for name in ("pyproject.toml", ".telemetry"):
-        shutil.copy(project / name, copy)
-    left_out = shutil.ignore_patterns("generation", "work")
-    shutil.copytree(evaluated, copy / "data/smoke", ignore=left_out)
-    done = subprocess.run(
-        [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"],
-        cwd=copy,
-        env={**os.environ, "KEDRO_ENV": "smoke"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    build_viz(project, evaluated, copy)
     # The one document that the page asks for and `kedro viz build` forgets.
     packages = [package.model_dump() for package in get_package_compatibilities()]
     metadata = {"has_missing_dependencies": False, "package_compatibilities": packages}

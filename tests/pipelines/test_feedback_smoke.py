@@ -1,10 +1,6 @@
 """The pipeline through a real KedroSession, on two tiny models of different size."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections import defaultdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +8,7 @@ from typing import Any
 
 import pytest
 from kedro.io import DatasetError
+from sessions import build_viz
 from smoke_runs import find_files, find_runs, read_latest, run_smoke
 
 from almost_kedro.errors import UserError
@@ -325,19 +322,7 @@ def test_windows_files_give_the_same_rows(
 def test_kedro_viz_builds_with_lineage_and_previews(
     project: Path, root: Path, tmp_path: Path
 ) -> None:
-    for name in ("conf", "assets", "src"):
-        shutil.copytree(project / name, tmp_path / name)
-    shutil.copy(project / "pyproject.toml", tmp_path)
-    shutil.copytree(root, tmp_path / "data/smoke", ignore=shutil.ignore_patterns("generation"))
-    done = subprocess.run(
-        [sys.executable, "-m", "kedro", "viz", "build", "--include-previews"],
-        cwd=tmp_path,
-        env={**os.environ, "KEDRO_ENV": "smoke"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = build_viz(project, root, tmp_path)
     assert "circular dependency" not in done.stderr
     nodes = [json.loads(f.read_text()) for f in (tmp_path / "build/api/nodes").iterdir()]
     previews = {

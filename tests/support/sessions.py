@@ -1,6 +1,8 @@
 """Kedro sessions in processes of their own, and what they leave."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +37,23 @@ def find_versions(root: Path, name: str) -> list[Path]:
 
 def read_document(root: Path, name: str) -> Any:
     return json.loads(sorted(root.glob(f"08_reporting/{name}.json/*/*"))[-1].read_text())
+
+
+def build_viz(project: Path, data: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run `kedro viz build` in a copy of the project with this data root; `build/` has the page."""
+    for name in ("conf", "assets", "src"):
+        shutil.copytree(project / name, folder / name)
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(project / name, folder)
+    left_out = shutil.ignore_patterns("generation", "work")
+    shutil.copytree(data, folder / "data/smoke", ignore=left_out)
+    done = subprocess.run(
+        make_command("viz", "build", "--include-previews"),
+        cwd=folder,
+        env={**os.environ, "KEDRO_ENV": "smoke"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done

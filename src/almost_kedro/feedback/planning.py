@@ -17,10 +17,37 @@ from almost_kedro.options.feedback import (
     ResponseGenerationOptions,
 )
 from almost_kedro.options.rules import Rules
+from almost_kedro.options.training import SelfPlayOptions
 from almost_kedro.rows.feedback import Assistant
 
 # Takes a model and a text, returns the number of tokens; None if it can't be told here.
 CountTokens = Callable[[str, str], int | None]
+
+
+# Files of demonstrations by name, as the catalog has them: each is loaded when it is asked for.
+Demonstrations = Mapping[str, Callable[[], str]]
+
+
+def build_user_prefix(
+    demonstrations: Mapping[str, Callable[[], str] | str], options: SelfPlayOptions, rules: Rules
+) -> str:
+    """Return the demonstrations that the simulated user of self-play sees.
+
+    `demonstrations` as in `plan_assistants`. Raises UserError if they are missing or too few.
+    """
+    wanted = options.user_demonstrations
+    if wanted not in demonstrations:
+        raise UserError(
+            f"option self_play.user_demonstrations: {wanted!r} needs the file {wanted}_prompt.txt "
+            f"in assets_root; there are {', '.join(sorted(demonstrations))}"
+        )
+    text = load_text(demonstrations[wanted])
+    return build_prefix(text, wanted, options.user_shots, rules)
+
+
+def load_text(demonstration: Callable[[], str] | str) -> str:
+    """Return a file of demonstrations as text."""
+    return demonstration if isinstance(demonstration, str) else demonstration()
 
 
 def plan_assistants(
@@ -49,8 +76,7 @@ def plan_assistants(
                 f"option response_generation.assistants: demonstrations {wanted!r} need the file "
                 f"{wanted}_prompt.txt in assets_root; there are {there}"
             )
-        file = demonstrations[wanted]
-        text = file if isinstance(file, str) else file()
+        text = load_text(demonstrations[wanted])
         assistants.append(
             Assistant(
                 name=name,

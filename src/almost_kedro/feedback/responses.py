@@ -16,8 +16,10 @@ from almost_kedro.feedback.ledger import (
 )
 from almost_kedro.feedback.off_topic import OFF_TOPIC
 from almost_kedro.feedback.scripts import ends_openly, find_other_ends, measure_length
+from almost_kedro.options.evaluation import EvaluationOptions
 from almost_kedro.options.feedback import AssistantOptions, ResponseGenerationOptions
 from almost_kedro.options.rules import Rules
+from almost_kedro.options.training import PolicyTestOptions
 from almost_kedro.rows.feedback import Assistant, LedgerRow, Prompt, Response
 
 SPLITTER = "\n\n-----"
@@ -80,7 +82,10 @@ def end_dialogue(dialogue: str, rules: Rules) -> str:
 
 
 def response_sampling(
-    options: ResponseGenerationOptions, max_new_tokens: int, rules: Rules, seed: int
+    options: ResponseGenerationOptions | PolicyTestOptions | EvaluationOptions,
+    max_new_tokens: int,
+    rules: Rules,
+    seed: int,
 ) -> Sampling:
     """Rule 10: temperature 1.0, top_p 0.9, one sample (the options' published values).
 

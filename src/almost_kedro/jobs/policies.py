@@ -15,7 +15,7 @@ from almost_kedro.evaluation.policy_rewards import (
 )
 from almost_kedro.evaluation.stages import BASE, PROMPTED, STAGES
 from almost_kedro.feedback.planning import find_best_assistant
-from almost_kedro.feedback.responses import STOPS, build_question
+from almost_kedro.feedback.responses import build_question, response_sampling
 from almost_kedro.feedback.splits import digest_splits
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.jobs.generate import Asked, read_answers, run_workers
@@ -55,13 +55,7 @@ def answer_test_prompts(
     `judges` score with the reward model and with the held-out one. Returns answers and job costs.
     """
     rules, test = options.rules, options.policy_test
-    sampling = Sampling(
-        test.temperature,
-        test.top_p,
-        test.max_new_tokens,
-        STOPS if rules == "corrected" else (),
-        options.seed,
-    )
+    sampling = response_sampling(test, test.max_new_tokens, rules, options.seed)
     questions = [build_question(prompt["text"], rules) for prompt in prompts]
     dialogues = {p["prompt_id"]: q for p, q in zip(prompts, questions, strict=True)}
     answers, costs = let_answer(
@@ -156,6 +150,12 @@ def name_models(policies: Sequence[Policy]) -> Models:
     return {policy.name: {"fingerprint": policy.model.fingerprint} for policy in policies}
 
 
+def find_prompted(assistants: list[Assistant], options: Options, workplace: Workplace) -> Policy:
+    """Return the best assistant as a policy: a model with its demonstrations."""
+    best = find_best_assistant(assistants, options.comparisons)
+    return Policy(PROMPTED, find_model(best["model"], options, workplace), best["prefix"])
+
+
 def list_policies(
     checkpoints: Mapping[str, Checkpoint],
     prompt_splits: list[PromptSplit],
@@ -176,10 +176,8 @@ def list_policies(
         check_same_base(checkpoint, models[stage.base], stage.how_to_train)
         check_same_data(checkpoint, "prompt_splits", digest, stage.how_to_train)
         models[stage.name] = as_model(checkpoint, base.bos)
-    best = find_best_assistant(assistants, options.comparisons)
-    prompted = find_model(best["model"], options, workplace)
     return [
         Policy(BASE, base),
-        Policy(PROMPTED, prompted, best["prefix"]),
+        find_prompted(assistants, options, workplace),
         *(checkpoint_policy(each.name, checkpoints[each.policy], base.bos) for each in STAGES),
     ]

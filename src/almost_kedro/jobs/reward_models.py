@@ -60,6 +60,20 @@ def make_judges(
     return first, second
 
 
+def find_judges(
+    reward_model: Checkpoint,
+    held_out_reward_model: Checkpoint,
+    prompt_splits: Sequence[PromptSplit],
+    options: Options,
+    workplace: Workplace,
+) -> tuple[ScoreJob, ScoreJob]:
+    """Check both reward models (see `check_judge`), and describe scoring with them."""
+    checkpoints = (reward_model, held_out_reward_model)
+    for checkpoint in checkpoints:
+        check_judge(checkpoint, prompt_splits, options, workplace)
+    return make_judges(checkpoints, options, workplace)
+
+
 def check_judge(
     checkpoint: Checkpoint,
     prompt_splits: Sequence[PromptSplit],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,7 @@ from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmark_records import ITEMS
 from almost_kedro.evaluation.benchmark_sources import read_benchmarks
 from almost_kedro.feedback.decontamination import find_overlaps, list_benchmark_texts
+from almost_kedro.feedback.planning import Demonstrations
 from almost_kedro.feedback.responses import read_demonstrations
 from almost_kedro.feedback.self_play import make_demonstrations
 from almost_kedro.pipelines.wiring import make_node
@@ -48,7 +49,7 @@ def make_self_play_check() -> Node:
 
 def check_contamination(
     prompts: list[Prompt],
-    demonstrations: Mapping[str, Callable[[], str]],
+    demonstrations: Demonstrations,
     **items: list[Any],
 ) -> tuple[list[ContaminationRow], ContaminationMetrics]:
     """List prompts and hand-written demonstrations that repeat a benchmark item, and count them."""
@@ -103,7 +104,7 @@ def check_self_play(
     return rows, {"n": len(texts), "that_repeat": repeated, **_count_kinds(rows)}
 
 
-def list_demonstrations(demonstrations: Mapping[str, Callable[[], str]]) -> dict[str, str]:
+def list_demonstrations(demonstrations: Demonstrations) -> dict[str, str]:
     """Return the hand-written demonstrations of the files NAME_prompt.txt, by NAME/NUMBER."""
     return {
         f"{name}{SLASH}{number}": text

@@ -12,7 +12,7 @@ from kedro.pipeline import Node
 from almost_kedro.options.all import check_options
 
 # Arguments that are parameters of the same name.
-PARAMETERS = ("contrasts", "models", "rules", "seed")
+PARAMETERS = ("contrasts", "rules", "seed")
 SUFFIX = "_options"
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import ceil, comb
+from math import ceil
 
 from almost_kedro.commands.plan.inputs import PlanInputs
 from almost_kedro.commands.plan.workload import Ask, Training, Work
+from almost_kedro.evaluation.stages import JUDGED, POLICIES, PROMPTED
 from almost_kedro.feedback.splits import ANSWERED
 from almost_kedro.options.evaluation import HELD_OUT
-
-POLICIES = ("base", "prompted", "sft", "rl")
 
 
 def count_work(inputs: PlanInputs) -> list[Work]:
@@ -210,7 +209,7 @@ def count_benchmarks(inputs: PlanInputs) -> Iterator[Work]:
     """Return what HHH and MC1 ask of policies and of reward models."""
     lengths, best = inputs.lengths, inputs.best
     for name in POLICIES:
-        prompted = name == "prompted"
+        prompted = name == PROMPTED
         prefix = lengths.prefixes[best["name"]] if prompted else 0
         yield Work(
             "policy_verdicts",
@@ -239,7 +238,7 @@ def count_questions(inputs: PlanInputs) -> Iterator[Work]:
         tokens = lengths.question + plain.new + 1
         yield inputs.score("judge_cards", "", len(POLICIES) * n, tokens)
     else:
-        requests, most = n * comb(len(POLICIES), 2) * 2, options.judge_max_new_tokens
+        requests, most = n * len(JUDGED) * 2, options.judge_max_new_tokens
         new, prompt = inputs.assumed.review_length * most, lengths.question + 2 * plain.new
         ask = Ask(requests, 0, prompt, new, most)
         yield inputs.generate("judge_cards", "", options.judge, ask)

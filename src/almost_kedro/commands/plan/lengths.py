@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from almost_kedro.contract import Likelihood
-from almost_kedro.errors import UserError
 from almost_kedro.evaluation.hhh import build_hhh_answers, build_hhh_requests
 from almost_kedro.evaluation.truthfulqa import build_mc1_requests
+from almost_kedro.feedback.planning import build_user_prefix
 from almost_kedro.feedback.prompts import build_prompt_request
-from almost_kedro.feedback.responses import build_prefix, build_question
+from almost_kedro.feedback.responses import build_question
 from almost_kedro.feedback.seeds import read_seed_file
 from almost_kedro.generation.trees import follow, join_texts
 from almost_kedro.options.all import Options
@@ -88,7 +88,9 @@ def measure_lengths(
         seed=seed,
         frame=count(reader, build_question("", options.rules)),
         prefixes={each["name"]: count(each["model"], each["prefix"]) for each in assistants},
-        user_prefix=count(reader, show_user(options, demonstrations)),
+        user_prefix=count(
+            reader, build_user_prefix(demonstrations, options.self_play, options.rules)
+        ),
         **measure_benchmarks(options, benchmarks, count, width),
     )
 
@@ -136,20 +138,3 @@ def list_read(texts: Sequence[str], width: int) -> list[str]:
         for tree in join_texts(read, 0, width)
         for own, shared in follow([read[number] for number in tree], 0)
     ]
-
-
-def show_user(options: Options, demonstrations: Mapping[str, str]) -> str:
-    """Return what the simulated user is shown.
-
-    Raises:
-        UserError: Demonstrations that are missing or too few.
-    """
-    play = options.self_play
-    if play.user_demonstrations not in demonstrations:
-        raise UserError(
-            f"option self_play.user_demonstrations: {play.user_demonstrations!r} needs the file "
-            f"{play.user_demonstrations}_prompt.txt in assets_root; there are "
-            f"{', '.join(sorted(demonstrations))}"
-        )
-    text = demonstrations[play.user_demonstrations]
-    return build_prefix(text, play.user_demonstrations, play.user_shots, options.rules)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from almost_kedro.evaluation.contrast_report import (
@@ -14,7 +13,7 @@ from almost_kedro.evaluation.contrast_report import (
 )
 from almost_kedro.evaluation.hhh import build_hhh_answers
 from almost_kedro.feedback import contrasts as contrast_rules
-from almost_kedro.feedback.planning import plan_assistants
+from almost_kedro.feedback.planning import Demonstrations, plan_assistants
 from almost_kedro.feedback.responses import end_dialogue
 from almost_kedro.feedback.reward_rows import build_reward_rows, drop_identical
 from almost_kedro.feedback.splits import select_comparisons
@@ -34,7 +33,7 @@ Contrasts = dict[str, list[str]]
 
 
 def check_contrasts(
-    demonstrations: Mapping[str, Callable[[], str]],
+    demonstrations: Demonstrations,
     response_generation_options: ResponseGenerationOptions,
     contrasts: Contrasts,
     rules: Rules,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from almost_kedro.feedback.planning import (
+    Demonstrations,
     check_answer_context,
     find_best_assistant,
     plan_assistants,
@@ -23,7 +23,7 @@ from almost_kedro.rows.feedback import Assistant
 
 def check_evaluation_inputs(
     open_questions: list[OpenItem],
-    demonstrations: Mapping[str, Callable[[], str]],
+    demonstrations: Demonstrations,
     options: Options,
     workplace: Workplace,
 ) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.jobs.judging import (
     add_answers,
@@ -20,8 +18,6 @@ from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.evaluation import JudgeVote, OpenAnswer, OpenItem
 from almost_kedro.rows.evaluation_metrics import JudgeCards
 from almost_kedro.rows.training import PromptSplit
-
-logger = logging.getLogger(__name__)
 
 
 def judge_answers(

@@ -12,7 +12,7 @@ from almost_kedro.feedback.responses import end_dialogue
 from almost_kedro.generation.likelihood_job import LikelihoodJob
 from almost_kedro.jobs.likelihood import compute_all_logprobs
 from almost_kedro.jobs.policies import list_policies, name_models
-from almost_kedro.jobs.reward_models import check_judge, make_judges
+from almost_kedro.jobs.reward_models import find_judges
 from almost_kedro.jobs.score import score_by_all
 from almost_kedro.models.checkpoints import Checkpoint
 from almost_kedro.options.all import Options
@@ -87,10 +87,7 @@ def evaluate_reward_models(
     workplace: Workplace,
 ) -> tuple[list[RewardVerdict], dict[str, Any]]:
     """Let both reward models score the pairs of static HHH; return verdicts and figures."""
-    checkpoints = (reward_model, held_out_reward_model)
-    for checkpoint in checkpoints:
-        check_judge(checkpoint, prompt_splits, options, workplace)
-    judges = make_judges(checkpoints, options, workplace)
+    judges = find_judges(reward_model, held_out_reward_model, prompt_splits, options, workplace)
     rows = [
         {**row, "dialogue": end_dialogue(row["dialogue"], options.rules)}
         for row in build_hhh_answers(hhh_items)

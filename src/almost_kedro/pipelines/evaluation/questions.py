@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from almost_kedro.contract import Sampling, row_id
+from almost_kedro.contract import row_id
 from almost_kedro.evaluation.statistics import estimate_mean
-from almost_kedro.feedback.responses import STOPS, build_question, extract_answer
+from almost_kedro.feedback.responses import build_question, extract_answer, response_sampling
 from almost_kedro.jobs.policies import leave_out, let_answer, list_policies, name_models
 from almost_kedro.models.checkpoints import Checkpoint
 from almost_kedro.options.all import Options
@@ -26,13 +26,8 @@ def answer_questions(
 ) -> tuple[list[OpenAnswer], dict[str, Any]]:
     """Let base model, best assistant and trained policies answer; return answers and figures."""
     policies = list_policies(checkpoints, prompt_splits, assistants, options, workplace)
-    sampling = Sampling(
-        options.evaluation.temperature,
-        options.evaluation.top_p,
-        options.evaluation.max_new_tokens,
-        STOPS if options.rules == "corrected" else (),
-        options.seed,
-    )
+    asked = options.evaluation
+    sampling = response_sampling(asked, asked.max_new_tokens, options.rules, options.seed)
     # Under either rule set, rule 28's template has no space at the end.
     texts = [build_question(item["question"], "corrected") for item in open_questions]
     answers, costs = let_answer(

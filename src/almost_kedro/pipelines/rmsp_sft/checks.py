@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
-from almost_kedro.errors import UserError
 from almost_kedro.feedback.planning import (
+    Demonstrations,
+    build_user_prefix,
     check_answer_context,
     find_best_assistant,
     plan_assistants,
 )
-from almost_kedro.feedback.responses import build_prefix
 from almost_kedro.jobs.models import find_model, plan_model
 from almost_kedro.models.lengths import context_length, count_tokens
 from almost_kedro.options.all import Options
@@ -20,7 +19,7 @@ from almost_kedro.rows.feedback import Assistant
 
 
 def check_sft_inputs(
-    demonstrations: Mapping[str, Callable[[], str]],
+    demonstrations: Demonstrations,
     options: Options,
     workplace: Workplace,
 ) -> dict[str, Any]:
@@ -29,15 +28,7 @@ def check_sft_inputs(
     Returns them as the plan, with the demonstrations for the simulated user. Raises UserError if
     demonstrations are missing or too few, or if a context is too short.
     """
-    wanted = options.self_play.user_demonstrations
-    if wanted not in demonstrations:
-        raise UserError(
-            f"option self_play.user_demonstrations: {wanted!r} needs the file {wanted}_prompt.txt "
-            f"in assets_root; there are {', '.join(sorted(demonstrations))}"
-        )
-    prefix = build_prefix(
-        demonstrations[wanted](), wanted, options.self_play.user_shots, options.rules
-    )
+    prefix = build_user_prefix(demonstrations, options.self_play, options.rules)
     assistants = plan_assistants(demonstrations, options.response_generation, options.rules)
     best = find_best_assistant(assistants, options.comparisons)
     model = find_model(best["model"], options, workplace, options.generation.engine)

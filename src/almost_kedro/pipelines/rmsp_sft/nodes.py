@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, cast
-
-from pydantic import SecretStr
 
 from almost_kedro.charts import training as charts
 from almost_kedro.charts.style import Plot
@@ -21,8 +18,14 @@ from almost_kedro.feedback.reward_rows import choose_separator
 from almost_kedro.feedback.self_play import list_training_rows, make_demonstrations
 from almost_kedro.feedback.splits import digest_splits, require_prompts
 from almost_kedro.jobs.models import find_model
-from almost_kedro.jobs.policies import Policy, answer_test_prompts, checkpoint_policy, name_models
-from almost_kedro.jobs.reward_models import check_judge, make_judges
+from almost_kedro.jobs.policies import (
+    Policy,
+    answer_test_prompts,
+    checkpoint_policy,
+    find_prompted,
+    name_models,
+)
+from almost_kedro.jobs.reward_models import find_judges
 from almost_kedro.jobs.row_files import digest_rows
 from almost_kedro.jobs.self_play import Player, play_dialogues
 from almost_kedro.jobs.train import make_checkpoint, run_training
@@ -36,8 +39,6 @@ from almost_kedro.rows.feedback import Assistant, LedgerRow, Prompt
 from almost_kedro.rows.metrics import GateResult, PolicyMetrics, SelfPlayMetrics
 from almost_kedro.rows.training import Candidate, Demonstration, PolicyAnswer, PromptSplit
 from almost_kedro.training.job import TrainingJob
-
-ServerKeys = Mapping[str, SecretStr]
 
 
 def play(
@@ -54,10 +55,7 @@ def play(
 
     Returns every candidate, the ledger, and the cost of each job.
     """
-    checkpoints = (reward_model, held_out_reward_model)
-    for checkpoint in checkpoints:
-        check_judge(checkpoint, prompt_splits, options, workplace)
-    judges = make_judges(checkpoints, options, workplace)
+    judges = find_judges(reward_model, held_out_reward_model, prompt_splits, options, workplace)
     best = find_best_assistant(assistants, options.comparisons)
     player = Player(
         assistant=best,
@@ -147,17 +145,12 @@ def test_sft_policy(
     workplace: Workplace,
 ) -> tuple[list[PolicyAnswer], PolicyMetrics]:
     """Compare base model, best assistant and SFT policy on prompts that nothing was trained on."""
-    checkpoints = (reward_model, held_out_reward_model)
-    for checkpoint in checkpoints:
-        check_judge(checkpoint, prompt_splits, options, workplace)
-    judges = make_judges(checkpoints, options, workplace)
+    judges = find_judges(reward_model, held_out_reward_model, prompt_splits, options, workplace)
     base = find_model(options.sft.model, options, workplace)
     check_same_base(sft_policy, base, "run `kedro run --pipeline rmsp_sft` with these options")
-    best = find_best_assistant(assistants, options.comparisons)
-    prompted = find_model(best["model"], options, workplace)
     policies = [
         Policy(BASE, base),
-        Policy(PROMPTED, prompted, best["prefix"]),
+        find_prompted(assistants, options, workplace),
         checkpoint_policy(SFT.name, sft_policy, base.bos),
     ]
     rows, costs = answer_test_prompts(

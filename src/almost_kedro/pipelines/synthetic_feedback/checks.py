@@ -9,6 +9,7 @@ from typing import Any
 from almost_kedro.contract import ModelFolder
 from almost_kedro.feedback.decontamination import list_benchmark_texts
 from almost_kedro.feedback.planning import (
+    Demonstrations,
     check_answer_context,
     check_request_context,
     check_rubric,
@@ -29,8 +30,6 @@ from almost_kedro.pipelines.contamination import (
 )
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.feedback import Assistant
-
-Demonstrations = Mapping[str, Callable[[], str]]
 
 
 def check_feedback_inputs(

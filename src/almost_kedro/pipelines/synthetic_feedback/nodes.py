@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +11,7 @@ from almost_kedro.feedback import splits
 from almost_kedro.feedback.comparisons import make_comparisons, summarise_comparisons
 from almost_kedro.feedback.ledger import summarise_ledger
 from almost_kedro.feedback.off_topic import answer_off_topic
-from almost_kedro.feedback.planning import check_answer_context
+from almost_kedro.feedback.planning import Demonstrations, check_answer_context
 from almost_kedro.feedback.prompts import format_prompts_txt
 from almost_kedro.feedback.responses import (
     align_responses,
@@ -31,7 +30,6 @@ from almost_kedro.options.rules import Rules
 from almost_kedro.options.training import PromptSplitOptions
 from almost_kedro.pipelines.contamination import refuse_contaminated_demonstrations
 from almost_kedro.pipelines.synthetic_feedback.checks import (
-    Demonstrations,
     plan_responses,
     token_counter,
 )
@@ -41,8 +39,6 @@ from almost_kedro.rows.feedback import Assistant, Comparison, LedgerRow, Prompt,
 from almost_kedro.rows.json_lines import read_rows, share_texts
 from almost_kedro.rows.metrics import ComparisonsMetrics, ProgramMetrics
 from almost_kedro.rows.training import PromptSplit
-
-logger = logging.getLogger(__name__)
 
 
 def write_prompts(
