@@ -13,7 +13,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog, Version
 from sessions import kedro
 
-from almost_kedro.cli import load_context
+from almost_kedro.cli.project import load_context
 from almost_kedro.commands.compare.command import compare, split_place
 from almost_kedro.errors import UserError
 from almost_kedro.models.checkpoints import Checkpoint
@@ -346,7 +346,7 @@ def test_comparing_imports_nothing_heavy(project: Path, store: Store) -> None:
 from pathlib import Path
 from kedro.framework.startup import bootstrap_project
 bootstrap_project(Path({str(project)!r}))
-from almost_kedro.cli import load_context
+from almost_kedro.cli.project import load_context
 from almost_kedro.commands.compare.command import compare
 params = {{"data_root": {str(store.root)!r}}}
 compare(lambda _: load_context(Path({str(project)!r}), "smoke", params), ["latest"] * 2, None)

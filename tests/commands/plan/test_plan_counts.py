@@ -9,7 +9,7 @@ from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog
 from sessions import read_document
 
-from almost_kedro.cli import load_context
+from almost_kedro.cli.project import load_context
 from almost_kedro.commands.plan.assumptions import Assumptions, describe_assumptions
 from almost_kedro.commands.plan.planner import Planner
 from almost_kedro.commands.plan.workload import Ask, Work, count_processes, count_steps

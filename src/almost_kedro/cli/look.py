@@ -1,0 +1,132 @@
+"""Commands that look at runs: `kedro rows`, `trace`, `compare`, `plan`."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.utils import env_option
+from kedro.framework.context import KedroContext
+from kedro.framework.startup import ProjectMetadata
+
+from almost_kedro.cli.project import load_catalog, load_context, one_clear_line, params_option
+
+
+@params_option
+@click.command("rows")
+@click.argument("dataset")
+@click.option("--version", help="Version to read; by default the newest.")
+@click.option(
+    "--where",
+    metavar="FIELD=VALUE",
+    multiple=True,
+    help="Only rows with this value; a list has it if one of its items is it. Can be repeated.",
+)
+@click.option("--limit", type=click.IntRange(min=0), help="Only so many rows.")
+@env_option
+@click.pass_obj
+def rows_command(
+    metadata: ProjectMetadata,
+    dataset: str,
+    version: str | None,
+    where: tuple[str, ...],
+    limit: int | None,
+    env: str | None,
+    params: dict[str, Any],
+) -> None:
+    """Print rows of DATASET as JSON lines."""
+    from almost_kedro.commands.rows import find_rows, print_rows, select_rows
+
+    with one_clear_line():
+        rows = find_rows(load_catalog(metadata.project_path, env, params), dataset, version)
+        print_rows(islice(select_rows(rows.stream(), where), limit))
+
+
+@click.command("trace")
+@click.argument("id_", metavar="ID")
+@click.option("--forward", is_flag=True, help="List what was made from it.")
+@click.option("--version", help="Version to look in; by default the newest that holds the row.")
+@click.option("--depth", type=click.IntRange(min=0), help="Levels to walk back; by default all.")
+@click.option("--full", is_flag=True, help="Cut no text.")
+@env_option
+@params_option
+@click.pass_obj
+def trace_command(
+    metadata: ProjectMetadata, /, id_: str, env: str | None, params: dict[str, Any], **how: Any
+) -> None:
+    """Show where the row ID comes from: every step back to seed prompts.
+
+    ID is the id of any row, also of a seed prompt, of a dropped request or answer, or of a dropped
+    pair, which only a ledger has.
+    """
+    from almost_kedro.commands.trace.command import trace
+
+    with one_clear_line():
+        trace(load_context(metadata.project_path, env, params), id_, **how)
+
+
+@click.command("compare")
+@click.argument("names", metavar="[RUN RUN]", nargs=-1)
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE.html",
+    help="Write a page, too.",
+)
+@env_option
+@params_option
+@click.pass_obj
+def compare_command(
+    metadata: ProjectMetadata,
+    /,
+    names: tuple[str, ...],
+    page: Path | None,
+    env: str | None,
+    params: dict[str, Any],
+) -> None:
+    """Show how the second RUN differs from the first; without any, list the runs.
+
+    RUN is latest, latest~1 for the one before, a session (the version of what the run saved) or an
+    MLflow run, or the beginning of either. ENV@RUN is a run of another environment, and FOLDER@RUN
+    one of another data root (a path with a "/" in it, from the project's folder).
+    """
+    from almost_kedro.commands.compare.command import compare, split_place
+
+    def open_place(place: str | None) -> KedroContext:
+        return load_context(metadata.project_path, *split_place(place, env, params))
+
+    with one_clear_line():
+        compare(open_place, names, page)
+
+
+@click.command("plan")
+@click.option("--pipeline", default="__default__", help="One of the five; by default all of them.")
+@click.option(
+    "--gpu",
+    metavar="FIGURES",
+    help="Compute it for GPUs instead of measuring this machine: "
+    "tflops=312,bandwidth_gb_s=2039,memory_gb=80,count=4",
+)
+@click.option("--calibrate", is_flag=True, help="Measure this machine anew.")
+@env_option
+@params_option
+@click.pass_obj
+def plan_command(
+    metadata: ProjectMetadata,
+    /,
+    pipeline: str,
+    gpu: str | None,
+    calibrate: bool,
+    env: str | None,
+    params: dict[str, Any],
+) -> None:
+    """Show what a run will cost: requests, tokens, seconds and memory of each program.
+
+    Without --gpu, this machine is measured for about half a minute, once.
+    """
+    from almost_kedro.commands.plan.command import plan_run
+
+    with one_clear_line():
+        plan_run(load_context(metadata.project_path, env, params), pipeline, gpu, calibrate)
