@@ -47,6 +47,7 @@ def write_model(folder: Path, weight: float = 1.0, words: tuple[str, ...] = ("a"
 def describe(folder: Path) -> Checkpoint:
     manifest = make_manifest(
         folder,
+        folder,
         kind="reward_model",
         name="reward_model",
         base=ModelFolder(name="tiny-small", folder=None, fingerprint="f00"),

@@ -172,6 +172,7 @@ def test_a_token_that_a_text_may_hold_ends_none(tmp_path: Path) -> None:
 def describe(trained: Run, kind: Any) -> Checkpoint:
     manifest = make_manifest(
         trained.model,
+        trained.model,
         kind=kind,
         name=kind,
         base=trained.job.base,

@@ -1,1 +1,80 @@
-"""Commands that use what a run made."""
+"""Commands that use what a run made: `kedro score`, `serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from kedro.framework.cli.utils import env_option
+from kedro.framework.startup import ProjectMetadata
+
+from almost_kedro.cli.project import load_context, one_clear_line, params_option
+
+
+@params_option
+@click.command("score")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    default="reward_model",
+    show_default=True,
+    help="reward_model or held_out_reward_model.",
+)
+@click.option("--version", help="Version of the reward model; by default the newest.")
+@env_option
+@click.pass_obj
+def score_command(
+    metadata: ProjectMetadata,
+    file: Path,
+    model: str,
+    version: str | None,
+    env: str | None,
+    params: dict[str, Any],
+) -> None:
+    """Print the reward of each line of FILE (JSON lines), as JSON lines.
+
+    A line has `messages`, or `prompt` and `completion`, or `prompt`, `chosen` and `rejected`; texts
+    or lists of messages. Rewards are log-odds.
+    """
+    from almost_kedro.commands.rows import print_rows
+    from almost_kedro.commands.score.command import score_file
+
+    with one_clear_line():
+        print_rows(
+            score_file(load_context(metadata.project_path, env, params), file, model, version)
+        )
+
+
+@params_option
+@click.command("serve", context_settings={"ignore_unknown_options": True})
+@click.argument("model")
+@click.argument("more", nargs=-1, type=click.UNPROCESSED)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=int, default=8000, show_default=True, help="Port to listen at.")
+@click.option("--print", "only_print", is_flag=True, help="Print the command, start nothing.")
+@click.option("--version", help="Version of the model; by default the newest.")
+@env_option
+@click.pass_obj
+def serve_command(
+    metadata: ProjectMetadata,
+    /,
+    model: str,
+    more: tuple[str, ...],
+    host: str,
+    port: int,
+    only_print: bool,
+    version: str | None,
+    env: str | None,
+    params: dict[str, Any],
+) -> None:
+    """Serve MODEL (sft, rl, reward_model, held_out_reward_model) by vLLM.
+
+    What else stands on the line goes to `vllm serve`, such as --max-model-len 2048.
+    """
+    from almost_kedro.commands.serve.command import serve
+    from almost_kedro.commands.serve.server import Address
+
+    with one_clear_line():
+        context = load_context(metadata.project_path, env, params)
+        serve(context, model, version, Address(host, port), only_print, more)

@@ -120,6 +120,7 @@ def _describe(answers: Sequence[PolicyAnswer], seed: int) -> PolicyRewards:
         held_out_reward=_average([row["held_out_reward"] for row in answers], ids, seed),
         length=round(mean(len(row["text"]) for row in answers), 1),
         share_cut_off=mean(row["finish_reason"] == "length" for row in answers),
+        share_ended_by_eos=mean(row["finish_reason"] == "eos" for row in answers),
     )
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from almost_kedro.jobs.row_files import Rows, write_content
 from almost_kedro.models.checkpoints import Checkpoint, make_manifest
-from almost_kedro.processes.run import PLAIN
+from almost_kedro.processes.run import PLAIN, run_program
 from almost_kedro.processes.tracking import track_program
 from almost_kedro.processes.work_folders import METRICS
 from almost_kedro.rows.json_lines import read_rows
-from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.job import MODEL, SERVED, TrainingJob
 from almost_kedro.training.launch import check_trained, launch
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Trained:
     @property
     def model(self) -> Path:
         """The model itself."""
-        return self.folder / "model"
+        return self.folder / MODEL
 
 
 def run_training(job: TrainingJob, rows: Rows, watch_rows: Rows | None = None) -> Trained:
@@ -48,7 +48,7 @@ def run_training(job: TrainingJob, rows: Rows, watch_rows: Rows | None = None) -
         job = job.model_copy(update={"watch_rows": file, "watch_sha256": sha256})
     out = job.out / f"{job.name}-{job.identity()[:12]}"
     job = job.model_copy(update={"out": out})
-    metrics, model = out / METRICS, out / "model"
+    metrics, model = out / METRICS, out / MODEL
     if metrics.is_file() and model.is_dir():
         logger.info("%s: trained before, in %s", job.name, out, extra=PLAIN)
     else:
@@ -64,10 +64,17 @@ def run_training(job: TrainingJob, rows: Rows, watch_rows: Rows | None = None) -
 def make_checkpoint(
     trained: Trained, job: TrainingJob, kind: Any, data: Mapping[str, str]
 ) -> Checkpoint:
-    """Return a trained model with its manifest."""
+    """Return a trained model, as others use it, with its manifest."""
+    served = trained.folder / SERVED
+    if not served.is_dir():  # trained before there was such a folder
+        job_file = trained.folder / "served.json"
+        there = job.model_copy(update={"out": trained.folder})
+        job_file.write_text(there.model_dump_json(), encoding="utf-8")
+        run_program("almost_kedro.training.served", job_file, trained.folder / "served.log")
     metrics = {k: v for k, v in trained.metrics.items() if k != "packages"}
     manifest = make_manifest(
         trained.model,
+        served,
         kind=kind,
         name=job.name,
         base=job.base,
@@ -76,4 +83,4 @@ def make_checkpoint(
         metrics=metrics,
         packages=trained.metrics["packages"],
     )
-    return Checkpoint(trained.model, manifest)
+    return Checkpoint(served, manifest)

@@ -36,6 +36,7 @@ class Checkpoint:
 
 def make_manifest(
     folder: Path,
+    served: Path,
     *,
     kind: Literal["reward_model", "policy"],
     name: str,
@@ -47,16 +48,22 @@ def make_manifest(
 ) -> dict[str, Any]:
     """Describe a trained model; folders within its folder are not part of it.
 
-    `data` has a digest for each thing that it was trained on. Raises UserError if files are
-    missing, links or pickles.
+    It is identified by what training saved. So what others need besides (see `training.served`) can
+    change, and what it generated stays valid.
+
+    Args:
+        folder: What training saved.
+        served: The same model as others use it; its files are the checkpoint's.
+        data: A digest for each thing that it was trained on.
+
+    Raises:
+        UserError: If files are missing, links or pickles.
     """
-    paths = list_files(folder)
-    check_model_files(folder, paths)
-    files = {
-        path.name: {"sha256": hash_file(path), "bytes": path.stat().st_size}
-        for path in paths.values()
-    }
-    hashes = [[file, described["sha256"]] for file, described in files.items()]
+    trained, files = list_files(folder), list_files(served)
+    for place, paths in ((folder, trained), (served, files)):
+        check_model_files(place, paths)
+    hashes = {path.name: hash_file(path) for path in trained.values()}
+    identity = json.dumps([[name, each] for name, each in hashes.items()])
     return {
         "kind": kind,
         "name": name,
@@ -67,9 +74,20 @@ def make_manifest(
         "parents": {},
         "git_commit": "unknown",
         "packages": dict(packages),
-        "files": files,
-        "fingerprint": hashlib.sha256(json.dumps(hashes).encode()).hexdigest(),
+        "files": {
+            name: {
+                "sha256": hashes[name] if is_same(path, trained.get(name)) else hash_file(path),
+                "bytes": path.stat().st_size,
+            }
+            for name, path in files.items()
+        },
+        "fingerprint": hashlib.sha256(identity.encode()).hexdigest(),
     }
+
+
+def is_same(path: Path, other: Path | None) -> bool:
+    """Tell whether two names are of one file."""
+    return other is not None and path.samefile(other)
 
 
 def describe_base(base: ModelFolder) -> dict[str, str]:

@@ -187,13 +187,18 @@ class SelfPlayMetrics(SelfPlaySummary, Gated):
 
 
 class PolicyRewards(TypedDict):
-    """A policy's mean rewards and characters, and the share that the token limit ended."""
+    """A policy's mean rewards and characters, and what ended its answers.
+
+    `share_cut_off` is the share that the token limit ended. With `share_ended_by_eos` near 1, the
+    policy has learned its end token, and whoever asks it needs no stop strings.
+    """
 
     n: int
     reward: Estimate
     held_out_reward: Estimate
     length: float
     share_cut_off: float
+    share_ended_by_eos: float
 
 
 class RewardDifference(TypedDict):

@@ -27,6 +27,8 @@ TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 2, "sft": 2, 
 # Raised by hand when the same job leads to other rewards: kept ones are then scored again.
 # 2: rewards that are not finite are refused instead of kept; the head computes in float32.
 SCORE_VERSION = 2
+# In a work folder: the model as training saved it, and as others use it (see `served`).
+MODEL, SERVED = "model", "served"
 
 
 class TrainingJob(BaseModel):

@@ -20,12 +20,13 @@ from almost_kedro.processes.work_folders import METRICS
 from almost_kedro.rows.json_lines import read_rows, write_json, write_rows
 from almost_kedro.training.devices import check_ranks, is_sharded, measure_memory, training_device
 from almost_kedro.training.guards import ShardingCheck, check_finite
-from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.job import MODEL, TrainingJob
 from almost_kedro.training.policy_files import keep_base_files
 from almost_kedro.training.precision import as_computed
 from almost_kedro.training.reporter import CURVE, Reporter, find_resumable, summarise_curve
+from almost_kedro.training.served import make_served_folder
 
-STATE, MODEL = "state", "model"
+STATE = "state"
 
 
 def make_arguments(job: TrainingJob, n_steps: int) -> dict[str, Any]:
@@ -140,6 +141,7 @@ def save(
         return
     kept = extra.finish(part) if extra else {}
     rename_folder(part, job.out / MODEL)
+    make_served_folder(job, bool(trainer.args.bf16))
     curve = reporter.make_curve(trainer.state.log_history)
     write_rows(job.out / CURVE, curve)
     tokens = reporter.count_tokens(step) - reporter.count_tokens(reporter.first_step)

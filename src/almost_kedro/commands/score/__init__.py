@@ -1,0 +1,1 @@
+"""`kedro score`: rewards of any file of dialogues and answers."""

@@ -1,0 +1,46 @@
+"""Scores a file with a reward model of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+
+from almost_kedro.commands.checkpoints import load_reward_model
+from almost_kedro.commands.score.answers import list_answers, read_file
+from almost_kedro.errors import UserError
+from almost_kedro.jobs.reward_models import make_score_job
+from almost_kedro.jobs.score import score
+from almost_kedro.options.all import check_options
+from almost_kedro.processes.locks import RootLock
+
+
+def score_file(
+    context: KedroContext, file: Path, name: str, version: str | None
+) -> Iterator[dict[str, Any]]:
+    """Yield the rewards of each line (log-odds), `name` being the reward model.
+
+    They are kept: the same answers are scored once. Raises UserError for a line that can't be
+    read, before anything is scored.
+    """
+    options, catalog = check_options(context.config_loader["parameters"]), context.catalog
+    checkpoint = load_reward_model(catalog, name, version)
+    if not file.exists():
+        raise UserError(f"{file}: there is no such file; give JSON lines of answers")
+    answers = list_answers(read_file(file), file, options.rules)
+    job = make_score_job(checkpoint, options, catalog.load("workplace"))
+    lock = RootLock()
+    lock.acquire(Path(options.data_root))
+    try:
+        rewards, _ = score(job, [row for rows in answers.values() for row in rows])
+    finally:
+        lock.release()
+    for number, rows in answers.items():
+        found = {row["id"].split(":")[1]: rewards[row["id"]] for row in rows}
+        if "answer" in found:
+            yield {"line": number, "reward": found["answer"]}
+        else:
+            margin = found["chosen"] - found["rejected"]
+            yield {"line": number, **found, "margin": margin}

@@ -1,0 +1,1 @@
+"""`kedro serve`: a trained model behind an OpenAI-compatible server."""

@@ -1,0 +1,87 @@
+"""Starts or prints the server of a trained model."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+
+import click
+from kedro.framework.context import KedroContext
+from kedro.io import DataCatalog
+
+from almost_kedro.commands.checkpoints import (
+    POLICIES,
+    REWARD_MODELS,
+    load_policy,
+    load_reward_model,
+)
+from almost_kedro.commands.serve.server import (
+    Address,
+    build_arguments,
+    check_template,
+    count_endings,
+    find_vllm,
+)
+from almost_kedro.errors import UserError
+from almost_kedro.evaluation.stages import STAGES
+from almost_kedro.feedback.responses import STOPS
+from almost_kedro.options.all import check_options
+
+
+def serve(
+    context: KedroContext,
+    name: str,
+    version: str | None,
+    address: Address,
+    only_print: bool,
+    more: Sequence[str],
+) -> None:
+    """Become the server of a policy or a reward model, or print its command.
+
+    Raises UserError if the model was never trained, if it has no chat template, or if vLLM is not
+    installed.
+    """
+    if name not in {**POLICIES, **REWARD_MODELS}:
+        known = ", ".join([*POLICIES, *REWARD_MODELS])
+        raise UserError(f"model {name!r}: unknown; there are {known}")
+    catalog = context.catalog
+    assert isinstance(catalog, DataCatalog)
+    if name in POLICIES:
+        checkpoint = load_policy(catalog, name, version)
+        pipeline = next(stage.pipeline for stage in STAGES if stage.name == name)
+    else:
+        checkpoint, pipeline = load_reward_model(catalog, name, version), REWARD_MODELS[name]
+    check_template(checkpoint, name, pipeline)
+    arguments = build_arguments(checkpoint, name, address, more)
+    if only_print:
+        click.echo(shlex.join(["vllm", *arguments]))
+        return
+    start = find_vllm(context.project_path)
+    if start is None:
+        raise UserError(
+            "vLLM is not installed here; run `make .venv-vllm/installed`, which takes it for CPUs "
+            "(`make VLLM=vllm .venv-vllm/installed` for GPUs), or start the line that `kedro serve "
+            f"{name} --print` prints where it is"
+        )
+    if name in POLICIES:
+        describe_policy(context, catalog, name, address)
+    else:
+        click.echo(f"{name}: rewards at {address.url}/classify; docs/using.md has a request")
+    command = [*start, *arguments]
+    os.execvpe(command[0], command, os.environ)  # noqa: S606 - no shell reads it
+
+
+def describe_policy(
+    context: KedroContext, catalog: DataCatalog, name: str, address: Address
+) -> None:
+    """Say where to ask a policy, and whether its answers end without stop strings."""
+    click.echo(f"{name}: ask it at {address.url}/v1/chat/completions as model {name!r}")
+    dataset = f"{name}_answers"
+    if check_options(context.config_loader["parameters"]).rules != "corrected":
+        return
+    stop = f'"stop": {list(STOPS)}'.replace("'", '"')
+    if catalog.exists(dataset):
+        ended, n = count_endings(catalog.load(dataset), name)
+        click.echo(f"  its own end token ended {ended} of {n} test answers; for the others")
+    click.echo(f"  send {stop}, where training cut answers")

@@ -1,0 +1,46 @@
+r"""The dialogues that models are trained on, as the chat template that other programs read.
+
+A dialogue is "\n\nHuman: QUESTION\n\nAssistant: ANSWER", again and again, without a system message.
+"""
+
+from __future__ import annotations
+
+# The file that a checkpoint has it in.
+TEMPLATE = "chat_template.jinja"
+REFUSAL = (
+    "This model was trained on texts of a user and an assistant who take turns, the user first; "
+    "it knows no system message and no tools."
+)
+
+
+def write_chat_template(begin: str, after_assistant: str) -> str:
+    """Write a template for `apply_chat_template`; eos ends a text whose last turn is an answer.
+
+    It refuses other roles than user and assistant, and turns in another order. Only texts are
+    taken, and white space around them is dropped, as in training.
+
+    Args:
+        begin: Before the first turn, as an expression of Jinja: the bos token, or nothing.
+        after_assistant: After the last "Assistant:", where the model is to answer.
+    """
+    user, assistant = (rf"'\n\n{name}: ' + message['content'] | trim" for name in _NAMES)
+    return "".join(
+        [
+            f"{{{{- {begin} -}}}}" if begin else "",
+            "{%- for message in messages -%}",
+            "{%- if message['role'] != ('user' if loop.index0 % 2 == 0 else 'assistant')",
+            " or message['content'] is not string -%}",
+            f"{{{{- raise_exception('{REFUSAL}') -}}}}",
+            "{%- endif -%}",
+            f"{{{{- {user} if message['role'] == 'user' else {assistant} -}}}}",
+            "{%- endfor -%}",
+            "{%- if add_generation_prompt -%}",
+            rf"{{{{- '\n\nAssistant:{after_assistant}' -}}}}",
+            "{%- elif messages[-1]['role'] == 'assistant' -%}",
+            "{{- eos_token -}}",
+            "{%- endif -%}",
+        ]
+    )
+
+
+_NAMES = ("Human", "Assistant")
