@@ -97,6 +97,18 @@ def test_the_model_card_has_the_verdict_and_figures_with_intervals() -> None:
     assert "- base: f-base" in body
 
 
+def test_the_model_card_says_how_to_ask_and_what_ends_an_answer() -> None:
+    metrics = make_metrics()
+    _, body = split(write_model_card(make_run(), metrics))
+    assert "- `sft`: its own end token ended 36 of 40 answers to test prompts.\n" in body
+    assert '`"\\n\\n-----"`, `"Assistant:"`, `"Human:"`. Give them as stop strings' in body
+    _, body = split(write_model_card(make_run(rules="original"), metrics))
+    assert "stop strings" not in body
+    del metrics["rl_policy_metrics"]["policies"]["rl"]["share_ended_by_eos"]  # an older run
+    _, body = split(write_model_card(make_run(), metrics))
+    assert body.count("its own end token") == 1
+
+
 def test_names_do_nothing_in_a_card() -> None:
     options = make_options(sft={"model": HOSTILE})
     options["models"][HOSTILE] = {"source": "folder", "license": HOSTILE}

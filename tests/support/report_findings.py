@@ -35,7 +35,11 @@ def make_reward_report(**changes: Any) -> dict[str, Any]:
 
 def make_policies(*differences: str) -> dict[str, Any]:
     found = {"n": 40, "reward": GAIN, "held_out_reward": GAIN, "held_out_win_rate": SHARE}
-    return {"differences": {name: dict(found) for name in differences}}
+    ended = {"n": 40, "share_cut_off": 0.05, "share_ended_by_eos": 0.9}
+    return {
+        "policies": {name.split("-vs-")[0]: dict(ended) for name in differences},
+        "differences": {name: dict(found) for name in differences},
+    }
 
 
 def make_evaluation(

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from hand_made_models import END, make_folder, make_tokenizer
 from jinja2.exceptions import TemplateError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-from training_jobs import Run, as_folder, write_job
+from training_jobs import Run, as_folder, make_rows, score_in_a_fresh_process, write_job
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, pipeline
+from trl import RLOOConfig, RLOOTrainer
 
 from almost_kedro.feedback.dialogues import Message, write_dialogue
 from almost_kedro.jobs.train import Trained, make_checkpoint
@@ -200,17 +202,14 @@ def test_a_trained_reward_model_gives_its_rewards_to_others(
     reward_run: Run, tmp_path: Path
 ) -> None:
     """As `pipeline` reads it: no probability, and of messages."""
-    from training_jobs import make_rows, score_in_a_fresh_process
-
     rows = make_rows(6, seed=9)
     rewards = score_in_a_fresh_process(tmp_path, reward_run.model, rows)
     folder = reward_run.job.out / SERVED
     judge = pipeline("text-classification", model=str(folder), dtype=torch.float32)
     for row, reward in zip(rows, rewards, strict=True):
-        question = row["dialogue"].removeprefix("\n\nHuman: ").removesuffix("\n\nAssistant:")
         text = judge.tokenizer.apply_chat_template(
             [
-                {"role": "user", "content": question},
+                {"role": "user", "content": read_question(row)},
                 {"role": "assistant", "content": row["answer"]},
             ],
             tokenize=False,
@@ -219,6 +218,42 @@ def test_a_trained_reward_model_gives_its_rewards_to_others(
         assert found["label"] == "reward"
         assert found["score"] == pytest.approx(reward, abs=1e-4)
     assert judge.model.config.num_labels == 1
+
+
+def test_reinforcement_learning_by_others_takes_both_models_as_they_are(
+    reward_run: Run, sft_run: Run, tmp_path: Path
+) -> None:
+    """TRL asks the policy by messages, and rewards its answers as we do."""
+    rows = make_rows(4, seed=10)
+    prompts = [[Message(role="user", content=read_question(row))] for row in rows]
+    trainer: Any = RLOOTrainer(
+        model=str(sft_run.job.out / SERVED),
+        reward_funcs=str(reward_run.job.out / SERVED),
+        args=RLOOConfig(
+            output_dir=str(tmp_path / "rl"),
+            use_cpu=True,
+            bf16=False,
+            per_device_train_batch_size=4,
+            num_generations=2,
+            max_completion_length=8,
+            max_steps=1,
+            report_to=[],
+            save_strategy="no",
+        ),
+        train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
+    )
+    answers = [[Message(role="assistant", content=row["answer"])] for row in rows]
+    inputs = [{"prompt": prompt} for prompt in prompts]
+    found = trainer._calculate_rewards(inputs, prompts, answers, [[0]] * 4)
+    rewards = score_in_a_fresh_process(tmp_path, reward_run.model, rows)
+    assert found[:, 0].tolist() == pytest.approx(rewards, abs=1e-4)
+    trainer.train()
+    assert trainer.state.global_step == 1
+
+
+def read_question(row: dict[str, Any]) -> str:
+    text: str = row["dialogue"]
+    return text.removeprefix("\n\nHuman: ").removesuffix("\n\nAssistant:")
 
 
 def test_a_model_that_was_trained_before_gets_its_folder_and_stays_the_same(

@@ -15,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from almost_kedro.evaluation.stages import STAGES
+from almost_kedro.feedback.responses import STOPS
 from almost_kedro.pages.render import open_templates
 from almost_kedro.pages.report.caveats import list_caveats
 from almost_kedro.pages.report.provenance import RunRecord
@@ -95,7 +96,28 @@ def write_model_card(run: RunRecord, metrics: Documents) -> str:
         evaluation=metrics["evaluation_metrics"],
         self_play=metrics["self_play_metrics"],
         training=metrics["rl_policy_training_metrics"],
+        endings=list_endings(metrics),
+        stop=[Markup(json.dumps(each)) for each in STOPS]  # noqa: S704 - our own constants
+        if options["rules"] == "corrected"
+        else [],
     )
+
+
+def list_endings(metrics: Documents) -> list[dict[str, Any]]:
+    """Return, by stage, how many answers to test prompts the policy's own end token ended.
+
+    A run of before it was counted has none.
+    """
+    found = [(stage.name, metrics[stage.metrics]["policies"][stage.name]) for stage in STAGES]
+    return [
+        {
+            "name": name,
+            "n": rewards["n"],
+            "ended": round(rewards["share_ended_by_eos"] * rewards["n"]),
+        }
+        for name, rewards in found
+        if "share_ended_by_eos" in rewards
+    ]
 
 
 def name_size(rows: int) -> str:

@@ -198,7 +198,7 @@ class PolicyRewards(TypedDict):
     held_out_reward: Estimate
     length: float
     share_cut_off: float
-    share_ended_by_eos: float
+    share_ended_by_eos: NotRequired[float]
 
 
 class RewardDifference(TypedDict):
