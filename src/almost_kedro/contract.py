@@ -114,7 +114,8 @@ class Part(BaseModel):
 class ModelFolder(Part):
     """A model as the worker needs it; `folder` is None if only servers know its tokenizer.
 
-    `chat`: servers are asked for it by messages. `pad_token` is the one in models.yml.
+    `chat`: servers are asked for it by messages. `pad_token` is the one in models.yml. `template`
+    identifies the chat template by which it reads dialogues; None: it reads them as plain text.
     """
 
     name: str
@@ -124,3 +125,4 @@ class ModelFolder(Part):
     trust_remote_code: bool = False
     chat: bool = False
     pad_token: str | None = None
+    template: str | None = None

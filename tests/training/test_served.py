@@ -17,8 +17,9 @@ from training_jobs import Run, as_folder, make_rows, score_in_a_fresh_process, w
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, pipeline
 from trl import RLOOConfig, RLOOTrainer
 
-from almost_kedro.feedback.dialogues import Message, write_dialogue
+from almost_kedro.feedback.dialogues import write_dialogue
 from almost_kedro.jobs.train import Trained, make_checkpoint
+from almost_kedro.rows.dialogues import Message
 from almost_kedro.training.job import SERVED
 from almost_kedro.training.served import make_served_folder, store_as_bfloat16
 from almost_kedro.training.texts import TextEncoder

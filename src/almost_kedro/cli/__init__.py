@@ -38,5 +38,6 @@ cli.add_command(
     )
 )
 LOOK = (rows_command, trace_command, compare_command, plan_command)
-for command in (models, cache, *LOOK, score_command, serve_command):
+USE = (score_command, serve_command)
+for command in (models, cache, *LOOK, *USE):
     cli.add_command(command)

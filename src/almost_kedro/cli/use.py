@@ -12,7 +12,6 @@ from kedro.framework.startup import ProjectMetadata
 from almost_kedro.cli.project import load_context, one_clear_line, params_option
 
 
-@params_option
 @click.command("score")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
@@ -23,6 +22,7 @@ from almost_kedro.cli.project import load_context, one_clear_line, params_option
 )
 @click.option("--version", help="Version of the reward model; by default the newest.")
 @env_option
+@params_option
 @click.pass_obj
 def score_command(
     metadata: ProjectMetadata,
@@ -46,7 +46,6 @@ def score_command(
         )
 
 
-@params_option
 @click.command("serve", context_settings={"ignore_unknown_options": True})
 @click.argument("model")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
@@ -55,6 +54,7 @@ def score_command(
 @click.option("--print", "only_print", is_flag=True, help="Print the command, start nothing.")
 @click.option("--version", help="Version of the model; by default the newest.")
 @env_option
+@params_option
 @click.pass_obj
 def serve_command(
     metadata: ProjectMetadata,

@@ -65,6 +65,7 @@ class EmbeddedEngine:
         bos: bool | None = None,
         trust_remote_code: bool = False,
         pad_token: str | None = None,
+        chat: bool = False,
         device: str | None = None,
     ):
         """Load a model from a folder with safetensors weights and a tokenizer.
@@ -74,11 +75,12 @@ class EmbeddedEngine:
             rows: Rows continued together; None: as many as the memory allows.
             bos: Start every text with the bos token; None: as the tokenizer does.
             pad_token: None: the tokenizer's own, if it has one.
+            chat: Texts are dialogues, to be read by the model's chat template.
             device: `cpu` or `cuda`; None: a GPU if there is one.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.folder, self.rows = folder, rows
-        self.encoder = Encoder(folder, bos, trust_remote_code, pad_token)
+        self.encoder = Encoder(folder, bos, trust_remote_code, pad_token, chat=chat)
         self.tokenizer, self.encode = self.encoder.tokenizer, self.encoder.encode
         self.model = AutoModelForCausalLM.from_pretrained(
             folder,

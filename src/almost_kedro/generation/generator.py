@@ -28,6 +28,7 @@ def open_engine(model: ModelFolder, options: GenerationOptions, keys: Mapping[st
                 bos=model.bos,
                 trust_remote_code=model.trust_remote_code,
                 pad_token=model.pad_token,
+                chat=model.template is not None,
             )
         case "vllm":
             from almost_kedro.generation.vllm import VllmEngine
@@ -64,7 +65,9 @@ class Generator:
         """What all completions of this generator have in common."""
         options, model = self.job.generation, self.job.model
         pad = [f"pad={model.pad_token}"] if model.pad_token else []
-        parts = [model.fingerprint, f"bos={model.bos}", *pad, options.engine, options.dtype]
+        template = [f"template={model.template}"] if model.template else []
+        reading = [f"bos={model.bos}", *pad, *template]
+        parts = [model.fingerprint, *reading, options.engine, options.dtype]
         return "/".join([*parts, *tell_version(ENGINE_VERSIONS[options.engine])])
 
     def generate(

@@ -49,9 +49,9 @@ class OpenAIEngine:
         self.bos, self.chat = model.bos, model.chat
         self.encoder: Encoder | None = None
         if model.folder:
-            from almost_kedro.models.tokens import Encoder
+            from almost_kedro.models.tokens import open_encoder
 
-            self.encoder = Encoder(model.folder, model.bos, pad_token=model.pad_token)
+            self.encoder = open_encoder(model)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, on_tokens: Callable[[int], None]

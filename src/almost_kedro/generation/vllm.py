@@ -15,7 +15,7 @@ from vllm.sampling_params import RequestOutputKind
 
 from almost_kedro.contract import Completion, FinishReason, ModelFolder, Request, Sampling
 from almost_kedro.generation.engine import request_seed
-from almost_kedro.models.tokens import Encoder
+from almost_kedro.models.tokens import open_encoder
 from almost_kedro.options.generation import GenerationOptions
 
 # Requests in vLLM's queue: more than it runs at once, few enough to tokenise ahead cheaply.
@@ -37,7 +37,7 @@ class VllmEngine:
             enable_chunked_prefill=False if current_platform.is_cpu() else None,
             trust_remote_code=model.trust_remote_code,
         )
-        self.encoder = Encoder(model.folder, model.bos, model.trust_remote_code, model.pad_token)
+        self.encoder = open_encoder(model)
         self.numbers = count()
 
     def generate(

@@ -6,6 +6,7 @@ from typing import Any
 
 from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
+from almost_kedro.models.chat_template import identify_template
 from almost_kedro.models.checks.job import Use
 from almost_kedro.models.find import resolve_model
 from almost_kedro.models.lengths import context_length
@@ -20,6 +21,22 @@ def find_model(
     return resolve_model(name, options.models.root, workplace.models, use)
 
 
+def find_trainee(
+    name: str, options: Options, workplace: Workplace, use: Use = "embedded"
+) -> ModelFolder:
+    """Find a model that is trained, or compared with what it was trained to.
+
+    By `dialogue: chat_template` it reads dialogues by its own template; UserError if it can't.
+    """
+    model = find_model(name, options, workplace, use)
+    if options.dialogue == "plain":
+        return model
+    find_model(name, options, workplace, "chat_template")
+    assert model.folder
+    template = identify_template(name, model.folder)
+    return model.model_copy(update={"template": template})
+
+
 def plan_model(
     name: str, use: Use, length: int, option: str, options: Options, workplace: Workplace
 ) -> dict[str, Any]:
@@ -28,7 +45,7 @@ def plan_model(
     The option named `option` sets `length`, the tokens that the context must hold. Raises UserError
     as `find_model` does, or if the context is too short.
     """
-    model = find_model(name, options, workplace, use)
+    model = find_trainee(name, options, workplace, use)
     limit = context_length(model.folder)
     if limit is not None and length > limit:
         raise UserError(

@@ -19,7 +19,7 @@ from almost_kedro.feedback.responses import build_question, response_sampling
 from almost_kedro.feedback.splits import digest_splits
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.jobs.generate import Asked, read_answers, run_workers
-from almost_kedro.jobs.models import find_model
+from almost_kedro.jobs.models import find_model, find_trainee
 from almost_kedro.jobs.score import score_by_all
 from almost_kedro.models.checkpoints import Checkpoint, as_model, check_same_base, check_same_data
 from almost_kedro.options.all import Options
@@ -93,15 +93,16 @@ def let_answer(
         By policy, the request key and the completion of each text. By job, named after its policies
         ("base+prompted"), the cost.
     """
-    models: dict[tuple[str, str], list[Policy]] = {}
+    models: dict[tuple[str, str, str | None], list[Policy]] = {}
     for policy in policies:
-        models.setdefault((policy.model.name, policy.model.fingerprint), []).append(policy)
+        model = policy.model
+        models.setdefault((model.name, model.fingerprint, model.template), []).append(policy)
     groups = {"+".join(policy.name for policy in group): group for group in models.values()}
     asked = [
         Asked(
             f"{title} {names}",
             group[0].model,
-            run_embedded(generation) if group[0].is_checkpoint else generation,
+            choose_engine(group[0], generation),
             ResponsesTask(
                 groups=[
                     RequestGroup(
@@ -132,9 +133,12 @@ def leave_out(
     return kept, completions
 
 
-def run_embedded(generation: GenerationOptions) -> GenerationOptions:
-    """Return options that run a checkpoint of ours embedded, because no server has it."""
-    if generation.engine != "openai":
+def choose_engine(policy: Policy, generation: GenerationOptions) -> GenerationOptions:
+    """Return options that run embedded what servers can't answer as we ask.
+
+    No server has a checkpoint of ours. A model's own template is ours to fill in.
+    """
+    if generation.engine != "openai" or not (policy.is_checkpoint or policy.model.template):
         return generation
     return generation.model_copy(update={"engine": "embedded", "servers": []})
 
@@ -168,7 +172,7 @@ def list_policies(
     `checkpoints` are by dataset name. Raises UserError if one was not trained from the one before,
     or if it was trained with other prompt splits.
     """
-    base = find_model(options.sft.model, options, workplace)
+    base = find_trainee(options.sft.model, options, workplace)
     digest = digest_splits(prompt_splits)
     models = {BASE: base}
     for stage in STAGES:

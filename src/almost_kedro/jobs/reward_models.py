@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from almost_kedro.feedback.reward_rows import RewardRow, choose_separator
 from almost_kedro.feedback.splits import digest_splits
-from almost_kedro.jobs.models import find_model
+from almost_kedro.jobs.models import find_trainee
 from almost_kedro.jobs.train import Trained, run_training
 from almost_kedro.models.checkpoints import Checkpoint, as_model, check_same_base, check_same_data
 from almost_kedro.options.all import Options
@@ -25,7 +25,7 @@ def train_on_rows(
     job = TrainingJob(
         program="reward",
         name=name,
-        base=find_model(options.reward_model.model, options, workplace, "reward"),
+        base=find_trainee(options.reward_model.model, options, workplace, "reward"),
         rows=work,
         rows_sha256="",
         options=options.reward_model,
@@ -82,5 +82,5 @@ def check_judge(
 ) -> None:
     """Refuse a reward model with other prompt splits or another base model than this run's."""
     check_same_data(checkpoint, "prompt_splits", digest_splits(prompt_splits), REMEDY)
-    base = find_model(options.reward_model.model, options, workplace)
+    base = find_trainee(options.reward_model.model, options, workplace)
     check_same_base(checkpoint, base, REMEDY)

@@ -5,6 +5,12 @@ A dialogue is "\n\nHuman: QUESTION\n\nAssistant: ANSWER", again and again, witho
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from almost_kedro.models.files import TOKENIZER_CONFIG, read_json
+
 # The file that a checkpoint has it in.
 TEMPLATE = "chat_template.jinja"
 REFUSAL = (
@@ -44,3 +50,20 @@ def write_chat_template(begin: str, after_assistant: str) -> str:
 
 
 _NAMES = ("Human", "Assistant")
+
+
+def identify_template(name: str, folder: Path) -> str | None:
+    """Return the first digits of a model's template's SHA-256; None if it has none.
+
+    transformers takes a file of its own before the tokenizer's configuration, and of several
+    templates the one named default.
+    """
+    text: Any = None
+    if (folder / TEMPLATE).is_file():
+        text = (folder / TEMPLATE).read_text(encoding="utf-8")
+    elif (folder / TOKENIZER_CONFIG).is_file():
+        text = read_json(name, folder / TOKENIZER_CONFIG).get("chat_template")
+        if isinstance(text, list):
+            named = {each.get("name"): each.get("template") for each in text}
+            text = named.get("default")
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if isinstance(text, str) else None

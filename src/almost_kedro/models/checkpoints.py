@@ -92,8 +92,9 @@ def is_same(path: Path, other: Path | None) -> bool:
 
 def describe_base(base: ModelFolder) -> dict[str, str]:
     """Return what a manifest says of the model that a checkpoint was trained from."""
-    pad = {"pad_token": base.pad_token} if base.pad_token else {}
-    return {"name": base.name, "fingerprint": base.fingerprint, **pad}
+    reading = {"pad_token": base.pad_token, "template": base.template}
+    given = {name: value for name, value in reading.items() if value}
+    return {"name": base.name, "fingerprint": base.fingerprint, **given}
 
 
 def check_checkpoint(folder: Path, *, verify: bool = False) -> Checkpoint:
@@ -136,7 +137,7 @@ def as_model(
     """Return a checkpoint as the generation worker takes models.
 
     A policy pads as the entry of its base model says. A reward model's tokenizer has a pad token of
-    its own. `bos` is what that entry says.
+    its own. `bos` is what that entry says. Both read dialogues as they were trained to.
     """
     manifest = checkpoint.manifest
     is_policy = manifest["kind"] == "policy"
@@ -147,6 +148,7 @@ def as_model(
         bos=bos,
         trust_remote_code=trust_remote_code,
         pad_token=manifest["base"].get("pad_token") if is_policy else None,
+        template=manifest["base"].get("template"),
     )
 
 

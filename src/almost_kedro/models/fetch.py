@@ -27,7 +27,7 @@ from almost_kedro.options.models import (
 from almost_kedro.processes.locks import wait_for_lock
 from almost_kedro.processes.run import run_program
 
-HUB_FILES = ["*.safetensors", "*.json", "*.txt", "tokenizer.model"]
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja", "tokenizer.model"]
 
 
 def get_model(

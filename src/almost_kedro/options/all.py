@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -38,6 +38,12 @@ class Options(Block):
     mlflow_uri: str | None = Field(None, description="MLflow server; null: SQLite in data_root")
     seed: int = Field(0, description="Start of every random stream")
     rules: Rules = Field("corrected", description="The paper's released code, or its bugs mended")
+    dialogue: Literal["plain", "chat_template"] = Field(
+        "plain",
+        description="How reward models and policies read a dialogue: as the plain text that "
+        "assistants with demonstrations continue, or by the chat template of the model that they "
+        "are trained from (for instruct models)",
+    )
     models: Models
     generation: GenerationOptions
     prompt_generation: PromptGenerationOptions

@@ -94,7 +94,8 @@ class TrainingJob(BaseModel):
         """
         launch = self.launch
         parents = [
-            model and [model.fingerprint, model.bos, *filter(None, [model.pad_token])]
+            model
+            and [model.fingerprint, model.bos, *filter(None, [model.pad_token, model.template])]
             for model in (self.base, self.reward_model, self.held_out_reward_model)
         ]
         parts: list[Any] = [self.program, parents, self.rows_sha256, self.watch_sha256]

@@ -20,7 +20,7 @@ from almost_kedro.models.files import (
     read_json,
     text_config,
 )
-from almost_kedro.models.tokens import load_tokenizer
+from almost_kedro.models.tokens import ChatTemplate, load_tokenizer
 from almost_kedro.rows.json_lines import write_whole
 
 IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
@@ -40,7 +40,8 @@ def keep_base_files(base: ModelFolder, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
     config = read_json(base.name, base.folder / CONFIG)
     restore_ids(base.name, config, folder)
-    keep_generation_config(base, config, tokenizer.eos_token_id, folder)
+    end = ChatTemplate(tokenizer).end if base.template else tokenizer.eos_token_id
+    keep_generation_config(base, config, end, folder)
 
 
 def restore_ids(name: str, config: dict[str, Any], folder: Path) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from almost_kedro.contract import ModelFolder
 from almost_kedro.models.chat_template import TEMPLATE, write_chat_template
 from almost_kedro.models.files import CONFIG, INDEX, TOKENIZER_CONFIG, read_json
 from almost_kedro.processes.child import carry_out
@@ -96,15 +95,18 @@ def find_template(job: TrainingJob, folder: Path) -> str | None:
     pad = None if job.program == "reward" else job.base.pad_token
     model = job.base.model_copy(update={"folder": folder, "pad_token": pad})
     encoder = TextEncoder(model, job.separator, sys.maxsize)
+    if model.template:
+        own = encoder.tokenizer.get_chat_template()
+        return own if gives_ids(own, encoder, job.program == "reward") else None
     begins = ["bos_token", "bos_token + ' '"] if encoder.encoder.bos else ["", "' '"]
     after = "" if job.separator else " "
     for template in (write_chat_template(begin, after) for begin in begins):
-        if gives_ids(template, encoder, model, job.program == "reward"):
+        if gives_ids(template, encoder, job.program == "reward"):
             return template
     return None
 
 
-def gives_ids(template: str, encoder: TextEncoder, model: ModelFolder, answers: bool) -> bool:
+def gives_ids(template: str, encoder: TextEncoder, answers: bool) -> bool:
     """Tell whether a template gives the ids of training for some dialogues.
 
     With `answers` their last answers count, too: a reward model reads them. A policy writes them.

@@ -10,12 +10,12 @@ from transformers import AutoConfig
 
 from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
-from almost_kedro.models.tokens import Encoder
+from almost_kedro.models.tokens import open_encoder
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """A dialogue and an answer as token ids; the answer ends in eos."""
+    """A dialogue and an answer as token ids; the answer ends in eos, or as the template ends it."""
 
     dialogue: list[int]
     answer: list[int]
@@ -47,7 +47,7 @@ class TextEncoder:
         `separator` is put before the answer. `max_length` counts dialogue, answer and eos.
         """
         assert model.folder is not None
-        self.encoder = Encoder(model.folder, model.bos, model.trust_remote_code, model.pad_token)
+        self.encoder = open_encoder(model)
         self.tokenizer = self.encoder.tokenizer
         self.separator = separator
         self.max_length = max_length
@@ -62,10 +62,13 @@ class TextEncoder:
     def encode(self, dialogue: str, answer: str) -> Sequence:
         """Tokenise a dialogue and an answer.
 
-        They are tokenised together, and the answer gets the tokens after the dialogue's own. If
-        that would change the dialogue's last token, they are tokenised apart. So a policy that
-        continues the dialogue's tokens writes what the reward model was trained on.
+        With a chat template, the answer has what the template puts after it. Without, they are
+        tokenised together, and the answer gets the tokens after the dialogue's own. If that would
+        change the dialogue's last token, they are tokenised apart. So a policy that continues the
+        dialogue's tokens writes what the reward model was trained on.
         """
+        if self.encoder.chat:
+            return self.shorten(*self.encoder.chat.write_answered(dialogue, answer))
         [start, whole] = self.encoder.encode([dialogue, dialogue + self.separator + answer])
         if whole[: len(start)] == start:
             rest = whole[len(start) :]
@@ -81,6 +84,10 @@ class TextEncoder:
         """
         if answer[-1:] != [self.eos]:
             answer = [*answer, self.eos]
+        return self.shorten(dialogue, answer)
+
+    def shorten(self, dialogue: list[int], answer: list[int]) -> Sequence:
+        """Cut what is too long at its beginning."""
         excess = len(dialogue) + len(answer) - self.max_length
         cut = self.cut(dialogue, excess)
         return Sequence(cut, answer[max(0, excess - len(dialogue)) :])

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.dialogues import check_turns, write_dialogue
+from almost_kedro.feedback.dialogues import write_dialogue
 from almost_kedro.feedback.reward_rows import AnswerRow
 from almost_kedro.options.rules import Rules
+from almost_kedro.rows.dialogues import check_turns
 
 # Names of the column that holds a single answer.
 ANSWERS = ("completion", "answer", "response")

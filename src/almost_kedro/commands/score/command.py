@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
+from kedro.io import DataCatalog
 
 from almost_kedro.commands.checkpoints import load_reward_model
 from almost_kedro.commands.score.answers import list_answers, read_file
@@ -26,6 +27,7 @@ def score_file(
     read, before anything is scored.
     """
     options, catalog = check_options(context.config_loader["parameters"]), context.catalog
+    assert isinstance(catalog, DataCatalog)
     checkpoint = load_reward_model(catalog, name, version)
     if not file.exists():
         raise UserError(f"{file}: there is no such file; give JSON lines of answers")

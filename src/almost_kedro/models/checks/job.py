@@ -10,9 +10,11 @@ from pydantic import BaseModel
 from almost_kedro.contract import ModelFolder, Part
 
 # Raise it by hand if a new check must look at models that passed the old ones.
-VERSION = 1
-# What a model is for: to generate with one of the engines, or to be trained.
-Use = Literal["embedded", "vllm", "openai", "reward", "policy"]
+# 2: chat templates.
+VERSION = 2
+# What a model is for: to generate with one of the engines, or to be trained, also by its own chat
+# template.
+Use = Literal["embedded", "vllm", "openai", "reward", "policy", "chat_template"]
 
 
 class CheckJob(Part):

@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase
 from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
 from almost_kedro.models.checks.job import Findings
-from almost_kedro.models.checks.reading import read
+from almost_kedro.models.checks.reading import explain, read
 from almost_kedro.models.files import CONFIG, TOKENIZER, TOKENIZER_CONFIG, shorten
-from almost_kedro.models.tokens import Encoder, is_text, load_tokenizer, read_plainly
+from almost_kedro.models.tokens import ChatTemplate, Encoder, is_text, load_tokenizer, read_plainly
 
 # Spaces, line breaks, digits, code and "!". Loss of the other texts is only a warning.
 TEXTS = (
@@ -24,6 +24,12 @@ TEXTS = (
     "def double(x):\n    return [x, {'y': 2 * x}]  # ok\n\n\nprint(double(3.14))\n",
 )
 OTHER_TEXTS = ("Füße, naïve café — 你好。 Привет! こんにちは 🙂",)
+# Of one turn and of two, to be answered.
+DIALOGUES = (
+    "\n\nHuman: Why?\n\nAssistant:",
+    "\n\nHuman: Why?\n\nAssistant: So.\n\nHuman: And then?\n\nAssistant:",
+)
+REMEDY = "; set dialogue: plain, or give an instruct model"
 # Tokens at a text's start by which two readings may differ: some put a space there.
 LEADING = 2
 
@@ -47,6 +53,21 @@ def check_tokenizer(model: ModelFolder, rows: int | None, found: Findings) -> No
     check_readings(encoder.tokenizer, model.folder / TOKENIZER, found)
     if rows is not None:
         check_text_ids(encoder.tokenizer, rows)
+    check_chat_template(encoder.tokenizer, found)
+
+
+def check_chat_template(tokenizer: PreTrainedTokenizerBase, found: Findings) -> None:
+    """Find out whether dialogues can be written by the model's own chat template."""
+    try:
+        if tokenizer.eos_token_id is None:
+            raise UserError("its tokenizer has no eos token")
+        template = ChatTemplate(tokenizer)
+        for dialogue in DIALOGUES:
+            template.write_answered(dialogue, "A text.")
+    except UserError as exc:
+        found.refusals["chat_template"] = str(exc) + REMEDY
+    except Exception as exc:  # whatever a template raises
+        found.refusals["chat_template"] = f"its chat template fails ({explain(exc)})" + REMEDY
 
 
 def check_pad_option(pad: str, tokenizer: PreTrainedTokenizerBase) -> None:

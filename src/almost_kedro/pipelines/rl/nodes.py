@@ -16,7 +16,7 @@ from almost_kedro.evaluation.stages import RL, SFT
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.feedback.reward_rows import choose_separator
 from almost_kedro.feedback.splits import digest_splits, require_prompts
-from almost_kedro.jobs.models import find_model
+from almost_kedro.jobs.models import find_trainee
 from almost_kedro.jobs.policies import (
     answer_test_prompts,
     checkpoint_policy,
@@ -75,7 +75,7 @@ def train_rl_policy(
 
     Returns checkpoint, rollouts, metrics, the training curve and a chart of the watch's scores.
     """
-    base = find_model(options.sft.model, options, workplace)
+    base = find_trainee(options.sft.model, options, workplace)
     check_same_base(sft_policy, base, SFT.how_to_train)
     check_same_data(sft_policy, "prompt_splits", digest_splits(prompt_splits), SFT.how_to_train)
     for checkpoint in (reward_model, held_out_reward_model):

@@ -17,7 +17,7 @@ from almost_kedro.feedback.planning import find_best_assistant
 from almost_kedro.feedback.reward_rows import choose_separator
 from almost_kedro.feedback.self_play import list_training_rows, make_demonstrations
 from almost_kedro.feedback.splits import digest_splits, require_prompts
-from almost_kedro.jobs.models import find_model
+from almost_kedro.jobs.models import find_model, find_trainee
 from almost_kedro.jobs.policies import (
     Policy,
     answer_test_prompts,
@@ -112,7 +112,7 @@ def train_sft_policy(
             "(ledger_self_play, ledger_sft_demonstrations); see there by which rules, or ask for "
             "more prompts (prompt_generation.n_prompts)"
         )
-    base = find_model(options.sft.model, options, workplace, "policy")
+    base = find_trainee(options.sft.model, options, workplace, "policy")
     rows = list_training_rows(sft_demonstrations)
     job = TrainingJob(
         program="sft",
@@ -146,7 +146,7 @@ def test_sft_policy(
 ) -> tuple[list[PolicyAnswer], PolicyMetrics]:
     """Compare base model, best assistant and SFT policy on prompts that nothing was trained on."""
     judges = find_judges(reward_model, held_out_reward_model, prompt_splits, options, workplace)
-    base = find_model(options.sft.model, options, workplace)
+    base = find_trainee(options.sft.model, options, workplace)
     check_same_base(sft_policy, base, "run `kedro run --pipeline rmsp_sft` with these options")
     policies = [
         Policy(BASE, base),
