@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hand_made_models import END, as_folder, make_folder, make_tokenizer
+from hand_made_models import END, MARKS, as_folder, make_instruct
 from transformers import AutoTokenizer
 
 from almost_kedro.errors import UserError
@@ -15,18 +15,7 @@ from almost_kedro.models.checks.program import look_over
 from almost_kedro.models.tokens import Encoder, open_encoder
 from almost_kedro.training.texts import TextEncoder
 
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-MARKS = ("<|im_start|>", "<|im_end|>")
 ASKED = "\n\nHuman: Why?\n\nAssistant:"
-
-
-def make_instruct(folder: Path, template: str | None = CHATML, eos: str = "<|im_end|>") -> Path:
-    tokenizer = make_tokenizer(extra=(END, *MARKS), eos_token=eos)
-    tokenizer.chat_template = template
-    return make_folder(folder, tokenizer)
 
 
 def read(encoder: TextEncoder, ids: list[int]) -> str:

@@ -13,6 +13,12 @@ from almost_kedro.contract import ModelFolder
 END = "<|endoftext|>"
 # "!" is the first of the printable bytes.
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
+# The template of many instruct models, and its tokens.
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+MARKS = ("<|im_start|>", "<|im_end|>")
 
 
 def make_tokenizer(
@@ -59,6 +65,13 @@ def make_folder(
     LlamaForCausalLM(LlamaConfig(**{**sizes, **changes})).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def make_instruct(folder: Path, template: str | None = CHATML, eos: str = "<|im_end|>") -> Path:
+    """Write a model with a chat template."""
+    tokenizer = make_tokenizer(extra=(END, *MARKS), eos_token=eos)
+    tokenizer.chat_template = template
+    return make_folder(folder, tokenizer)
 
 
 def edit(folder: Path, file: str, **changes: Any) -> None:
