@@ -10,6 +10,7 @@ from kedro.utils import load_obj
 
 from almost_kedro.commands.export.folder import (
     FileType,
+    check_folder,
     name_file,
     write_card,
     write_folder,
@@ -43,12 +44,15 @@ def export_rows(
 
     Raises UserError if the rows have no such format, if there are none, or if a split is missing.
     """
-    rows, version = load_rows(catalog, dataset, version)
+    check_folder(folder)
+    found = find_rows(catalog, dataset, version)
     kind = get_row_type(catalog, dataset)
-    makers = MAKERS.get(kind, {})
+    makers = MAKERS.get(kind, {}) if kind else {}
     if form not in makers:
         able = f"it can be {' or '.join(makers)}" if makers else _name_able(catalog)
         raise UserError(f"--format {form}: {dataset} has no columns for it; {able}")
+    version = version or str(found.resolve_load_version())
+    rows = load_rows(catalog, dataset, version)
     files, left_out = sort_rows(
         dataset, makers[form](rows), load_splits(catalog, dataset, kind, version)
     )
@@ -70,20 +74,16 @@ def export_rows(
     return exported
 
 
-def load_rows(
-    catalog: DataCatalog, dataset: str, version: str | None
-) -> tuple[list[dict[str, Any]], str]:
-    """Load and check the rows of a version, None for the newest; also return its name."""
-    found = find_rows(catalog, dataset, version)
-    rows = found.load()
-    version = version or str(found.resolve_load_version())
+def load_rows(catalog: DataCatalog, dataset: str, version: str) -> list[dict[str, Any]]:
+    """Load and check the rows of a version."""
+    rows = find_rows(catalog, dataset, version).load()
     kind = get_validator(catalog, dataset)
     if kind:
         try:
             kind().validate(rows)
         except ValueError as exc:
             raise UserError(f"{dataset}, version {version}: {exc}") from exc
-    return rows, version
+    return rows
 
 
 def get_validator(catalog: DataCatalog, dataset: str) -> type[RowsValidator] | None:

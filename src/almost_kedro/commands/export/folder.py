@@ -18,16 +18,21 @@ FileType = Literal["parquet", "jsonl"]
 CARD = "README.md"
 
 
+def check_folder(folder: Path) -> None:
+    """Raise UserError unless an export may be written there."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UserError(f"--to {folder}: is no folder; give a new or an empty one")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"--to {folder}: is not empty; give a new or an empty folder")
+
+
 @contextmanager
 def write_folder(folder: Path) -> Iterator[Path]:
     """Open a folder beside `folder`; it takes its place once the block has ended without an error.
 
     Raises UserError if there is something in the way.
     """
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise UserError(f"--to {folder}: is no folder; give a new or an empty one")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"--to {folder}: is not empty; give a new or an empty folder")
+    check_folder(folder)
     folder = folder.absolute()
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # left by an export that was killed
