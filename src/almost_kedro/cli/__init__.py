@@ -39,5 +39,5 @@ cli.add_command(
 )
 for command in (models, cache, rows_command, trace_command, compare_command, plan_command):
     cli.add_command(command)
-for command in (export_command, publish_command):
-    cli.add_command(command)
+for use in (export_command, publish_command):
+    cli.add_command(use)

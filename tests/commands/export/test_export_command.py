@@ -71,9 +71,7 @@ def catalog(project: Path, root: Path) -> DataCatalog:
     return open_catalog(project, root)
 
 
-def export(
-    project: Path, root: Path, folder: Path, *args: str
-) -> subprocess.CompletedProcess[str]:
+def export(project: Path, root: Path, folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     params = ["--env", "smoke", "--params", f"data_root={root}"]
     return kedro(project, "export", *args, "--to", str(folder), *params)
 

@@ -69,7 +69,12 @@ def test_a_dialogue_is_exported_whole_and_once() -> None:
     ]
     [found] = make(Demonstration, "messages", rows)
     assert found["row_id"] == "d-c2"
-    assert [each["content"] for each in found["messages"]] == ["Why?", "Because.", "Really?", "Yes."]
+    assert [each["content"] for each in found["messages"]] == [
+        "Why?",
+        "Because.",
+        "Really?",
+        "Yes.",
+    ]
 
 
 def test_no_dialogue_goes_on_after_an_answer_that_was_dropped() -> None:
@@ -102,7 +107,8 @@ def test_only_prompts_that_judge_nothing_are_for_training() -> None:
 
 
 def test_a_prompt_without_a_split_is_refused() -> None:
-    with pytest.raises(UserError, match="^comparisons: prompt p2 has no split, so it is of another"):
+    message = "^comparisons: prompt p2 has no split, so it is of another version"
+    with pytest.raises(UserError, match=message):
         sort_rows("comparisons", [{"prompt_id": "p2"}], make_splits({"p1": "held_out"}))
 
 
@@ -119,9 +125,14 @@ def test_half_a_surrogate_pair_is_replaced(file_type: Any, tmp_path: Path) -> No
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     folder = tmp_path / "new/export"
-    with pytest.raises(ZeroDivisionError), write_folder(folder) as part:
-        (part / "half").touch()
-        raise ZeroDivisionError
+
+    def write_half() -> None:
+        with write_folder(folder) as part:
+            (part / "half").touch()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
     assert list(folder.parent.iterdir()) == []
     folder.mkdir()
     with write_folder(folder) as part:
