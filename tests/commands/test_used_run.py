@@ -1,13 +1,11 @@
 """What a whole run made, exported and published."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hub_server import TOKEN, HubServer, serve_hub
-from huggingface_hub import constants
+from hub_server import HubServer
 from kedro.framework.context import KedroContext
 from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog
@@ -24,16 +22,6 @@ from almost_kedro.pages.cards import read_head
 def context(project: Path, evaluated: Path) -> KedroContext:
     bootstrap_project(project)
     return load_context(project, "smoke", {"data_root": str(evaluated)})
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    with serve_hub() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield server
 
 
 def read(folder: Path) -> dict[str, list[dict[str, Any]]]:

@@ -98,12 +98,18 @@ def test_only_prompts_that_judge_nothing_are_for_training() -> None:
     judged = {"held_out", "policy_test", "watch", "held_out_reward_model", "contaminated"}
     splits = make_splits({f"p-{split}": split for split in FILES})
     rows = [{"prompt_id": row["prompt_id"]} for row in splits]
-    files, left_out = sort_rows("comparisons", rows, splits)
+    files, uses, left_out = sort_rows("comparisons", rows, splits)
+    assert uses["test"] == "held_out, policy_test, watch"
     train = {row["prompt_id"].removeprefix("p-") for row in files["train"]}
     assert train == set(FILES) - judged == set(TRAINED) - judged
     assert [row["prompt_id"] for row in files["judge"]] == ["p-held_out_reward_model"]
     assert left_out == 1
     assert sum(map(len, files.values())) == len(FILES) - 1
+
+
+def test_rows_of_the_user_are_for_training() -> None:
+    found = sort_rows("as_is_pairs", [{"prompt_id": ""}, {"prompt_id": ""}], [])
+    assert found == ({"train": [{"prompt_id": ""}] * 2}, {"train": "your own"}, 0)
 
 
 def test_a_prompt_without_a_split_is_refused() -> None:

@@ -17,7 +17,7 @@ from almost_kedro.commands.export.folder import (
     write_split,
 )
 from almost_kedro.commands.export.formats import MAKERS, Format
-from almost_kedro.commands.export.splits import FILES, sort_rows
+from almost_kedro.commands.export.splits import sort_rows
 from almost_kedro.commands.rows import find_rows
 from almost_kedro.commands.trace.catalog import find_versions
 from almost_kedro.commands.versions import find_made_from, find_source
@@ -53,9 +53,8 @@ def export_rows(
         raise UserError(f"--format {form}: {dataset} has no columns for it; {able}")
     version = version or str(found.resolve_load_version())
     rows = load_rows(catalog, dataset, version)
-    files, left_out = sort_rows(
-        dataset, makers[form](rows), load_splits(catalog, dataset, kind, version)
-    )
+    splits = load_splits(catalog, dataset, kind, version)
+    files, uses, left_out = sort_rows(dataset, makers[form](rows), splits)
     if not files:
         raise UserError(f"{dataset}: version {version} has no rows to export")
     exported = Exported(
@@ -63,7 +62,7 @@ def export_rows(
         version=version,
         form=form,
         counts={name: len(rows) for name, rows in files.items()},
-        uses={name: _name_uses(name) for name in files},
+        uses=uses,
         files={name: name_file(name, file_type) for name in files},
         left_out=left_out,
     )
@@ -132,10 +131,6 @@ def describe_export(exported: Exported, folder: Path) -> list[str]:
     if exported.left_out:
         lines.append(f"{exported.left_out:,} rows left out: their prompts repeat a benchmark item")
     return [*lines, make_line(str(folder))]
-
-
-def _name_uses(file: str) -> str:
-    return ", ".join(split for split, each in FILES.items() if each == file)
 
 
 def _name_able(catalog: DataCatalog) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from almost_kedro.errors import UserError
 from almost_kedro.rows.training import PromptSplit, Split
@@ -25,27 +25,44 @@ FILES: Mapping[Split, str | None] = {
 ORDER = (TRAIN, TEST, JUDGE)
 
 
+class Sorted(NamedTuple):
+    """Rows by file; files without rows are left out.
+
+    Attributes:
+        files: The rows of each file.
+        uses: What the prompts of each file are used for, in words.
+        left_out: Rows that go into none.
+    """
+
+    files: dict[str, list[Mapping[str, Any]]]
+    uses: dict[str, str]
+    left_out: int
+
+
 def sort_rows(
     dataset: str, rows: Iterable[Mapping[str, Any]], splits: Iterable[PromptSplit]
-) -> tuple[dict[str, list[Mapping[str, Any]]], int]:
-    """Return the rows by file, empty files left out, and how many rows go into none.
+) -> Sorted:
+    """Sort rows into files by the splits of their prompts.
 
     Rows without a prompt of ours are the user's own, which are for training (rule 25).
 
     Raises UserError for a row whose prompt has no split.
     """
     found = {row["prompt_id"]: row["split"] for row in splits}
-    files: dict[str, list[Mapping[str, Any]]] = {name: [] for name in ORDER}
-    left_out = 0
+    by_split: dict[Split | None, list[Mapping[str, Any]]] = {None: [], **{s: [] for s in FILES}}
     for row in rows:
         if row["prompt_id"] and row["prompt_id"] not in found:
             raise UserError(
                 f"{dataset}: prompt {row['prompt_id']} has no split, so it is of another version "
                 "than prompt_splits; export a version of one whole run (--version)"
             )
-        file = FILES[found[row["prompt_id"]]] if row["prompt_id"] else TRAIN
-        if file:
-            files[file].append(row)
-        else:
-            left_out += 1
-    return {name: rows for name, rows in files.items() if rows}, left_out
+        by_split[found.get(row["prompt_id"])].append(row)
+    result = Sorted({}, {}, sum(len(by_split[s]) for s, file in FILES.items() if file is None))
+    for file in ORDER:
+        of_file: list[Split | None] = [s for s in FILES if FILES[s] == file and by_split[s]]
+        if file == TRAIN and by_split[None]:
+            of_file.insert(0, None)
+        if of_file:
+            result.files[file] = [row for split in of_file for row in by_split[split]]
+            result.uses[file] = ", ".join(split or "your own" for split in of_file)
+    return result
