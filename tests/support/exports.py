@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from datasets import DatasetDict, load_dataset
-from kedro.io import Version
+from kedro.framework.startup import bootstrap_project
+from kedro.io import DataCatalog, Version
 from made_rows import make_comparison, make_demonstration, make_splits
 from sessions import kedro
 
+from almost_kedro.cli.project import load_catalog
 from almost_kedro.datasets.whole_file import RowsDataset
 
 OLD, NEW = "2026-03-01T10.00.00.000Z", "2026-03-02T10.00.00.000Z"
@@ -34,6 +36,11 @@ def make_root(root: Path) -> Path:
     demonstrations = [make_demonstration(name, prompt_id=name) for name in talks]
     save_rows(root, "05_model_input/sft_demonstrations.jsonl", NEW, demonstrations)
     return root
+
+
+def open_catalog(project: Path, root: Path) -> DataCatalog:
+    bootstrap_project(project)
+    return load_catalog(project, "smoke", {"data_root": str(root)})
 
 
 def run_export(

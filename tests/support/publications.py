@@ -71,20 +71,19 @@ def make_root(root: Path, model_folder: Path) -> Path:
 
 
 def run_publish(
-    project: Path, root: Path, hub: HubServer | None, *args: str, token: str | None = TOKEN
+    project: Path, root: Path, hub: HubServer, *args: str, token: str = TOKEN
 ) -> subprocess.CompletedProcess[str]:
     environment = {
-        **{name: value for name, value in os.environ.items() if name != "HF_TOKEN"},
-        **({"HF_TOKEN": token} if token else {}),
-        # Port 9 is the one that throws away what it gets; nothing listens there.
-        "HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9",
+        **os.environ,
+        "HF_TOKEN": token,
+        "HF_ENDPOINT": hub.url,
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_OFFLINE": "0",
         "TRANSFORMERS_OFFLINE": "0",
     }
-    if "--repo" not in args:
-        args = (*args, "--repo", REPO)
-    command = make_command("publish", *args, "--env", "smoke", "--params", f"data_root={root}")
+    command = make_command(
+        "publish", *args, "--repo", REPO, "--env", "smoke", "--params", f"data_root={root}"
+    )
     return subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, check=False
     )

@@ -2,12 +2,18 @@ from pathlib import Path
 
 import pytest
 from datasets import DatasetDict
-from exports import load_export, make_root, run_export
+from exports import load_export, make_root, open_catalog, run_export
+from kedro.io import DataCatalog
 
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_root(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture(scope="session")
+def catalog(project: Path, root: Path) -> DataCatalog:
+    return open_catalog(project, root)
 
 
 @pytest.fixture(scope="session")

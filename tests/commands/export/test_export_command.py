@@ -7,29 +7,17 @@ from typing import Any
 
 import pytest
 from datasets import DatasetDict
-from exports import NEW, OLD, load_export, run_export, save_rows
-from kedro.framework.startup import bootstrap_project
+from exports import NEW, OLD, load_export, open_catalog, run_export, save_rows
 from kedro.io import DataCatalog, Version
 from made_rows import make_comparison, make_demonstration, make_splits
 from report_findings import make_metrics, make_run
 
-from almost_kedro.cli.project import load_catalog
 from almost_kedro.commands.export.command import export_rows
 from almost_kedro.commands.export.splits import FILES
 from almost_kedro.datasets.whole_file import TextFileDataset
 from almost_kedro.errors import UserError
 from almost_kedro.pages.cards import read_head, write_dataset_card
 from almost_kedro.pages.export_card import Exported, write_export_card
-
-
-def open_catalog(project: Path, root: Path) -> DataCatalog:
-    bootstrap_project(project)
-    return load_catalog(project, "smoke", {"data_root": str(root)})
-
-
-@pytest.fixture(scope="module")
-def catalog(project: Path, root: Path) -> DataCatalog:
-    return open_catalog(project, root)
 
 
 def test_each_file_has_the_rows_of_its_splits(preferences: DatasetDict) -> None:
@@ -41,12 +29,8 @@ def test_each_file_has_the_rows_of_its_splits(preferences: DatasetDict) -> None:
     assert preferences["train"][0]["prompt"] == [{"role": "user", "content": "Why?"}]
 
 
-def test_rows_go_by_the_splits_that_were_in_force(
-    project: Path, root: Path, tmp_path: Path
-) -> None:
-    args = ("comparisons", "--format", "messages", "--version", OLD, "--as", "jsonl")
-    done = run_export(project, root, tmp_path / "old", *args)
-    assert done.returncode == 0, done.stderr
+def test_rows_go_by_the_splits_that_were_in_force(catalog: DataCatalog, tmp_path: Path) -> None:
+    export_rows(catalog, "comparisons", "messages", tmp_path / "old", OLD, "jsonl")
     assert {name: len(rows) for name, rows in load_export(tmp_path / "old").items()} == {"test": 3}
     assert [file.name for file in (tmp_path / "old/data").iterdir()] == [
         "test-00000-of-00001.jsonl"

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 from datasets import DatasetDict
-from exports import load_export, run_export
+from exports import load_export
+from kedro.io import DataCatalog
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -14,6 +15,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from trl import DPOConfig, DPOTrainer, RewardConfig, RewardTrainer, SFTConfig, SFTTrainer
+
+from almost_kedro.commands.export.command import export_rows
 
 TEMPLATE = (
     "{% for m in messages %}{{ '\n\nHuman: ' if m.role == 'user' else '\n\nAssistant: ' }}"
@@ -92,15 +95,13 @@ def test_trl_trains_a_policy_on_it(
 
 @pytest.mark.parametrize("form", ["prompt-completion", "messages"])
 def test_trl_fine_tunes_on_demonstrations(
-    form: str,
-    project: Path,
-    root: Path,
+    form: Any,
+    catalog: DataCatalog,
     tokenizer: PreTrainedTokenizerBase,
     tiny_models: dict[str, Path],
     tmp_path: Path,
 ) -> None:
-    done = run_export(project, root, tmp_path / "new", "sft_demonstrations", "--format", form)
-    assert done.returncode == 0, done.stderr
+    export_rows(catalog, "sft_demonstrations", form, tmp_path / "new")
     rows = load_export(tmp_path / "new")
     assert {name: len(split) for name, split in rows.items()} == {"train": 4}
     trainer = SFTTrainer(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from heavy_imports import CHECK, run_python
 from hub_server import TOKEN, HubServer
 from kedro.framework.context import KedroContext
@@ -77,14 +78,16 @@ def test_comparisons_are_published_as_preferences(context: KedroContext, hub: Hu
     assert {each["path"] for each in head["configs"][0]["data_files"]} == names
 
 
-def test_a_dry_run_lists_the_files_and_needs_no_token(project: Path, root: Path) -> None:
-    done = run_publish(project, root, None, "sft", "--license", "mit", "--dry-run", token=None)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+def test_a_dry_run_lists_the_files_and_needs_no_token(
+    context: KedroContext, root: Path, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    lines = list(publish(context, "sft", REPO, "mit", dry_run=True))
     size = (root / f"06_models/sft_policy/{NEW}/sft_policy/model.safetensors").stat().st_size
     assert f"{size:>15,}  model.safetensors" in lines
     assert 'license: "mit"' in lines
     assert lines[-1] == f"nothing was sent (--dry-run); it would go to {REPO}"
+    assert hub.asked == []
 
 
 def test_it_imports_nothing_heavy(project: Path, root: Path) -> None:
