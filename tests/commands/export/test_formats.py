@@ -153,4 +153,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
         pytest.fail("it was opened")
     with pytest.raises(UserError, match="is no folder"), write_folder(tmp_path / "mine"):
         pytest.fail("it was opened")
+    below = tmp_path / "mine/below"
+    with pytest.raises(UserError, match="can't be made there"), write_folder(below):
+        pytest.fail("it was opened")
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]

@@ -30,18 +30,29 @@ def check_folder(folder: Path) -> None:
 def write_folder(folder: Path) -> Iterator[Path]:
     """Open a folder beside `folder`; it takes its place once the block has ended without an error.
 
-    Raises UserError if there is something in the way.
+    Raises UserError if there is something in the way, or if nothing can be written there.
     """
     check_folder(folder)
-    folder = folder.absolute()
-    part = folder.with_name(f".{folder.name}.part")
+    place = folder.absolute()
+    part = place.with_name(f".{place.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # left by an export that was killed
     try:
-        part.mkdir(parents=True)
+        with _named(folder):
+            part.mkdir(parents=True)
         yield part
-        part.replace(folder)
+        with _named(folder):
+            part.replace(place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        reason = exc.strerror or exc
+        raise UserError(f"--to {folder}: can't be made there ({reason}); give another") from exc
 
 
 def name_file(split: str, file_type: FileType) -> str:
