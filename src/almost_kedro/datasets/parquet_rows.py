@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from kedro.io import DatasetError, Version
 from kedro.utils import load_obj
+from typing_extensions import is_typeddict
 
 from almost_kedro.datasets.whole_file import StreamedRowsDataset
 from almost_kedro.rows.json_lines import encode
@@ -103,13 +104,15 @@ def is_optional(hint: Any) -> bool:
 
 
 def arrow_type(hint: Any) -> pa.DataType:
-    """Return the Arrow type of str, int, float, bool, `X | None`, a Literal, or a list."""
+    """Return the Arrow type of str, int, float, bool, `X | None`, a Literal, a list, or a row."""
     if is_optional(hint):
         [hint] = [each for each in get_args(hint) if each is not NoneType]
     if get_origin(hint) is Literal:
         return ARROW_TYPES[type(get_args(hint)[0])]
     if get_origin(hint) is list:
         return pa.list_(arrow_type(get_args(hint)[0]))
+    if is_typeddict(hint):
+        return pa.struct(list(make_schema(hint)))
     return ARROW_TYPES[hint]
 
 
@@ -134,4 +137,6 @@ def mend(value: Any) -> Any:
     """Replace in texts what UTF-8 can't hold, as JSON lines do."""
     if isinstance(value, list):
         return [mend(item) for item in value]
+    if isinstance(value, dict):
+        return {name: mend(item) for name, item in value.items()}
     return encode(value).decode() if isinstance(value, str) else value

@@ -51,7 +51,7 @@ def write_dataset_card(
             for name in ("comparisons", "prompts")
         ],
     }
-    return _fill(
+    return fill_card(
         "dataset_card.md",
         head,
         run=run,
@@ -81,7 +81,7 @@ def write_model_card(run: RunRecord, metrics: Documents) -> str:
         "pipeline_tag": "text-generation",
         "tags": ["trl", "sft", options["rl"]["algorithm"], "alignment", "synthetic-feedback"],
     }
-    return _fill(
+    return fill_card(
         "model_card.md",
         head,
         run=run,
@@ -173,10 +173,22 @@ def write_table(table: Table) -> Markup:
     return Markup("\n".join(lines))  # noqa: S704 - each cell is escaped
 
 
-def _fill(template: str, head: Mapping[str, Any], **values: Any) -> str:
+def fill_card(template: str, head: Mapping[str, Any], **values: Any) -> str:
+    """Fill a template of a card; `head` is what the hub reads."""
     environment = open_templates(escape_markdown, autoescape=False)
     environment.filters["table"] = write_table
+    return write_head(head, environment.get_template(template).render(values))
+
+
+def write_head(head: Mapping[str, Any], body: str) -> str:
+    """Put a head before a card's text."""
     # JSON is YAML.
     lines = "\n".join(f"{key}: {json.dumps(value)}" for key, value in head.items())
-    page = environment.get_template(template).render(values)
-    return f"---\n{lines}\n---\n\n{page}"
+    return f"---\n{lines}\n---\n\n{body}"
+
+
+def read_head(card: str) -> tuple[dict[str, Any], str]:
+    """Read head and text of a card that `write_head` wrote."""
+    _, lines, body = card.split("---\n", 2)
+    pairs = (line.split(": ", 1) for line in lines.splitlines())
+    return {key: json.loads(value) for key, value in pairs}, body.removeprefix("\n")

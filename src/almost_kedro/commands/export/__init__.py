@@ -1,0 +1,1 @@
+"""`kedro export`: rows of a run in the formats of the field."""
