@@ -12,6 +12,7 @@ from kedro.framework.cli.project import run as kedro_run
 from almost_kedro.cli.look import compare_command, plan_command, rows_command, trace_command
 from almost_kedro.cli.project import one_clear_line
 from almost_kedro.cli.stores import cache, models
+from almost_kedro.cli.use import vote_command
 
 
 @click.group(name="almost_kedro")
@@ -36,5 +37,13 @@ cli.add_command(
         help=kedro_run.help,
     )
 )
-for command in (models, cache, rows_command, trace_command, compare_command, plan_command):
+for command in (
+    models,
+    cache,
+    rows_command,
+    trace_command,
+    compare_command,
+    plan_command,
+    vote_command,
+):
     cli.add_command(command)
