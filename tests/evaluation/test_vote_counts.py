@@ -97,8 +97,8 @@ def test_alpha_is_that_of_krippendorff_s_example() -> None:
     # nominal data with missing values; alpha is 0.743.
     observers = [
         [1, 2, 3, 3, 2, 1, 4, 1, 2, None, None, None],
-        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, None, 3],
-        [None, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, None],
+        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, None, None],
+        [None, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, 3],
         [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, None],
     ]
     units = [[each for each in unit if each is not None] for unit in zip(*observers, strict=True)]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from almost_kedro.commands.terminal import draw_table, open_console
 from almost_kedro.commands.vote.command import KEY, METRICS, lock_root
+from almost_kedro.datasets.whole_file import WholeFileDataset
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.vote_counts import Ballot, count_votes, keep_newest
 from almost_kedro.pages.report.human_votes import tabulate_human_votes
@@ -52,8 +53,8 @@ def count_files(context: KedroContext, paths: Sequence[Path]) -> None:
     for table in tabulate_human_votes(metrics):
         console.print(draw_table(table))
     dataset = catalog.get(METRICS)
-    assert isinstance(dataset, AbstractVersionedDataset)
-    console.print(Text(f"\nkept for the report: {make_line(str(dataset._get_load_path()))}"))
+    assert isinstance(dataset, WholeFileDataset)
+    console.print(Text(f"\nkept for the report: {make_line(str(dataset.load_path()))}"))
 
 
 def read_ballot(path: Path) -> Ballot:
