@@ -130,7 +130,8 @@ def krippendorff_alpha(units: Iterable[Sequence[float]]) -> float | None:
 
     Krippendorff's alpha for nominal values, 1 - observed / expected disagreement (Krippendorff
     2011, "Computing Krippendorff's alpha-reliability", section C). Units may have any number of
-    votes; those with one vote have nothing to agree with. None if no unit has two, or if all votes are equal.
+    votes; those with one vote have nothing to agree with. None if no unit has two, or if all votes
+    are equal.
     """
     counts = [Counter(votes) for votes in units if len(votes) > 1]
     totals = sum(counts, Counter[float]())
