@@ -37,13 +37,6 @@ cli.add_command(
         help=kedro_run.help,
     )
 )
-for command in (
-    models,
-    cache,
-    rows_command,
-    trace_command,
-    compare_command,
-    plan_command,
-    vote_command,
-):
+for command in (models, cache, rows_command, trace_command, compare_command, plan_command):
     cli.add_command(command)
+cli.add_command(vote_command)

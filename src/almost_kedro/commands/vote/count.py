@@ -83,7 +83,9 @@ def find_key(catalog: DataCatalog, ballot: Ballot) -> VoteKey:
     except DatasetError:
         versions = []
     for version in versions:  # the newest comes first
-        key: VoteKey = catalog.get(KEY, version=Version(version, None)).load()
+        found = catalog.get(KEY, version=Version(version, None))
+        assert found is not None
+        key: VoteKey = found.load()
         if key["page"] == ballot.content["page"]:
             return key
     raise UserError(
