@@ -32,10 +32,10 @@ def _tabulate(found: HumanVotes) -> Table:
         (f"wins of {b}", show_count(found["wins_b"])),
         (f"win rate of {a} (a tie is half)", show_estimate(found["win_rate"])),
         ("the first answer wins (a tie is half)", show_estimate(found["left_wins"])),
-        ("two votes on one question agree", _show_counted(found["agreement"], "pairs")),
+        ("two votes on one question agree", _show_counted(found["agreement"], "pair")),
         ("Krippendorff's alpha", MISSING if found["alpha"] is None else f"{found['alpha']:.2f}"),
         *(
-            (f"{names[judge]} agrees with most people", _show_counted(share, "questions"))
+            (f"{names[judge]} agrees with most people", _show_counted(share, "question"))
             for judge, share in found["judges"].items()
         ),
         *((f"version of {name}", version) for name, version in found["answers"].items()),
@@ -44,4 +44,6 @@ def _tabulate(found: HumanVotes) -> Table:
 
 
 def _show_counted(share: CountedEstimate | None, what: str) -> str:
-    return f"{show_estimate(share)}, {share['n']:,} {what}" if share else MISSING
+    if share is None:
+        return MISSING
+    return f"{show_estimate(share)}, {share['n']:,} {what}{'' if share['n'] == 1 else 's'}"
