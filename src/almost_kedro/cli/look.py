@@ -14,7 +14,6 @@ from kedro.framework.startup import ProjectMetadata
 from almost_kedro.cli.project import load_catalog, load_context, one_clear_line, params_option
 
 
-@params_option
 @click.command("rows")
 @click.argument("dataset")
 @click.option("--version", help="Version to read; by default the newest.")
@@ -26,6 +25,7 @@ from almost_kedro.cli.project import load_catalog, load_context, one_clear_line,
 )
 @click.option("--limit", type=click.IntRange(min=0), help="Only so many rows.")
 @env_option
+@params_option
 @click.pass_obj
 def rows_command(
     metadata: ProjectMetadata,
