@@ -8,7 +8,7 @@ from kedro.io import AbstractVersionedDataset, DataCatalog
 
 from almost_kedro.datasets.whole_file import StreamedRowsDataset
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.human_votes import (
+from almost_kedro.evaluation.answer_pairs import (
     AnswerPair,
     check_same_models,
     pair_open_answers,
