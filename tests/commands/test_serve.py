@@ -3,11 +3,12 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,10 @@ def test_a_checkpoint_of_before_there_were_templates_is_one_line(
 def test_without_vllm_one_line_says_how_to_get_it(
     project: Path, aligned: Path, tmp_path: Path
 ) -> None:
-    for name in ("conf", "src", "pyproject.toml"):
-        (tmp_path / name).symlink_to(project / name)
+    """In a copy of the project, which has no environment of vLLM's."""
+    for name in ("conf", "src"):
+        shutil.copytree(project / name, tmp_path / name)
+    shutil.copy(project / "pyproject.toml", tmp_path)
     done = serve(tmp_path, aligned, "rl")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: vLLM is not installed here; run `make")
@@ -106,7 +109,8 @@ def served(project: Path, root: Path, name: str) -> Iterator[str]:
             wait_for(ready, 300)
             yield url
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             process.wait(60)
 
 

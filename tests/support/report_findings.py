@@ -1,9 +1,10 @@
 """What a run may find: figures by hand, of a run whose every step gains."""
 
-from typing import Any
+from typing import Any, cast
 
 from almost_kedro.pages.report import Findings
 from almost_kedro.pages.report.provenance import RunRecord
+from almost_kedro.rows.evaluation_metrics import HumanVotes
 
 SHARE = {"value": 0.6, "low": 0.55, "high": 0.65}
 EVEN = {"value": 0.5, "low": 0.45, "high": 0.55}
@@ -139,9 +140,38 @@ def make_run(**options: Any) -> RunRecord:
         pipeline="evaluation",
         git_commit="abc",
         options=make_options(**options),
-        versions={"comparisons_metrics": "V2", "rule_audit_metrics": "V1"},
+        versions={
+            "comparisons_metrics": "V2",
+            "rule_audit_metrics": "V1",
+            "human_votes_metrics": "V3",
+        },
         packages={"python": "3.11"},
     )
+
+
+def make_human_votes(**changes: Any) -> HumanVotes:
+    """Votes of two people on one page."""
+    found: dict[str, Any] = {
+        "page": "0123456789abcdef",
+        "model_a": "sft",
+        "model_b": "base",
+        "answers": {"open_answers": "V4"},
+        "n_people": 2,
+        "n_questions": 1200,
+        "n_voted": 1100,
+        "n_votes": 1900,
+        "n_skipped": 3,
+        "wins_a": 1000,
+        "ties": 280,
+        "wins_b": 620,
+        "win_rate": SHARE,
+        "left_wins": EVEN,
+        "agreement": {**SHARE, "n": 800},
+        "alpha": 0.257,
+        "judge": "critic",
+        "judges": {"reward_model": {**SHARE, "n": 40}, "judge": {**EVEN, "n": 1050}},
+    }
+    return cast(HumanVotes, found | changes)
 
 
 def make_chart(x: list[Any], y: list[Any], **more: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from kedro.framework.cli.project import run as kedro_run
 
 from almost_kedro.cli.look import compare_command, plan_command, rows_command, trace_command
 from almost_kedro.cli.project import one_clear_line
-from almost_kedro.cli.share import export_command, publish_command
+from almost_kedro.cli.share import export_command, publish_command, vote_command
 from almost_kedro.cli.stores import cache, models
 from almost_kedro.cli.use import score_command, serve_command
 
@@ -40,6 +40,6 @@ cli.add_command(
 )
 LOOK = (rows_command, trace_command, compare_command, plan_command)
 USE = (score_command, serve_command)
-SHARE = (export_command, publish_command)
+SHARE = (export_command, publish_command, vote_command)
 for command in (models, cache, *LOOK, *USE, *SHARE):
     cli.add_command(command)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import NotRequired, TypedDict
 
 from almost_kedro.rows.evaluation import Source
-from almost_kedro.rows.metrics import Estimate, Gated, Models, PairedDifference, ProgramMetrics
+from almost_kedro.rows.metrics import (
+    CountedEstimate,
+    Estimate,
+    Gated,
+    Models,
+    PairedDifference,
+    ProgramMetrics,
+)
 
 
 class MeasuredGroup(TypedDict):
@@ -158,3 +165,38 @@ class JudgeCards(JudgeMetrics):
     """`judge_cards`, by "a-vs-b"."""
 
     cards: dict[str, JudgeCard]
+
+
+class HumanVotes(TypedDict):
+    """People's votes on one page; both rates count a tie as half.
+
+    `answers` has the versions of the datasets that the answers are from. `n_voted` is the number of
+    questions with a vote that is no skip. `agreement` is over pairs of votes on one question (its
+    `n`), `alpha` is Krippendorff's. `judges` says how often the reward model, the held-out reward
+    model and the judge (`judge` says who) prefer what most people prefer; `n` is in questions.
+    """
+
+    page: str
+    model_a: str
+    model_b: str
+    answers: dict[str, str]
+    n_people: int
+    n_questions: int
+    n_voted: int
+    n_votes: int
+    n_skipped: int
+    wins_a: int
+    ties: int
+    wins_b: int
+    win_rate: Estimate | None
+    left_wins: Estimate | None
+    agreement: CountedEstimate | None
+    alpha: float | None
+    judge: str
+    judges: dict[str, CountedEstimate]
+
+
+class HumanVotesMetrics(TypedDict):
+    """`human_votes_metrics`: an entry for each page that was counted."""
+
+    pages: list[HumanVotes]

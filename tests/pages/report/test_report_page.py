@@ -11,6 +11,7 @@ from report_findings import (
     EDGE,
     make_chart,
     make_findings,
+    make_human_votes,
     make_metrics,
     make_reward_report,
     make_run,
@@ -177,3 +178,17 @@ def test_versions_say_which_run_made_them() -> None:
 
 def test_the_link_to_the_explorer_is_relative() -> None:
     assert link_explorer("2026-01-02T03.04") == "../../explorer.html/2026-01-02T03.04/explorer.html"
+
+
+def test_people_s_votes_stand_there_once_they_are_counted(page: str) -> None:
+    assert "Nobody was asked." in page
+    counted = make_report(
+        make_findings(
+            human_votes={"pages": [make_human_votes(), make_human_votes(model_b="prompted")]}
+        )
+    )
+    text = html.unescape(strip(counted))
+    assert "Nobody was asked." not in text
+    assert "(version\nV3)" in text
+    for pair in ("sft against base", "sft against prompted"):
+        assert f"<caption>{pair}, page 01234567</caption>" in text

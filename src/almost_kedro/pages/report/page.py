@@ -16,10 +16,12 @@ from almost_kedro.pages.report import costs, provenance, rule_sets, samples, tab
 from almost_kedro.pages.report.caveats import list_caveats
 from almost_kedro.pages.report.charts import prepare_charts
 from almost_kedro.pages.report.figures import Figure, prepare_figure
+from almost_kedro.pages.report.human_votes import tabulate_human_votes
 from almost_kedro.pages.report.numbers import drop_prefix
 from almost_kedro.pages.report.provenance import RunRecord
 from almost_kedro.pages.report.verdict import reach_verdict
 from almost_kedro.rows.evaluation import JudgeVote, OpenAnswer, OpenItem
+from almost_kedro.rows.evaluation_metrics import HumanVotesMetrics
 from almost_kedro.rows.feedback import LedgerRow, Prompt
 from almost_kedro.rows.metrics import Documents, RuleAudit
 from almost_kedro.rows.training import PolicyAnswer
@@ -44,6 +46,7 @@ class Findings:
         test_answers: Answers to the test prompts.
         rule_audit: `rule_audit_metrics`; None if the rules were never audited.
         plan: The newest plan; None if there is none.
+        human_votes: `human_votes_metrics`; None if no people's votes were counted.
     """
 
     run: RunRecord
@@ -57,6 +60,7 @@ class Findings:
     test_answers: Sequence[PolicyAnswer]
     rule_audit: RuleAudit | None
     plan: Plan | None = None
+    human_votes: HumanVotesMetrics | None = None
 
 
 def make_report(found: Findings) -> str:
@@ -120,6 +124,7 @@ def describe_results(found: Findings) -> dict[str, Any]:
         "rewards": tables.tabulate_rewards(*(metrics[stage.metrics] for stage in STAGES)),
         "stages": [(each, metrics[each.training] if each.by_reward else None) for each in STAGES],
         "audit": tables.tabulate_audit(found.rule_audit) if found.rule_audit else None,
+        "human_votes": tabulate_human_votes(found.human_votes) if found.human_votes else [],
     }
 
 

@@ -45,7 +45,8 @@ TESTS = tuple(stage.answers for stage in STAGES)
 ROWS = ("prompts", "open_questions", "open_answers", "judge_votes", *TESTS)
 AUDIT = "rule_audit_metrics"
 PLAN = "cost_plan"
-REPORTED = (*METRICS, *PLOTS, *LEDGERS, *ROWS, AUDIT, PLAN)
+VOTES = "human_votes_metrics"
+REPORTED = (*METRICS, *PLOTS, *LEDGERS, *ROWS, AUDIT, PLAN, VOTES)
 
 ON_CARDS = (
     "prompts_metrics",
@@ -75,6 +76,7 @@ def write_report(run_record: RunRecord, **found: Any) -> str:
             test_answers=[row for name in TESTS for row in found[name]],
             rule_audit=found[AUDIT],
             plan=found[PLAN],
+            human_votes=found[VOTES],
         )
     )
 
