@@ -15,12 +15,18 @@ from typing import Any
 
 import httpx
 import pytest
+from hand_made_models import make_folder
+from kedro.io import Version
 from sessions import find_versions, kedro, make_command
+from training_jobs import make_rows, train
+from transformers import AutoTokenizer
 from waiting import wait_for
 
 from almost_kedro.contract import Request, Sampling
+from almost_kedro.datasets.checkpoint import CheckpointDataset
 from almost_kedro.feedback.responses import STOPS
 from almost_kedro.generation.embedded import EmbeddedEngine
+from almost_kedro.jobs.train import Trained, make_checkpoint
 
 QUESTIONS = ["Why?", "What is the capital of France?", "Tell me a story about a small dog."]
 
@@ -82,6 +88,22 @@ def test_without_vllm_one_line_says_how_to_get_it(
     assert done.stderr.splitlines()[-1].startswith("Error: vLLM is not installed here; run `make")
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a policy and a reward model of a size that vLLM can compute on a CPU."""
+    root = tmp_path_factory.mktemp("trained")
+    base = make_folder(root / "base", head_dim=32)
+    for program, name, kind in (
+        ("sft", "sft_policy", "policy"),
+        ("reward", "reward_model", "reward_model"),
+    ):
+        run = train(program, root / program, base, make_rows(24, seed=1), learning_rate=1e-2)
+        checkpoint = make_checkpoint(Trained(run.job.out, run.metrics, []), run.job, kind, {})
+        folder = str(root / "data/06_models" / name)
+        CheckpointDataset(filepath=folder, version=Version(None, "1")).save(checkpoint)
+    return root / "data"
+
+
 @contextmanager
 def served(project: Path, root: Path, name: str) -> Iterator[str]:
     """A real server of vLLM, started by the command; float32, so that no rounding decides."""
@@ -90,6 +112,7 @@ def served(project: Path, root: Path, name: str) -> Iterator[str]:
         port = free.getsockname()[1]
     command = make_command("serve", name, "--port", str(port), "--env", "smoke")
     command += ["--params", f"data_root={root}", "--dtype", "float32", "--max-model-len", "1024"]
+    command += ["--enforce-eager", "--no-enable-chunked-prefill"]
     environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"}
     log = root / f"{name}.log"
     with log.open("w") as out:
@@ -116,53 +139,54 @@ def served(project: Path, root: Path, name: str) -> Iterator[str]:
 
 @pytest.mark.vllm
 @pytest.mark.skipif(not find_spec("vllm"), reason="vLLM is not installed here")
-def test_a_served_policy_gives_the_answers_of_our_own_engine(project: Path, aligned: Path) -> None:
-    [folder] = find_versions(aligned, "rl_policy")
+def test_a_served_policy_gives_the_answers_of_our_own_engine(project: Path, trained: Path) -> None:
+    [folder] = find_versions(trained, "sft_policy")
     engine = EmbeddedEngine(folder, dtype="float32")
     sampling = Sampling(0.0, 1.0, 40, STOPS)
     texts = [f"\n\nHuman: {question}\n\nAssistant:" for question in QUESTIONS]
     own = dict(engine.generate([Request(text) for text in texts], sampling))
-    with served(project, aligned, "rl") as url:
+    with served(project, trained, "sft") as url:
+
+        def ask(*messages: dict[str, str]) -> httpx.Response:
+            body = {"model": "sft", "messages": messages, "temperature": 0, "max_tokens": 40}
+            body["stop"] = list(STOPS)
+            return httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+
         for number, question in enumerate(QUESTIONS):
-            body = {
-                "model": "rl",
-                "messages": [{"role": "user", "content": question}],
-                "temperature": 0,
-                "max_tokens": 40,
-                "stop": list(STOPS),
-            }
-            reply = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60).json()
+            reply = ask({"role": "user", "content": question}).json()
             assert reply["choices"][0]["message"]["content"] == own[number].text
             assert reply["usage"]["prompt_tokens"] == len(engine.encode([texts[number]])[0])
-        body["messages"] = [{"role": "system", "content": "Be kind."}, *body["messages"]]  # type: ignore[list-item]
-        refused = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+        refused = ask(
+            {"role": "system", "content": "Be kind."}, {"role": "user", "content": "Why?"}
+        )
         assert refused.status_code == 400
         assert "it knows no system message" in refused.text
 
 
 @pytest.mark.vllm
 @pytest.mark.skipif(not find_spec("vllm"), reason="vLLM is not installed here")
-def test_a_served_reward_model_gives_the_rewards_of_the_run(project: Path, aligned: Path) -> None:
-    from transformers import AutoTokenizer
-
-    [folder] = find_versions(aligned, "reward_model")
+def test_a_served_reward_model_gives_the_rewards_of_the_command(
+    project: Path, trained: Path, tmp_path: Path
+) -> None:
+    """Of messages, and of the text that the template makes of them."""
+    [folder] = find_versions(trained, "reward_model")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    [file] = aligned.glob("*/comparisons.jsonl/*/comparisons.jsonl")
-    pairs = [json.loads(line) for line in file.read_text().splitlines()]
-    by_id = {row["comparison_id"]: row for row in pairs}
-    [file] = aligned.glob("*/held_out_scores.jsonl/*/held_out_scores.jsonl")
-    scores = [json.loads(line) for line in file.read_text().splitlines()][:4]
-    with served(project, aligned, "reward_model") as url:
-        for row in scores:
-            pair = by_id[row["comparison_id"]]
-            for side in ("chosen", "rejected"):
-                messages = [
-                    {"role": "user", "content": pair["prompt"]},
-                    {"role": "assistant", "content": pair[side]},
-                ]
-                text = tokenizer.apply_chat_template(messages, tokenize=False)
-                body = {"model": "reward_model", "input": text, "add_special_tokens": False}
+    dialogues = [
+        [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": " ".join(["Yes."] * (n + 1))},
+        ]
+        for n, question in enumerate(QUESTIONS)
+    ]
+    file = tmp_path / "dialogues.jsonl"
+    file.write_text("".join(json.dumps({"messages": each}) + "\n" for each in dialogues))
+    args = ("--env", "smoke", "--params", f"data_root={trained}")
+    lines = kedro(project, "score", str(file), *args).stdout.splitlines()
+    rewards = [json.loads(line)["reward"] for line in lines]
+    with served(project, trained, "reward_model") as url:
+        for messages, reward in zip(dialogues, rewards, strict=True):
+            text = tokenizer.apply_chat_template(messages, tokenize=False)
+            for form in ({"messages": messages}, {"input": text, "add_special_tokens": False}):
+                body = {"model": "reward_model", **form}
                 reply: Any = httpx.post(f"{url}/classify", json=body, timeout=60).json()
-                [reward] = reply["data"][0]["probs"]
-                # bfloat16 where the run computed with it.
-                assert reward == pytest.approx(row[f"reward_{side}"], abs=1e-3)
+                assert reply["data"][0]["probs"] == [pytest.approx(reward, abs=1e-4)]
