@@ -12,6 +12,7 @@ from kedro.framework.cli.project import run as kedro_run
 from almost_kedro.cli.look import compare_command, plan_command, rows_command, trace_command
 from almost_kedro.cli.project import one_clear_line
 from almost_kedro.cli.stores import cache, models
+from almost_kedro.cli.use import chat_command
 
 
 @click.group(name="almost_kedro")
@@ -38,3 +39,4 @@ cli.add_command(
 )
 for command in (models, cache, rows_command, trace_command, compare_command, plan_command):
     cli.add_command(command)
+cli.add_command(chat_command)
