@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from kedro.framework.context import KedroContext
 from kedro.io import DataCatalog
+from rich.text import Text
 
 from almost_kedro.commands.rows import Row
 from almost_kedro.commands.terminal import draw_table, open_console
@@ -21,6 +22,7 @@ from almost_kedro.jobs.tokens import read_tokens
 from almost_kedro.options.all import Options, check_options
 from almost_kedro.options.rules import Rules
 from almost_kedro.pages.table import Table
+from almost_kedro.rows.visible_text import make_line
 from almost_kedro.training.tokens_job import ReadText
 
 PAIR = ("chosen", "rejected")
@@ -102,7 +104,9 @@ def print_tokens(context: KedroContext, dataset: str, rows: Iterable[Row]) -> No
     )
     console = open_console()
     for text in texts:
-        console.print(draw_table(tabulate(text, reading.reader, options)))
+        table = tabulate(text, reading.reader, options)
+        console.print(Text(f"{make_line(table.caption)}\n"), soft_wrap=True)
+        console.print(draw_table(table._replace(caption="")))
         console.print()
 
 

@@ -127,7 +127,7 @@ def describe_answer(answer: Answer, shown: str) -> str:
     """Say in one line how an answer ended, what it is worth, and what of `shown` is no part."""
     parts = [f"{answer['n_tokens']} tokens, {REASONS[answer['finish_reason']]}"]
     if not answer["text"]:
-        parts.append("no answer is left")
+        parts.append("no answer is left, so the dialogue goes on without it")
     elif left := len(shown) - len(answer["text"]):
         parts.append(f"its last {left} characters, an unfinished sentence, do not count")
     if answer["rewards"]:
