@@ -128,8 +128,7 @@ class Host:
         if engine.context is not None and len(ids) + new > engine.context:
             raise UserError(
                 f"the dialogue has {len(ids)} tokens (demonstrations included) and an answer may "
-                f"have {new}, but the model reads {engine.context}; begin a new dialogue, or lower "
-                "--max-new-tokens"
+                f"have {new}, but the model reads {engine.context}; lower --max-new-tokens"
             )
 
 

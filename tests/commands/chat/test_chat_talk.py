@@ -69,7 +69,7 @@ def test_a_dialogue_that_is_full_is_one_line_and_a_new_one_has_room(chat: Chat) 
     [line] = [line for line in screen.getvalue().splitlines() if "the dialogue has" in line]
     assert re.fullmatch(
         r"the dialogue has 164\d\d tokens \(demonstrations included\) and an answer may have 24, "
-        r"but the model reads 16384; begin a new dialogue, or lower --max-new-tokens.*",
+        r"but the model reads 16384; lower --max-new-tokens, or begin a new dialogue by /new *",
         line,
     )
     assert len(talk.turns["base"]) == 1

@@ -20,7 +20,7 @@ from almost_kedro.commands.chat.questions import answer_questions, read_question
 from almost_kedro.commands.chat.show import show_loading
 from almost_kedro.commands.chat.talk import Talk
 from almost_kedro.commands.rows import print_rows
-from almost_kedro.commands.terminal import open_console
+from almost_kedro.commands.terminal import open_console, until_the_pipe_closes
 from almost_kedro.jobs.chat import make_chat_job, open_chat
 from almost_kedro.options.all import check_options
 
@@ -52,4 +52,5 @@ def chat(
                 for row in answer_questions(questions, names, program, options.rules, rewards)
             )
         else:
-            Talk(program, names, options.rules, rewards, open_console()).run()
+            with until_the_pipe_closes():
+                Talk(program, names, options.rules, rewards, open_console()).run()

@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.self_play import build_dialogue
-from almost_kedro.jobs.chat import Chat
+from almost_kedro.jobs.chat import Chat, RefusalError
 from almost_kedro.options.rules import Rules
 
 # The file that stands for standard input.
@@ -65,11 +65,17 @@ def read_prompt(line: str, where: str) -> str:
 def answer_questions(
     questions: Sequence[str], names: Sequence[str], chat: Chat, rules: Rules, rewards: bool
 ) -> Iterator[AnsweredQuestion]:
-    """Let each policy answer each question, in a dialogue of its own."""
-    for question in questions:
+    """Let each policy answer each question, in a dialogue of its own.
+
+    Raises UserError at a question that is too long, or if the program has ended.
+    """
+    for number, question in enumerate(questions, 1):
         dialogue = build_dialogue([], question, rules)
         for name in names:
-            answer = chat.ask(name, dialogue, rewards)
+            try:
+                answer = chat.ask(name, dialogue, rewards)
+            except RefusalError as exc:
+                raise UserError(f"question {number}, policy {name}: {exc}") from exc
             row = AnsweredQuestion(
                 question=question,
                 policy=name,

@@ -26,7 +26,7 @@ HELP = """\
 /quit     end the chat, as Ctrl-D does
 Ctrl-C ends the answer that is being written. Put a space before a question that begins with "/"."""
 HOW_TO_QUIT = "/quit or Ctrl-D ends the chat"
-FULL = "; /new begins a new dialogue"
+FULL = ", or begin a new dialogue by /new"
 NO_REWARDS = "no rewards: there are no reward models; run `kedro run --pipeline reward_model` first"
 
 
