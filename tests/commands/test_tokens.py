@@ -48,14 +48,14 @@ def read_lines(output: str) -> list[tuple[str, ...]]:
     ],
 )
 def test_a_table_says_what_each_token_is_for(reader: str, uses: list[str]) -> None:
-    options = make_options()
-    table = tabulate(TEXT, reader, options)
+    own = {"model": "local", "learning_rate": 1e-5, "batch_size": 4, "max_length": 4}
+    table = tabulate(TEXT, reader, make_options(**{reader: own}))
     assert [list(row) for row in table.rows] == [
         [*row, use] for row, use in zip(READ, uses, strict=True)
     ]
     assert table.caption == (
-        "answer of r: 4 tokens of base, 2 of them the dialogue's "
-        f"({reader}.max_length 1024); 3 before them are cut off"
+        "answer of r: 4 tokens of local, 2 of them the dialogue's "
+        f"({reader}.max_length 4); 3 before them are cut off"
     )
 
 

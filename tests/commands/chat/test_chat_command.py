@@ -12,7 +12,7 @@ import psutil
 import pytest
 from heavy_imports import CHECK, run_python
 from sessions import kedro, make_command
-from terminal import CTRL_C, CTRL_D, Terminal, open_terminal
+from terminal import CTRL_C, Terminal, open_terminal
 
 from almost_kedro.rows.json_lines import read_rows, write_rows
 
@@ -36,20 +36,17 @@ def test_answers_and_rewards_are_those_of_the_test_of_policies(
 ) -> None:
     tested = [*read_newest(aligned, "sft_answers"), *read_newest(aligned, "rl_answers")]
     prompts = {row["prompt_id"]: row["text"] for row in read_newest(aligned, "prompts")}
-    # Two prompts, and the names that they have in the rows of the test.
     asked = {row["prompt_id"]: prompts[row["prompt_id"]] for row in tested}
-    asked = dict(list(asked.items())[:2])
     write_rows(tmp_path / "asked.jsonl", [{"prompt": text} for text in asked.values()])
     file = str(tmp_path / "asked.jsonl")
     done = kedro(project, "chat", *POLICIES, "--ask", file, "--rewards", *make_params(aligned))
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["policy"] for row in rows] == [*POLICIES, *POLICIES]
+    assert [row["policy"] for row in rows] == [*POLICIES] * len(asked)
     found = {(row["question"], row["policy"]): row for row in rows}
-    expected = [row for row in tested if row["prompt_id"] in asked]
-    assert {row["policy"] for row in expected} == set(POLICIES)
-    for row in expected:
+    assert {row["policy"] for row in tested} == set(POLICIES)
+    for row in tested:
         own = found[asked[row["prompt_id"]], row["policy"]]
         given = (own["answer"], own["finish_reason"], own["n_tokens"])
         assert given == (row["text"], row["finish_reason"], row["n_tokens"])
@@ -62,10 +59,17 @@ def chat_in_terminal(aligned: Path, *args: str) -> list[str]:
     return make_command("chat", *args, *make_params(aligned))
 
 
+def find_program(terminal: Terminal) -> int:
+    [child] = psutil.Process(terminal.pid).children()
+    assert "almost_kedro.training.chat" in child.cmdline()
+    return int(child.pid)
+
+
 def test_a_chat_in_a_terminal(aligned: Path, project: Path) -> None:
-    command = chat_in_terminal(aligned, "sft", "--temperature", "0", "--max-new-tokens", "400")
+    # Without a name, the last trained policy answers.
+    command = chat_in_terminal(aligned, "--temperature", "0", "--max-new-tokens", "400")
     with open_terminal(command, project) as terminal:
-        terminal.wait_for("sft: /help lists the commands")
+        terminal.wait_for("rl: /help lists the commands")
         ask = "you: "
         terminal.wait_for(ask)
         terminal.press(CTRL_C)
@@ -73,7 +77,7 @@ def test_a_chat_in_a_terminal(aligned: Path, project: Path) -> None:
         terminal.wait_for(ask)
         terminal.press("Why?\n")
         # It is shown long before it is finished; what there is stays.
-        terminal.wait_for(r"sft: .")
+        terminal.wait_for(r"rl: .")
         terminal.press(CTRL_C)
         rest = terminal.wait_for(r"\[(\d+) tokens, interrupted")
         written = re.search(r"\[(\d+) tokens", rest)
@@ -81,7 +85,7 @@ def test_a_chat_in_a_terminal(aligned: Path, project: Path) -> None:
         assert 0 < int(written[1]) < 400
         terminal.wait_for(ask)
         terminal.press("And [bold]so[/bold]?\n")
-        terminal.wait_for(r"sft: ")
+        terminal.wait_for(r"rl: ")
         terminal.wait_for(r"\[\d+ tokens, (ended by itself|stopped|cut off)")
         terminal.wait_for(ask)
         terminal.press("\n")
@@ -92,15 +96,11 @@ def test_a_chat_in_a_terminal(aligned: Path, project: Path) -> None:
         terminal.wait_for("Ctrl-C ends the answer that is being written")
         terminal.press("/new\n")
         terminal.wait_for("a new dialogue")
+        program = find_program(terminal)
         terminal.press("/quit\n")
         assert terminal.wait_for_end() == 0
     assert "Traceback" not in terminal.text
-
-
-def find_program(terminal: Terminal) -> int:
-    [child] = psutil.Process(terminal.pid).children()
-    assert "almost_kedro.training.chat" in child.cmdline()
-    return int(child.pid)
+    assert not psutil.pid_exists(program)
 
 
 def test_two_policies_answer_in_columns_with_rewards_and_a_crash_is_one_line(
@@ -122,17 +122,6 @@ def test_two_policies_answer_in_columns_with_rewards_and_a_crash_is_one_line(
         terminal.wait_for(r"Error: the chat program \(base, rl\) was killed by SIGKILL")
         assert terminal.wait_for_end() == 1
     assert "Traceback" not in terminal.text
-    assert not psutil.pid_exists(program)
-
-
-def test_the_program_ends_with_the_chat(aligned: Path, project: Path) -> None:
-    with open_terminal(chat_in_terminal(aligned), project) as terminal:
-        # Without a name, the last trained policy answers.
-        terminal.wait_for("rl: /help lists the commands")
-        terminal.wait_for("you: ")
-        program = find_program(terminal)
-        terminal.press(CTRL_D)
-        assert terminal.wait_for_end() == 0
     assert not psutil.pid_exists(program)
 
 
