@@ -90,14 +90,40 @@ def row_bytes(row: dict[str, Any], side: str) -> bytes:
     return text.encode()
 
 
-@pytest.mark.parametrize("dataset", ["sft_demonstrations", "rl_answers", "rollouts"])
-def test_other_rows_are_one_text_each(dataset: str, aligned: Path, project: Path) -> None:
-    done = show(project, aligned, dataset, "--limit", "2")
+@pytest.mark.slow
+def test_a_demonstration_is_one_text_whose_answer_is_in_the_loss(
+    aligned: Path, project: Path
+) -> None:
+    done = show(project, aligned, "sft_demonstrations", "--limit", "2")
     assert done.returncode == 0, done.stderr
     lines = read_lines(done.stdout)
-    use = "in the loss" if dataset == "sft_demonstrations" else "reward read here"
-    assert [line[5] for line in lines if line[4] == "eos"] == [use, use]
     assert [line[0] for line in lines].count("0") == 2
+    assert {line[4:] for line in lines} == {
+        ("dialogue", ""),
+        ("answer", "in the loss"),
+        ("eos", "in the loss"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("dataset", "key", "text"),
+    [
+        ("rollouts", "rollout_id", "completion"),
+        ("sft_answers", "answer_id", "text"),
+        ("rl_answers", "answer_id", "text"),
+    ],
+)
+def test_answers_are_read_with_their_prompts(dataset: str, key: str, text: str) -> None:
+    reading = READINGS[dataset]
+    assert (reading.reader, reading.fields, reading.needs_prompts) == (
+        "reward_model",
+        ("answer",),
+        True,
+    )
+    rows = [{key: "r", "prompt_id": "p", text: "Yes."}]
+    assert reading.build(rows, "corrected", {"p": "Why?"}) == [
+        {"id": "r", "dialogue": "\n\nHuman: Why?\n\nAssistant:", "answer": "Yes."}
+    ]
 
 
 def test_rows_that_nothing_is_read_from_are_one_clear_line(project: Path, tmp_path: Path) -> None:

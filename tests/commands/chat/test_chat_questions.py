@@ -40,3 +40,9 @@ def test_a_file_without_questions_is_one_line(content: bytes, line: str, tmp_pat
     with pytest.raises(UserError) as raised:
         read_questions(str(file))
     assert str(raised.value) == line.replace("FILE", str(file))
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    for file, reason in ((tmp_path / "no", "No such file or directory"), (tmp_path, "Is a dir")):
+        with pytest.raises(UserError, match=f"^--ask {file}: {reason}.*; give a file with a"):
+            read_questions(str(file))
