@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -43,9 +44,21 @@ class Terminal:
                 shown = self.text[self.seen : self.seen + found.end()]
                 self.seen += found.end()
                 return shown
-            assert time.monotonic() < deadline, f"no {pattern!r} in {self.text!r}"
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no {pattern!r} in {self.text!r}")
             if not self._read():
                 raise AssertionError(f"ended without {pattern!r}: {self.text!r}")
+
+    def press_until(self, keys: str, pattern: str) -> str:
+        """Press keys, again after some seconds, until there is new output that has the pattern.
+
+        Python notices a Ctrl-C that comes just before it waits for a line only with the next key.
+        """
+        for _ in range(20):
+            self.press(keys)
+            with contextlib.suppress(TimeoutError):
+                return self.wait_for(pattern, 3)
+        raise AssertionError(f"no {pattern!r} in {self.text!r}")
 
     def wait_for_end(self) -> int:
         """Read to the end; return the exit status."""
@@ -76,9 +89,7 @@ def open_terminal(command: list[str], folder: Path, columns: int = 80) -> Iterat
     try:
         yield terminal
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
         os.close(screen)

@@ -72,8 +72,7 @@ def test_a_chat_in_a_terminal(aligned: Path, project: Path) -> None:
         terminal.wait_for("rl: /help lists the commands")
         ask = "you: "
         terminal.wait_for(ask)
-        terminal.press(CTRL_C)
-        terminal.wait_for("/quit or Ctrl-D ends the chat")
+        terminal.press_until(CTRL_C, "/quit or Ctrl-D ends the chat")
         terminal.wait_for(ask)
         terminal.press("Why?\n")
         # It is shown long before it is finished; what there is stays.

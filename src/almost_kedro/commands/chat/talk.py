@@ -62,7 +62,8 @@ class Talk:
 
     def answer(self, question: str) -> None:
         """Let each policy answer, one after the other."""
-        with choose_view(self.console, self.names) as view:
+        # Between two answers, there is nothing to end.
+        with on_interrupt(signal.SIG_IGN), choose_view(self.console, self.names) as view:
             for name in self.names:
                 view.begin(name)
                 view.end(self._answer(name, question, view))
@@ -77,13 +78,18 @@ class Talk:
 
         dialogue = build_dialogue(self.turns[name], question, self.rules)
         try:
-            with on_interrupt(self.chat.stop):
+            with on_interrupt(self._stop):
                 answer = self.chat.ask(name, dialogue, self.rewards, show)
         except RefusalError as exc:
             return f"{exc}{FULL if self.turns[name] else ''}"
         if answer["text"]:
             self.turns[name].append((question, answer["text"]))
         return describe_answer(answer, "".join(pieces))
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """End the answer that is being written; a second Ctrl-C ends the chat, should that hang."""
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.chat.stop()
 
     def _obey(self, command: str) -> None:
         match command:
@@ -126,14 +132,11 @@ def read_line(console: Console) -> str:
 
 
 @contextmanager
-def on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """Within the block, call `stop` at Ctrl-C; a second one ends the chat, should that hang."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, usual)
-        stop()
-
-    usual = signal.signal(signal.SIGINT, handle)
+def on_interrupt(
+    handler: Callable[[int, FrameType | None], None] | signal.Handlers,
+) -> Iterator[None]:
+    """Handle Ctrl-C in the block."""
+    usual = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
