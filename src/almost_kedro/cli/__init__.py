@@ -13,7 +13,7 @@ from almost_kedro.cli.look import compare_command, plan_command, rows_command, t
 from almost_kedro.cli.project import one_clear_line
 from almost_kedro.cli.share import export_command, publish_command, vote_command
 from almost_kedro.cli.stores import cache, models
-from almost_kedro.cli.use import score_command, serve_command
+from almost_kedro.cli.use import chat_command, score_command, serve_command
 
 
 @click.group(name="almost_kedro")
@@ -39,7 +39,7 @@ cli.add_command(
     )
 )
 LOOK = (rows_command, trace_command, compare_command, plan_command)
-USE = (score_command, serve_command)
+USE = (chat_command, score_command, serve_command)
 SHARE = (export_command, publish_command, vote_command)
 for command in (models, cache, *LOOK, *USE, *SHARE):
     cli.add_command(command)

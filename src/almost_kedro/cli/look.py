@@ -10,8 +10,9 @@ import click
 from kedro.framework.cli.utils import env_option
 from kedro.framework.context import KedroContext
 from kedro.framework.startup import ProjectMetadata
+from kedro.io import DataCatalog
 
-from almost_kedro.cli.project import load_catalog, load_context, one_clear_line, params_option
+from almost_kedro.cli.project import load_context, one_clear_line, params_option
 
 
 @click.command("rows")
@@ -24,6 +25,11 @@ from almost_kedro.cli.project import load_catalog, load_context, one_clear_line,
     help="Only rows with this value; a list has it if one of its items is it. Can be repeated.",
 )
 @click.option("--limit", type=click.IntRange(min=0), help="Only so many rows.")
+@click.option(
+    "--tokens",
+    is_flag=True,
+    help="Print what a model reads of a row, token by token; one row unless --limit says more.",
+)
 @env_option
 @params_option
 @click.pass_obj
@@ -33,6 +39,7 @@ def rows_command(
     version: str | None,
     where: tuple[str, ...],
     limit: int | None,
+    tokens: bool,
     env: str | None,
     params: dict[str, Any],
 ) -> None:
@@ -40,8 +47,16 @@ def rows_command(
     from almost_kedro.commands.rows import find_rows, print_rows, select_rows
 
     with one_clear_line():
-        rows = find_rows(load_catalog(metadata.project_path, env, params), dataset, version)
-        print_rows(islice(select_rows(rows.stream(), where), limit))
+        context = load_context(metadata.project_path, env, params)
+        catalog = context.catalog
+        assert isinstance(catalog, DataCatalog)
+        selected = select_rows(find_rows(catalog, dataset, version).stream(), where)
+        if tokens:
+            from almost_kedro.commands.tokens import print_tokens
+
+            print_tokens(context, dataset, islice(selected, 1 if limit is None else limit))
+        else:
+            print_rows(islice(selected, limit))
 
 
 @click.command("trace")

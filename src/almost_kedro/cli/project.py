@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from kedro.config import MissingConfigException
@@ -19,8 +19,10 @@ from almost_kedro.errors import UserError
 from almost_kedro.options.all import Options, check_options
 from almost_kedro.processes.locks import DISK_ERRORS, explain_disk
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
 
-def params_option(command: Callable[..., Any]) -> Callable[..., Any]:
+
+def params_option(command: Decorated) -> Decorated:
     """Give a command the option `--params` of `kedro run`."""
     like = next(param for param in kedro_run.params if param.name == "params")
     assert isinstance(like, click.Option)

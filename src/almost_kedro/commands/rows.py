@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kedro.io import DataCatalog, Version
 
+from almost_kedro.commands.terminal import until_the_pipe_closes
 from almost_kedro.datasets.whole_file import StreamedRowsDataset
 from almost_kedro.errors import UserError
 
@@ -59,10 +59,8 @@ def _as_texts(value: Any) -> list[str]:
 
 def print_rows(rows: Iterable[Row]) -> None:
     """Print rows in plain ASCII: no text of theirs can move the cursor or hide what it says."""
-    try:
+    with until_the_pipe_closes():
         for row in rows:
             # JSON escapes all control characters but this one.
             sys.stdout.write(json.dumps(row).replace("\x7f", "\\u007f") + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

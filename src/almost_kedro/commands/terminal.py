@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
@@ -26,6 +29,15 @@ def open_console() -> Console:
     if not console.is_terminal:
         console.width = NO_LIMIT
     return console
+
+
+@contextmanager
+def until_the_pipe_closes() -> Iterator[None]:
+    """End the block without an error when nobody reads the output any more: `| head` has enough."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def draw_table(table: Table) -> Grid:

@@ -22,7 +22,7 @@ from almost_kedro.errors import UserError
 from almost_kedro.generation.drawing import extend_rows
 from almost_kedro.generation.endings import Endings, find_end_ids
 from almost_kedro.generation.memory import available_memory, release_memory
-from almost_kedro.generation.not_finite import explain_logits
+from almost_kedro.generation.not_finite import explained_logits
 from almost_kedro.generation.number_format import choose_dtype, count_token_bytes
 from almost_kedro.generation.packed_linear import PackedLinear, pack_linear_layers
 from almost_kedro.generation.reading import (
@@ -33,10 +33,11 @@ from almost_kedro.generation.reading import (
     try_sharing,
     uses_longrope,
 )
-from almost_kedro.generation.sampling import LogitsError, random_stream
+from almost_kedro.generation.sampling import random_stream
 from almost_kedro.generation.scheduling import Row, admit, leave, plan_step
 from almost_kedro.generation.slots import Slots
 from almost_kedro.generation.steps import round_up
+from almost_kedro.generation.streaming import TextStream
 from almost_kedro.generation.trees import count_common
 from almost_kedro.generation.unshared import continue_batch
 from almost_kedro.models.tokens import Encoder
@@ -136,7 +137,7 @@ class EmbeddedEngine:
     ) -> Iterator[tuple[int, Completion]]:
         """See `generation.engine.Engine`."""
         order = sorted(range(len(requests)), key=lambda i: requests[i].prefix)
-        try:
+        with explained_logits(self.folder, self.model.dtype, requests):
             for prefix, group in groupby(order, key=lambda i: requests[i].prefix):
                 prefix_ids = self.encode([prefix])[0]
                 # In parts: a hundred thousand tokenised requests would fill the memory.
@@ -144,9 +145,24 @@ class EmbeddedEngine:
                 for start in range(0, len(indices), PART):
                     rows = self._rows(indices[start : start + PART], requests, sampling)
                     yield from self._generate_rows(prefix_ids, rows, sampling, on_tokens)
-        except LogitsError as exc:
-            text = requests[exc.row].text
-            raise UserError(explain_logits(self.folder, self.model.dtype, text)) from exc
+
+    @torch.inference_mode()
+    def stream(
+        self, request: Request, sampling: Sampling, on_text: Callable[[str], None]
+    ) -> Completion:
+        """Continue one request exactly as `generate` does, and give its text while it is written.
+
+        `on_text` is called after each token with a piece, often an empty one (see `TextStream`); an
+        error that it raises ends the writing.
+        """
+        text = TextStream(self.tokenizer, self.end_ids, sampling.stop, on_text)
+        with explained_logits(self.folder, self.model.dtype, [request]):
+            prefix_ids = self.encode([request.prefix])[0]
+            [row] = self._rows([0], [request], sampling)
+            [(_, completion)] = self._generate_rows(
+                prefix_ids, [row], sampling, lambda n: text.grow(row.generated)
+            )
+        return completion
 
     @torch.inference_mode()
     def continue_ids(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from torch.distributed.tensor import DTensor
+
+from almost_kedro.contract import Request
+from almost_kedro.errors import UserError
+from almost_kedro.generation.sampling import LogitsError
 
 Weights = Iterable[tuple[str, torch.Tensor]]
 # Characters of a request that an error shows.
@@ -53,7 +58,16 @@ def explain(model: str, weights: Weights, dtype: torch.dtype, option: str) -> st
     return f"{known}: set {option}: float32"
 
 
-def explain_logits(folder: Path, dtype: torch.dtype, text: str) -> str:
-    """Explain that the logits of the request `text` are not finite."""
-    known = explain(folder.name, read_weights(folder), dtype, "generation.dtype")
-    return f"the request that ends in {text[-SHOWN:]!r}: its logits are no finite numbers; {known}"
+@contextmanager
+def explained_logits(
+    folder: Path, dtype: torch.dtype, requests: Sequence[Request]
+) -> Iterator[None]:
+    """Turn a LogitsError into a UserError, with the end of its request's text and a remedy."""
+    try:
+        yield
+    except LogitsError as exc:
+        known = explain(folder.name, read_weights(folder), dtype, "generation.dtype")
+        raise UserError(
+            f"the request that ends in {requests[exc.row].text[-SHOWN:]!r}: its logits are no "
+            f"finite numbers; {known}"
+        ) from exc

@@ -17,27 +17,33 @@ from almost_kedro.processes.output import PLAIN as PLAIN
 LIFELINE = "ALMOST_KEDRO_LIFELINE"
 
 
-def die_with_parent() -> None:
-    """In a child, end the whole process group when the parent is gone; by hand, do nothing."""
+def die_with_parent(hear: Callable[[bytes], None] = lambda data: None) -> None:
+    """In a child, end the whole process group when the parent is gone; by hand, do nothing.
+
+    `hear` gets, in a thread of its own, what the parent writes before that.
+    """
     if os.environ.get(LIFELINE) != "1":
         return
 
     def watch() -> None:
-        while os.read(0, 1024):
-            pass
+        while data := os.read(0, 65536):
+            hear(data)
         os.killpg(os.getpgid(0), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def carry_out(run: Callable[[str], None], *job_files: str) -> int:
+def carry_out(
+    run: Callable[[str], None], *job_files: str, hear: Callable[[bytes], None] = lambda data: None
+) -> int:
     """In a child: carry out job files one after the other; return the exit status.
 
-    `run` gets a file's text; what it imports late is imported under the lifeline. The status is 0,
-    or 2 with one line on stderr after an error that the user can mend.
+    `run` gets a file's text; what it imports late is imported under the lifeline, of which `hear`
+    gets what comes (see `die_with_parent`). The status is 0, or 2 with one line on stderr after an
+    error that the user can mend.
     """
     # Comes first: torch takes seconds to import, and the parent may be gone by then.
-    die_with_parent()
+    die_with_parent(hear)
     try:
         for job_file in job_files:
             run(Path(job_file).read_text(encoding="utf-8"))

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from almost_kedro.errors import UserError
 from almost_kedro.processes.child import LIFELINE
@@ -41,6 +43,8 @@ TUNABLES = {
     # This lasts a little longer than the pause between two operations.
     "GOMP_SPINCOUNT": "10000",
 }
+# Against a want of memory.
+REMEDY = "close other programs, or take a smaller model"
 # Python and torchrun say so if a child of theirs was killed.
 KILLED = re.compile(r"\bSIGKILL\b")
 
@@ -66,12 +70,17 @@ def build_command(module: str, *job_files: Path) -> list[str]:
     return [sys.executable, "-m", "almost_kedro.processes.lean_start", module, *map(str, job_files)]
 
 
+def build_environment(env: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Return the environment of a program of ours, with `env` in addition to our own."""
+    return {**TUNABLES, **os.environ, **env, LIFELINE: "1", **QUIET}
+
+
 def run_command(
     name: str,
     command: list[str],
     log_file: Path,
     env: dict[str, str] | None = None,
-    remedy: str = "close other programs, or take a smaller model",
+    remedy: str = REMEDY,
 ) -> None:
     """Run a command to its end, with the log, environment and errors of `run_program`.
 
@@ -84,7 +93,7 @@ def run_command(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**TUNABLES, **os.environ, **(env or {}), LIFELINE: "1", **QUIET},
+        env=build_environment(env or {}),
         text=True,
         encoding="utf-8",
         errors="replace",
@@ -109,15 +118,22 @@ def run_command(
         raise UserError(errors[0])
     shown = "\n".join(last)
     if status < 0 or (status and KILLED.search(shown)):
-        number = signal.Signals(-status) if status < 0 else signal.SIGKILL
         raise UserError(
-            f"{name} was killed by {number.name} (if not by you, most often for want of memory: "
-            f"{remedy}); what it finished is kept, so run again"
+            f"{explain_kill(name, status, remedy)}; what it finished is kept, so run again"
         )
     if status:
         raise RuntimeError(
             f"{name} ended with status {status}; see {log_file}. Last lines:\n{shown}"
         )
+
+
+def explain_kill(name: str, status: int, remedy: str = REMEDY) -> str:
+    """Say which signal killed a program, and what helps."""
+    number = signal.Signals(-status) if status < 0 else signal.SIGKILL
+    return (
+        f"{name} was killed by {number.name} (if not by you, most often for want of memory: "
+        f"{remedy})"
+    )
 
 
 def end_group(process: subprocess.Popen[str]) -> None:

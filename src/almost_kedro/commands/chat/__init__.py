@@ -1,0 +1,1 @@
+"""`kedro chat`: asks policies, one or several side by side."""
