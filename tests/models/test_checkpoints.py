@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import subprocess
@@ -29,6 +30,7 @@ from almost_kedro.models.checkpoints import (
     check_checkpoint,
     check_same_data,
     check_same_tokenizer,
+    hash_file,
     make_manifest,
 )
 
@@ -44,10 +46,11 @@ def write_model(folder: Path, weight: float = 1.0, words: tuple[str, ...] = ("a"
     return folder
 
 
-def describe(folder: Path) -> Checkpoint:
+def describe(folder: Path, served: Path | None = None) -> Checkpoint:
+    served = served or folder
     manifest = make_manifest(
         folder,
-        folder,
+        served,
         kind="reward_model",
         name="reward_model",
         base=ModelFolder(name="tiny-small", folder=None, fingerprint="f00"),
@@ -56,12 +59,26 @@ def describe(folder: Path) -> Checkpoint:
         metrics={"loss": 0.5},
         packages={"torch": "2.13.0"},
     )
-    return Checkpoint(folder, manifest)
+    return Checkpoint(served, manifest)
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Checkpoint:
     return describe(write_model(tmp_path / "work"))
+
+
+def test_a_model_is_identified_by_what_training_saved(tmp_path: Path) -> None:
+    """As before checkpoints had files that only others need."""
+    trained = write_model(tmp_path / "model")
+    hashes = [[name, hash_file(trained / name)] for name in FILES]
+    served = write_model(tmp_path / "served")
+    (served / "chat_template.jinja").write_text("{{ messages }}")
+    (served / "config.json").write_text('{"model_type": "llama", "dtype": "float32"}')
+    manifest = describe(trained, served).manifest
+    assert manifest["fingerprint"] == hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
+    files = {name: hash_file(served / name) for name in ["chat_template.jinja", *FILES]}
+    assert {name: each["sha256"] for name, each in manifest["files"].items()} == files
+    assert files["config.json"] != hashes[0][1]
 
 
 def open_store(tmp_path: Path, load: str | None = None, save: str = "1") -> CheckpointDataset:

@@ -118,6 +118,26 @@ def test_an_engines_version_is_part_of_every_key_of_its_answers(
             assert (generator.identity != before) == (engine == job.generation.engine)
 
 
+def identify(text: str, root: Path) -> str:
+    """What a job is looked up by, whatever its program is."""
+    fields = json.loads(text)
+    if "program" in fields:
+        return TrainingJob.model_validate_json(text).identity()
+    if "separator" in fields:
+        return ScoreJob.model_validate_json(text).identity()
+    if "task" not in fields:
+        return LikelihoodJob.model_validate_json(text).identity("0" * 64)
+    with CompletionCache(root / "other.sqlite") as cache:
+        return Generator(Job.model_validate_json(text), cache, Progress("", 0)).identity
+
+
+def test_options_at_their_defaults_change_no_identity(root: Path) -> None:
+    """As of `3636a5f`, the commit before checkpoints had chat templates."""
+    before = json.loads((FIXTURE.parent / "identities_3636a5f.json").read_text())
+    files = {str(file.parent.relative_to(root)): file for file in root.glob("*/*/*/job.json")}
+    assert {name: identify(file.read_text(), root) for name, file in files.items()} == before
+
+
 def test_answers_come_from_the_request_cache(root: Path, tmp_path: Path) -> None:
     jobs = [Job.model_validate_json(text) for text in read_jobs(root, "04_feature/generation/*")]
     assert len(jobs) == 10
