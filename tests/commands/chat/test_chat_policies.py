@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, DatasetError, MemoryDataset, Version
 from made_rows import make_assistant
 from option_values import PARAMETERS, make_options, make_workplace
 
@@ -12,8 +12,10 @@ from almost_kedro.commands.chat.policies import (
     check_names,
     choose_sampling,
     find_assistant,
+    find_judges,
 )
 from almost_kedro.contract import Sampling
+from almost_kedro.datasets.checkpoint import CheckpointDataset
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.responses import STOPS
 
@@ -59,3 +61,17 @@ def test_a_model_that_only_servers_have_can_not_chat(tmp_path: Path) -> None:
     catalog = DataCatalog({"assistants": MemoryDataset(rows)})
     with pytest.raises(UserError, match=r"^policy 'prompted': its model 'big' is only on servers"):
         find_assistant(catalog, options, make_workplace(tmp_path))
+
+
+def test_a_damaged_reward_model_ends_a_chat_only_where_rewards_are_wanted(tmp_path: Path) -> None:
+    (tmp_path / "reward_model/1/reward_model").mkdir(parents=True)  # without a manifest
+    catalog = DataCatalog(
+        {
+            name: CheckpointDataset(filepath=str(tmp_path / name), version=Version(None, None))
+            for name in ("reward_model", "held_out_reward_model")
+        }
+    )
+    options, workplace = make_options(), make_workplace(tmp_path)
+    assert find_judges(catalog, options, workplace, wanted=False) == []
+    with pytest.raises(DatasetError, match="incomplete checkpoint"):
+        find_judges(catalog, options, workplace, wanted=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, DatasetError
 
 from almost_kedro.commands.checkpoints import POLICIES as TRAINED
 from almost_kedro.commands.checkpoints import REWARD_MODELS, load_policy, load_reward_model
@@ -96,16 +96,17 @@ def find_assistant(catalog: DataCatalog, options: Options, workplace: Workplace)
 def find_judges(
     catalog: DataCatalog, options: Options, workplace: Workplace, wanted: bool
 ) -> list[ScoreJob]:
-    """Describe scoring by both reward models; nobody if one is missing.
+    """Describe scoring by both reward models; nobody if one is missing or damaged.
 
-    Raises UserError instead if rewards are `wanted`.
+    If rewards are `wanted`, raises UserError or DatasetError instead.
     """
-    if not wanted and not all(map(catalog.exists, REWARD_MODELS)):
+    try:
+        judges = [load_reward_model(catalog, name) for name in REWARD_MODELS]
+    except (UserError, DatasetError):
+        if wanted:
+            raise
         return []
-    return [
-        make_score_job(load_reward_model(catalog, name), options, workplace)
-        for name in REWARD_MODELS
-    ]
+    return [make_score_job(judge, options, workplace) for judge in judges]
 
 
 def choose_sampling(draw: Draw, options: Options) -> Sampling:
