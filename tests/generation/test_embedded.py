@@ -427,6 +427,7 @@ def test_the_default_model_pads_with_another_token_than_it_ends_with(smollm2: Pa
     assert len(list(smollm2.glob("*.safetensors"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_bfloat16_logits_are_as_near_as_the_number_format_allows(smollm2: Path) -> None:
     """As a share of their spread: ours and plain transformers', both against float32.

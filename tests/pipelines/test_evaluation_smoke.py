@@ -152,6 +152,7 @@ def test_a_second_run_computes_nothing_anew(
     assert read_document(root, "evaluation_metrics") == metrics
 
 
+@pytest.mark.slow
 def test_what_is_computed_again_is_the_same_to_the_digit(
     project: Path, root: Path, metrics: dict[str, Any]
 ) -> None:

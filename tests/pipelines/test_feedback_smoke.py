@@ -305,6 +305,7 @@ def test_bad_assets_are_one_clear_line_before_anything_is_generated(
     assert not list(tmp_path.glob("data/04_feature/generation/*"))
 
 
+@pytest.mark.slow
 def test_windows_files_give_the_same_rows(
     project: Path, root: Path, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from training_jobs import Run, as_folder, make_rows, score_in_a_fresh_process, write_job
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, pipeline
-from trl import RLOOConfig, RLOOTrainer
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from almost_kedro.feedback.dialogues import write_dialogue
 from almost_kedro.jobs.train import Trained, make_checkpoint
@@ -221,16 +221,19 @@ def test_a_trained_reward_model_gives_its_rewards_to_others(
     assert judge.model.config.num_labels == 1
 
 
+@pytest.mark.parametrize(
+    ("trainer_class", "config"), [(RLOOTrainer, RLOOConfig), (GRPOTrainer, GRPOConfig)]
+)
 def test_reinforcement_learning_by_others_takes_both_models_as_they_are(
-    reward_run: Run, sft_run: Run, tmp_path: Path
+    trainer_class: Any, config: Any, reward_run: Run, sft_run: Run, tmp_path: Path
 ) -> None:
     """TRL asks the policy by messages, and rewards its answers as we do."""
     rows = make_rows(4, seed=10)
     prompts = [[Message(role="user", content=read_question(row))] for row in rows]
-    trainer: Any = RLOOTrainer(
+    trainer = trainer_class(
         model=str(sft_run.job.out / SERVED),
         reward_funcs=str(reward_run.job.out / SERVED),
-        args=RLOOConfig(
+        args=config(
             output_dir=str(tmp_path / "rl"),
             use_cpu=True,
             bf16=False,
