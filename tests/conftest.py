@@ -33,14 +33,17 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order modules for two processes, which take the next one each.
 
-    First comes one that makes the whole run, beside which the other process tests what needs none.
+    First comes one that makes all of the run, beside which the other process tests what needs none.
     These come from the end, as those that take long are there. The others that need the run come
     last: it is there by then, and nobody waits for it.
     """
-    runs = {"aligned", "evaluated"}
-    needing = {item.path for item in items if runs & {*getattr(item, "fixturenames", ())}}
     paths = list(dict.fromkeys(item.path for item in items))
-    first = next((path for path in paths if path in needing), None)
+
+    def list_users(fixture: str) -> list[Path]:
+        return [item.path for item in items if fixture in getattr(item, "fixturenames", ())]
+
+    makers = [*list_users("evaluated"), *list_users("aligned")]
+    first, needing = next(iter(makers), None), set(makers)
     places = {path: -place for place, path in enumerate(paths)}
     items.sort(key=lambda i: (i.path != first, i.path in needing, places[i.path]))
 

@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from heavy_imports import CHECK, run_python
 
 
@@ -23,6 +24,7 @@ assert "mlflow" not in sys.modules
     )
 
 
+@pytest.mark.slow
 def test_a_whole_run_imports_nothing_heavy(
     project: Path, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:

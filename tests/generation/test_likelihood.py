@@ -338,6 +338,7 @@ def test_a_torn_line_is_cut_off(tmp_path: Path) -> None:
         assert part.read_text() == f"{line}\n"
 
 
+@pytest.mark.slow
 def test_the_same_work_is_done_once_and_other_work_anew(tiny: Path, tmp_path: Path) -> None:
     model = ModelFolder(name="tiny", folder=tiny, fingerprint="f1")
     job = LikelihoodJob(model=model, dtype="float32", out=tmp_path)

@@ -164,6 +164,7 @@ def test_what_was_answered_before_the_end_is_handed_over(
     assert len(finished) == server.answered == 10
 
 
+@pytest.mark.slow
 def test_a_request_that_always_fails_is_named(start: Callable[[], CompletionServer]) -> None:
     servers = [start() for _ in range(3)]
     for server in servers:

@@ -24,6 +24,7 @@ def load(root: Path, name: str) -> Checkpoint:
     return check_checkpoint(newest)
 
 
+@pytest.mark.slow
 def test_a_chat_gets_the_answers_and_rewards_of_the_test_of_policies(
     aligned: Path, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:

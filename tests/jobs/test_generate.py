@@ -36,6 +36,7 @@ def test_answers_are_read_one_by_one(tmp_path: Path) -> None:
     assert read[0][1].finish_reason is read[1][1].finish_reason
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_costs_no_answer_of_the_one_before_it(
     tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def tracker(tmp_path: Path) -> Iterator[tracking.Tracker]:
     tracking.set_active(None)
 
 
+@pytest.mark.slow
 def test_policies_answer_in_one_process_what_they_answer_in_two(
     policies: list[Policy], tracker: tracking.Tracker, tmp_path: Path
 ) -> None:

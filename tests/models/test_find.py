@@ -113,6 +113,7 @@ def test_the_same_tiny_model_is_drawn_again(tiny_models: dict[str, Path], tmp_pa
     assert get_model("m", entry, tmp_path) == again
 
 
+@pytest.mark.slow
 def test_a_changed_entry_makes_the_model_anew(tmp_path: Path) -> None:
     fingerprints = set()
     for seed in (1, 2):

@@ -119,6 +119,7 @@ def test_parents_of_every_row_exist(root: Path) -> None:
         assert row["rejected"] == responses[row["rejected_id"]]["text"]
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes(project: Path, root: Path, tmp_path: Path) -> None:
     """On a data root of its own: nothing comes from the request cache."""
     run_smoke(project, tmp_path)
@@ -159,6 +160,7 @@ def test_a_changed_filter_generates_nothing(project: Path, root: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_old_prompts_can_be_used_again(project: Path, root: Path) -> None:
     """`--from-inputs prompts --load-versions prompts:V` runs nothing before the responses."""
     version = find_files(root, "prompts")[0].parent.name

@@ -26,6 +26,7 @@ def save_checkpoint(root: Path, name: str, version: str, kind: Any, base: str, m
     """Save a model as trained from another, with a path in its options."""
     manifest = make_manifest(
         model,
+        model,
         kind=kind,
         name=name,
         base=ModelFolder(name=base, folder=None, fingerprint=f"f-{base}"),

@@ -86,6 +86,7 @@ def test_threads_are_shared_by_ranks_unless_said_otherwise(
     assert count_threads(2) == 7
 
 
+@pytest.mark.slow
 def test_a_job_file_is_started_by_hand_on_two_nodes(tiny: Path, tmp_path: Path) -> None:
     """Two nodes on one machine: Kedro's, and one that was given the job file."""
     with socket.socket() as free:
@@ -103,6 +104,7 @@ def test_a_job_file_is_started_by_hand_on_two_nodes(tiny: Path, tmp_path: Path) 
     assert (tmp_path / "train_node1.log").is_file()
 
 
+@pytest.mark.slow
 def test_fewer_ranks_than_asked_for_do_not_train(tiny: Path, tmp_path: Path) -> None:
     run = write(tmp_path, tiny, processes=2)
     command = build_command(run.job, run.job_file)

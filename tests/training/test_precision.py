@@ -167,6 +167,7 @@ def steady(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
     return save(model.bfloat16(), tmp_path_factory.mktemp("steady"), tiny_models)
 
 
+@pytest.mark.slow
 def test_a_reward_model_trained_in_bfloat16_is_one_in_every_number_format(
     steady: Path, tmp_path: Path
 ) -> None:

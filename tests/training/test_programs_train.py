@@ -72,7 +72,7 @@ def test_a_saved_model_has_no_pickle_and_nothing_else_is_left(
         left = {path.name for path in run.job.out.iterdir()}
         assert left == {
             *{"job.json", "rows.jsonl", "watch_rows.jsonl", "train.log"},
-            *{"model", "curve.jsonl", "metrics.json"},
+            *{"model", "served", "curve.jsonl", "metrics.json"},
         }
         assert (run.job.out / "train.log").read_text() == ""
 

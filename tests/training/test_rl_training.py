@@ -19,7 +19,7 @@ TOLERANCE = 1e-4
 SIDES = ["chosen", "rejected"]
 
 
-@pytest.fixture(scope="module", params=["rloo", "grpo"])
+@pytest.fixture(scope="module", params=["rloo", pytest.param("grpo", marks=pytest.mark.slow)])
 def rl_run(
     request: pytest.FixtureRequest,
     reward_run: Run,

@@ -222,7 +222,11 @@ def test_a_trained_reward_model_gives_its_rewards_to_others(
 
 
 @pytest.mark.parametrize(
-    ("trainer_class", "config"), [(RLOOTrainer, RLOOConfig), (GRPOTrainer, GRPOConfig)]
+    ("trainer_class", "config"),
+    [
+        (RLOOTrainer, RLOOConfig),
+        pytest.param(GRPOTrainer, GRPOConfig, marks=pytest.mark.slow),
+    ],
 )
 def test_reinforcement_learning_by_others_takes_both_models_as_they_are(
     trainer_class: Any, config: Any, reward_run: Run, sft_run: Run, tmp_path: Path

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 
 
+@pytest.mark.slow
 def test_every_cell_runs_and_every_chart_is_drawn(project: Path, evaluated: Path) -> None:
     notebook = nbformat.read(project / "notebooks/explore_comparisons.ipynb", as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -72,6 +72,7 @@ def make_job(folder: Path, out: Path) -> CalibrationJob:
     )
 
 
+@pytest.mark.slow
 def test_a_machine_is_measured_once_and_again_when_asked(
     tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:
