@@ -21,6 +21,7 @@ from almost_kedro.feedback.responses import (
     response_sampling,
     usable_ids,
 )
+from almost_kedro.feedback.scripts import find_other_ends
 from almost_kedro.options.feedback import AssistantOptions, ResponseGenerationOptions
 from almost_kedro.options.rules import Rules
 from almost_kedro.rows.feedback import Ledger, Prompt, Responses
@@ -214,7 +215,9 @@ def test_trimmed_answer_is_empty_or_ends_a_sentence(output: str) -> None:
     answer = extract_answer(output, "length", "corrected")
     last = answer.rsplit("\n", 1)[-1].lstrip(" \t")
     of_a_list = last.startswith(("-", "*", "\u2022")) or last[:1].isdigit()
-    assert not answer or of_a_list or answer.rstrip("\"')]*_").endswith((".", "!", "?"))
+    of_a_script = len(answer) in find_other_ends(answer)
+    ascii_end = answer.rstrip("\"')]*_").endswith((".", "!", "?"))
+    assert not answer or of_a_list or of_a_script or ascii_end
     assert extract_answer(output, "length", "original").startswith(answer)
 
 

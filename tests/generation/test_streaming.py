@@ -148,6 +148,7 @@ def test_an_error_of_the_reader_ends_the_writing(tiny_models: dict[str, Path]) -
     check_stream(engine, PREFIX, DRAWN)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_the_default_model_streams_words(smollm2: Path) -> None:
     engine = EmbeddedEngine(smollm2, dtype="float32")

@@ -104,6 +104,7 @@ def test_a_local_folder_resolves_with_code_off(
     assert model.trust_remote_code is False
 
 
+@pytest.mark.slow
 def test_the_same_tiny_model_is_drawn_again(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     entry = models(m={"source": "tiny", "layers": 1, "hidden_size": 32, "seed": 1})
     again = get_model("m", entry, tmp_path)

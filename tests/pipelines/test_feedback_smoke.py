@@ -181,6 +181,7 @@ def test_old_prompts_can_be_used_again(project: Path, root: Path) -> None:
     assert "saved.responses" in run.data.tags
 
 
+@pytest.mark.slow
 def test_mlflow_has_the_run_and_a_child_for_each_program(
     project: Path, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:

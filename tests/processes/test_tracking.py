@@ -22,6 +22,7 @@ def start_and_end(barrier: Barrier, folder: Path, uri: str) -> None:
     Tracker.start(folder, uri, "run", {}).end("FINISHED")
 
 
+@pytest.mark.slow
 def test_runs_that_make_one_store_at_once_all_have_it(tmp_path: Path) -> None:
     import mlflow  # noqa: F401  # once, before the processes are forked
 
@@ -44,6 +45,7 @@ def test_runs_that_make_one_store_at_once_all_have_it(tmp_path: Path) -> None:
         assert [run.info.status for run in found] == ["FINISHED"] * AT_ONCE
 
 
+@pytest.mark.slow
 def test_a_deleted_experiment_is_restored_by_the_command_that_the_line_gives(
     tmp_path: Path,
 ) -> None:

@@ -116,6 +116,7 @@ def test_fewer_ranks_than_asked_for_do_not_train(tiny: Path, tmp_path: Path) -> 
     assert not run.model.exists()
 
 
+@pytest.mark.slow
 def test_sharding_without_gpus_is_one_clear_line(
     tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -267,7 +268,7 @@ def read_question(row: dict[str, Any]) -> str:
 def test_a_model_that_was_trained_before_gets_its_folder_and_stays_the_same(
     sft_run: Run, tmp_path: Path
 ) -> None:
-    job, out = sft_run.job, sft_run.job.out
+    job, out = sft_run.job, Path(shutil.copytree(sft_run.job.out, tmp_path / "work"))
     trained = Trained(out, sft_run.metrics, [])
     first = make_checkpoint(trained, job, "policy", {})
     for file in (out / SERVED).iterdir():

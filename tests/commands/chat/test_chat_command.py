@@ -146,6 +146,7 @@ def test_what_is_missing_is_one_line(
     check_error(project, tmp_path, args, line)
 
 
+@pytest.mark.slow
 def test_lines_from_a_pipe_are_a_chat(
     project: Path, tiny_models: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -382,6 +382,7 @@ def test_a_program_checks_a_folder_once_until_a_file_changes(base: Path, tmp_pat
     assert sorted(path.suffix for path in (store / ".checked").iterdir()) == [".json", ".json"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_models_that_can_not_be_written_keeps_nothing(
     base: Path, tmp_path: Path
 ) -> None:
