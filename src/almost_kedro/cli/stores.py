@@ -10,7 +10,7 @@ from kedro.framework.cli.utils import env_option
 from kedro.framework.startup import ProjectMetadata
 
 from almost_kedro.cli.project import load_catalog, load_options, one_clear_line, params_option
-from almost_kedro.processes.locks import RootLock
+from almost_kedro.processes.locks import hold_root
 
 
 @click.group()
@@ -64,8 +64,6 @@ def repair_command(metadata: ProjectMetadata, env: str | None, params: dict[str,
 
     with one_clear_line():
         catalog = load_catalog(metadata.project_path, env, params)
-        lock = RootLock()
-        lock.acquire(Path(catalog.load("parameters")["data_root"]))
-        kept, damaged = repair_cache(catalog.load("workplace").generation / CACHE)
-        lock.release()
+        with hold_root(Path(catalog.load("parameters")["data_root"])):
+            kept, damaged = repair_cache(catalog.load("workplace").generation / CACHE)
         click.echo(f"{kept} answers kept; the damaged file is {damaged}")

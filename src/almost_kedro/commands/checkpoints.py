@@ -15,12 +15,15 @@ REWARD_MODELS = {"reward_model": "reward_model", "held_out_reward_model": "rewar
 POLICIES = {stage.name: stage.policy for stage in STAGES}
 
 
+# By name, of policies and reward models: what trains it.
+PIPELINES = {**{stage.name: stage.pipeline for stage in STAGES}, **REWARD_MODELS}
+
+
 def load_policy(catalog: DataCatalog, name: str, version: str | None = None) -> Checkpoint:
     """Load the policy of a stage; see `load_checkpoint`."""
     if name not in POLICIES:
         raise UserError(f"policy {name!r}: unknown; there are {', '.join(POLICIES)}")
-    pipeline = next(stage.pipeline for stage in STAGES if stage.name == name)
-    return load_checkpoint(catalog, POLICIES[name], pipeline, version)
+    return load_checkpoint(catalog, POLICIES[name], PIPELINES[name], version)
 
 
 def load_reward_model(catalog: DataCatalog, name: str, version: str | None = None) -> Checkpoint:

@@ -12,7 +12,13 @@ from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from kedro_datasets._typing import JSONPreview
 
 from almost_kedro.errors import UserError
-from almost_kedro.models.checkpoints import MANIFEST, Checkpoint, check_checkpoint, check_files
+from almost_kedro.models.checkpoints import (
+    MANIFEST,
+    Checkpoint,
+    check_checkpoint,
+    check_files,
+    link_file,
+)
 from almost_kedro.rows.json_lines import dump, encode
 
 SHOWN = ("kind", "name", "base", "metrics", "options", "parents")
@@ -99,14 +105,6 @@ def fill_folder(folder: Path, checkpoint: Checkpoint) -> None:
     (folder / MANIFEST).write_bytes(encode(manifest + "\n"))
     sync(folder / MANIFEST)
     sync(folder)
-
-
-def link_file(source: Path, target: Path) -> None:
-    """Give a file a second name; copy it where that can't be, as across file systems."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def sync(path: Path) -> None:

@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from almost_kedro.contract import digest
 from almost_kedro.errors import UserError
+from almost_kedro.rows.dialogues import MARKS
 from almost_kedro.rows.evaluation import PairItem, Source
 
-HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
+HUMAN, ASSISTANT = MARKS["user"], MARKS["assistant"]
 CATEGORIES = ("helpful", "harmless", "honest", "other")
 # These fields distinguish items; a dialogue may come again with other answers.
 PAIR_FIELDS, QUESTION_FIELDS = ("dialogue", "chosen", "rejected"), ("question",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from almost_kedro.contract import Completion, ModelFolder, Request, Sampling, tell_version
 from almost_kedro.errors import UserError
@@ -14,22 +15,15 @@ from almost_kedro.generation.job import Job
 from almost_kedro.options.generation import GenerationOptions
 from almost_kedro.processes.progress import Progress
 
+if TYPE_CHECKING:
+    from almost_kedro.generation.embedded import EmbeddedEngine
+
 
 def open_engine(model: ModelFolder, options: GenerationOptions, keys: Mapping[str, str]) -> Engine:
     """Import and load the engine that the options name, and no other; `keys` are by name."""
     match options.engine:
         case "embedded":
-            from almost_kedro.generation.embedded import EmbeddedEngine
-
-            assert model.folder is not None  # `options` refuses a model that only servers have
-            return EmbeddedEngine(
-                model.folder,
-                dtype=options.dtype,
-                bos=model.bos,
-                trust_remote_code=model.trust_remote_code,
-                pad_token=model.pad_token,
-                chat=model.template is not None,
-            )
+            return open_embedded(model, options.dtype)
         case "vllm":
             from almost_kedro.generation.vllm import VllmEngine
 
@@ -38,6 +32,21 @@ def open_engine(model: ModelFolder, options: GenerationOptions, keys: Mapping[st
             from almost_kedro.generation.openai import OpenAIEngine
 
             return OpenAIEngine(model, options, keys)
+
+
+def open_embedded(model: ModelFolder, dtype: str) -> EmbeddedEngine:
+    """Load a model that is on this machine into the embedded engine."""
+    from almost_kedro.generation.embedded import EmbeddedEngine
+
+    assert model.folder is not None  # `options` refuses a model that only servers have
+    return EmbeddedEngine(
+        model.folder,
+        dtype=dtype,
+        bos=model.bos,
+        trust_remote_code=model.trust_remote_code,
+        pad_token=model.pad_token,
+        chat=model.template is not None,
+    )
 
 
 class Generator:

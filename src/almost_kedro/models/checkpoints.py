@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,6 +222,14 @@ def check_model_files(folder: Path, names: Collection[str]) -> None:
             raise UserError(
                 f"{folder}: no {', '.join(missing)}, named by {WEIGHTS_INDEX}; save it again"
             )
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Give a file a second name; copy it where that can't be, as across file systems."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def hash_file(path: Path) -> str:

@@ -80,6 +80,17 @@ class RootLock:
 
 
 @contextmanager
+def hold_root(root: Path) -> Iterator[None]:
+    """Hold a data root's lock; see `RootLock.acquire`."""
+    lock = RootLock()
+    lock.acquire(root)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def wait_for_lock(folder: Path, name: str = LOCK) -> Iterator[None]:
     """Wait for one of a folder's locks, and hold it."""
     with (folder / name).open("a") as file:

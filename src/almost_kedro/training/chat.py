@@ -15,6 +15,7 @@ from almost_kedro.contract import Request
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.responses import STOPS, extract_answer
 from almost_kedro.generation.embedded import EmbeddedEngine
+from almost_kedro.generation.generator import open_embedded
 from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.streaming import withhold
 from almost_kedro.processes.child import carry_out
@@ -77,17 +78,7 @@ class Host:
         self.job = job
         self.speakers = {each.name: each for each in job.speakers}
         models = dict.fromkeys(each.model for each in job.speakers)
-        self.engines: dict[object, EmbeddedEngine] = {}
-        for model in models:
-            assert model.folder
-            self.engines[model] = EmbeddedEngine(
-                model.folder,
-                dtype=job.generation.dtype,
-                bos=model.bos,
-                trust_remote_code=model.trust_remote_code,
-                pad_token=model.pad_token,
-                chat=model.template is not None,
-            )
+        self.engines = {model: open_embedded(model, job.generation.dtype) for model in models}
 
     @cached_property
     def judges(self) -> list[Judge]:

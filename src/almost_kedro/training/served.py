@@ -8,7 +8,6 @@ a model that was trained before there was such a folder:
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -17,8 +16,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from almost_kedro.feedback.self_play import build_dialogue
 from almost_kedro.models.chat_template import TEMPLATE, write_chat_template
+from almost_kedro.models.checkpoints import link_file
 from almost_kedro.models.files import CONFIG, INDEX, TOKENIZER_CONFIG, read_json
+from almost_kedro.options.rules import Rules
 from almost_kedro.processes.child import carry_out
 from almost_kedro.processes.work_folders import METRICS
 from almost_kedro.training.job import MODEL, SERVED, TrainingJob
@@ -48,7 +50,7 @@ def make_served_folder(job: TrainingJob, bfloat16: bool) -> None:
     part.mkdir()
     for file in sorted(model.iterdir()):
         if file.is_file() and file.name not in (TEMPLATE, OTHER_TEMPLATE):
-            share(file, part / file.name)
+            link_file(file, part / file.name)
     is_policy = job.program != "reward"
     template = find_template(job, model)
     if template is None:
@@ -68,14 +70,6 @@ def make_served_folder(job: TrainingJob, bfloat16: bool) -> None:
         store_as_bfloat16(part)
     shutil.rmtree(job.out / SERVED, ignore_errors=True)
     part.rename(job.out / SERVED)
-
-
-def share(file: Path, other: Path) -> None:
-    """Give a file a second name; copy it where that can't be."""
-    try:
-        os.link(file, other)
-    except OSError:
-        shutil.copy2(file, other)
 
 
 def replace_json(file: Path, entries: dict[str, Any]) -> None:
@@ -111,7 +105,7 @@ def gives_ids(template: str, encoder: TextEncoder, answers: bool) -> bool:
 
     With `answers` their last answers count, too: a reward model reads them. A policy writes them.
     """
-    after = "" if encoder.separator else " "
+    rules: Rules = "corrected" if encoder.separator else "original"
     for turns in SAMPLES:
         messages = [
             {"role": role, "content": text}
@@ -119,8 +113,7 @@ def gives_ids(template: str, encoder: TextEncoder, answers: bool) -> bool:
             for role, text in zip(("user", "assistant"), turn, strict=True)
         ]
         *earlier, (question, answer) = turns
-        text = "".join(f"\n\nHuman: {q}\n\nAssistant: {a}" for q, a in earlier)
-        text += f"\n\nHuman: {question}\n\nAssistant:{after}"
+        text = build_dialogue(earlier, question, rules)
         found = apply(encoder, template, messages[:-1], add_generation_prompt=True)
         if found != encoder.encode_dialogue(text):
             return False

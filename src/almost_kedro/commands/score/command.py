@@ -15,7 +15,7 @@ from almost_kedro.errors import UserError
 from almost_kedro.jobs.reward_models import make_score_job
 from almost_kedro.jobs.score import score
 from almost_kedro.options.all import check_options
-from almost_kedro.processes.locks import RootLock
+from almost_kedro.processes.locks import hold_root
 
 
 def score_file(
@@ -33,12 +33,8 @@ def score_file(
         raise UserError(f"{file}: there is no such file; give JSON lines of answers")
     answers = list_answers(read_file(file), file, options.rules)
     job = make_score_job(checkpoint, options, catalog.load("workplace"))
-    lock = RootLock()
-    lock.acquire(Path(options.data_root))
-    try:
+    with hold_root(Path(options.data_root)):
         rewards, _ = score(job, [row for rows in answers.values() for row in rows])
-    finally:
-        lock.release()
     for number, rows in answers.items():
         found = {row["id"].split(":")[1]: rewards[row["id"]] for row in rows}
         if "answer" in found:

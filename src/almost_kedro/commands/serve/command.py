@@ -12,8 +12,8 @@ from kedro.framework.context import KedroContext
 from kedro.io import DataCatalog
 
 from almost_kedro.commands.checkpoints import (
+    PIPELINES,
     POLICIES,
-    REWARD_MODELS,
     load_policy,
     load_reward_model,
 )
@@ -26,7 +26,6 @@ from almost_kedro.commands.serve.server import (
     find_python,
 )
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.feedback.responses import STOPS
 from almost_kedro.options.all import check_options
 
@@ -44,17 +43,13 @@ def serve(
     Raises UserError if the model was never trained, if it has no chat template, or if vLLM is not
     installed.
     """
-    if name not in {**POLICIES, **REWARD_MODELS}:
-        known = ", ".join([*POLICIES, *REWARD_MODELS])
-        raise UserError(f"model {name!r}: unknown; there are {known}")
+    if name not in PIPELINES:
+        raise UserError(f"model {name!r}: unknown; there are {', '.join(PIPELINES)}")
     catalog = context.catalog
     assert isinstance(catalog, DataCatalog)
-    if name in POLICIES:
-        checkpoint = load_policy(catalog, name, version)
-        pipeline = next(stage.pipeline for stage in STAGES if stage.name == name)
-    else:
-        checkpoint, pipeline = load_reward_model(catalog, name, version), REWARD_MODELS[name]
-    check_template(checkpoint, name, pipeline)
+    load = load_policy if name in POLICIES else load_reward_model
+    checkpoint = load(catalog, name, version)
+    check_template(checkpoint, name, PIPELINES[name])
     arguments = build_arguments(checkpoint, name, address, more)
     if only_print:
         click.echo(shlex.join(["vllm", "serve", str(checkpoint.folder), *arguments]))

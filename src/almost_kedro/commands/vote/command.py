@@ -17,7 +17,7 @@ from almost_kedro.commands.vote.answers import check_models, find_answers
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.human_votes import draw_questions, make_vote_page
 from almost_kedro.pages.vote import render_vote
-from almost_kedro.processes.locks import RootLock
+from almost_kedro.processes.locks import hold_root
 from almost_kedro.rows.visible_text import make_line
 
 KEY = "human_vote_key"
@@ -79,9 +79,5 @@ def lock_root(parameters: Mapping[str, Any]) -> Iterator[None]:
         raise UserError(
             f"data root {root}: there is no such folder; run `kedro run` first, with the same --env"
         )
-    lock = RootLock()
-    lock.acquire(root)
-    try:
+    with hold_root(root):
         yield
-    finally:
-        lock.release()
