@@ -75,10 +75,10 @@ def smollm2() -> Path:
 
 
 @pytest.fixture(scope="session")
-def aligned(
+def made_alignment(
     project: Path, tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A data root with an RL policy and all before it.
+    """A data root with an RL policy and all before it, which no test changes.
 
     Every pipeline ran in a process of its own: all that passes between them is in the catalog.
     """
@@ -92,11 +92,16 @@ def aligned(
 
 
 @pytest.fixture(scope="session")
-def evaluated(project: Path, aligned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with everything; `log` has what the evaluation said, `seconds` what it took."""
+def made_evaluation(
+    project: Path, made_alignment: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """As the one before, with everything.
+
+    `log` has what the evaluation said, `seconds` what it took.
+    """
 
     def make(root: Path) -> None:
-        shutil.copytree(aligned, root)
+        shutil.copytree(made_alignment, root)
         start = time.monotonic()
         done = run_pipeline(project, root, "evaluation")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -106,10 +111,22 @@ def evaluated(project: Path, aligned: Path, tmp_path_factory: pytest.TempPathFac
     return make_once("evaluation", make, tmp_path_factory)
 
 
+@pytest.fixture(scope="module")
+def aligned(made_alignment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module's own copy of a data root with an RL policy and all before it."""
+    return Path(shutil.copytree(made_alignment, tmp_path_factory.mktemp("aligned") / "data"))
+
+
+@pytest.fixture(scope="module")
+def evaluated(made_evaluation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module's own copy of a data root with everything."""
+    return Path(shutil.copytree(made_evaluation, tmp_path_factory.mktemp("evaluated") / "data"))
+
+
 def make_once(
     name: str, make: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Return a copy of a data root, which tests may change; the first process makes the root."""
+    """Return a data root that the first process makes and all share."""
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / f"{name}-made"
     shared.mkdir(exist_ok=True)
@@ -118,9 +135,7 @@ def make_once(
         if not (shared / "done").exists():
             make(shared / "data")
             (shared / "done").touch()
-    root = tmp_path_factory.mktemp(name) / "data"
-    shutil.copytree(shared / "data", root)
-    return root
+    return shared / "data"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,7 +1,6 @@
 """What repeats a benchmark item is listed and, by option, dropped, through real Kedro sessions."""
 
 import json
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,8 @@ SELECT = ["read_benchmarks", "check_self_play", "select_demonstrations"]
 
 
 @pytest.fixture(scope="module")
-def root(aligned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("contamination") / "data"
-    shutil.copytree(aligned, root)
-    return root
+def root(aligned: Path) -> Path:
+    return aligned
 
 
 @pytest.fixture(scope="module")

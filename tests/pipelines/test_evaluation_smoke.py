@@ -18,10 +18,8 @@ REWARD_MODELS = ("reward_model", "held_out_reward_model")
 
 
 @pytest.fixture(scope="module")
-def root(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy, which tests may change for a while."""
-    root = tmp_path_factory.mktemp("evaluation") / "data"
-    return Path(shutil.copytree(evaluated, root))
+def root(evaluated: Path) -> Path:
+    return evaluated
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """`kedro vote` on what a whole run made."""
 
 import json
-import shutil
 from itertools import permutations
 from pathlib import Path
 
@@ -37,23 +36,21 @@ def test_every_two_policies_have_answers_and_judges(project: Path, evaluated: Pa
 
 @pytest.mark.slow
 def test_the_next_report_shows_the_votes(project: Path, evaluated: Path, tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    shutil.copytree(evaluated, root)  # other tests know that theirs has one report
-    params = ("--env", "smoke", "--params", f"data_root={root}")
+    params = ("--env", "smoke", "--params", f"data_root={evaluated}")
     page, votes = tmp_path / "vote.html", tmp_path / "votes.json"
     done = kedro(project, "vote", "rl", "base", "--to", str(page), *params)
     assert done.returncode == 0, done.stderr
-    sides = [(each["vote_id"], each["a_is"]) for each in read_key(root)["questions"]]
+    sides = [(each["vote_id"], each["a_is"]) for each in read_key(evaluated)["questions"]]
     votes.write_text(json.dumps(make_votes_file(read_page(page)["page"], sides)))
     done = kedro(project, "vote", "--count", str(votes), *params)
     assert done.returncode == 0, done.stderr
-    [found] = read_document(root, "human_votes_metrics")["pages"]
+    [found] = read_document(evaluated, "human_votes_metrics")["pages"]
     # Whoever votes for rl each time agrees with the judge where the judge prefers rl.
-    card = read_document(root, "judge_cards")["cards"]["rl-vs-base"]
+    card = read_document(evaluated, "judge_cards")["cards"]["rl-vs-base"]
     assert found["judges"]["judge"]["value"] == pytest.approx(card["win_rate"]["value"])
     assert found["judges"]["judge"]["n"] == card["n_questions"]
     assert found["win_rate"]["value"] == 1
-    done = kedro(project, "run", *make_options(root, "evaluation"), "--nodes", "write_report")
+    done = kedro(project, "run", *make_options(evaluated, "evaluation"), "--nodes", "write_report")
     assert done.returncode == 0, done.stdout + done.stderr
-    report = sorted(root.glob("08_reporting/report.html/*/report.html"))[-1].read_text()
+    report = sorted(evaluated.glob("08_reporting/report.html/*/report.html"))[-1].read_text()
     assert f"<caption>rl against base, page {found['page'][:8]}</caption>" in report
