@@ -16,6 +16,8 @@ def row_id(*parts: object) -> str:
     return digest(*parts)[:16]
 
 
+# By which a model names one of two answers.
+LETTERS = ("A", "B")
 # Without a text: "withheld" by a server's content filter; "refused", a server rejected the request.
 FinishReason = Literal["eos", "stop", "length", "withheld", "refused"]
 

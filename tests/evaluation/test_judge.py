@@ -103,7 +103,7 @@ def test_an_error_is_an_invalid_vote_that_says_so() -> None:
 
 def test_every_question_is_asked_twice_with_the_answers_swapped() -> None:
     answers = {"sft": {"q1": "Long.", "q2": "A"}, "base": {"q1": "No.", "q2": "B"}}
-    cases = list_cases([("sft", "base")], {"q1": "Why?", "q2": "How?"}, answers)
+    cases = list_cases([("sft", "base")], {"q1": "Why?", "q2": "How?"}, answers, build_judge_prompt)
     assert [(case.item_id, case.order) for case in cases] == [
         ("q1", "a_first"),
         ("q1", "b_first"),
@@ -119,7 +119,7 @@ def test_every_question_is_asked_twice_with_the_answers_swapped() -> None:
 
 def test_reviews_become_votes_and_what_was_kept_back_is_invalid() -> None:
     answers = {"sft": {"q1": "Long."}, "base": {"q1": "No."}}
-    cases = list_cases([("sft", "base")], {"q1": "Why?"}, answers)
+    cases = list_cases([("sft", "base")], {"q1": "Why?"}, answers, build_judge_prompt)
     good, bad = votes_from_reviews(
         cases, [Completion("9 3\nIt says more.", "eos", 9), Completion("", "withheld", 0)]
     )
@@ -135,7 +135,9 @@ def test_reviews_become_votes_and_what_was_kept_back_is_invalid() -> None:
 def read(*reviews: Completion) -> list[Vote]:
     texts = {str(i): "Long." for i in range(len(reviews))}
     questions = dict.fromkeys(texts, "Why?")
-    cases = list_cases([("sft", "base")], questions, {"sft": texts, "base": texts})
+    cases = list_cases(
+        [("sft", "base")], questions, {"sft": texts, "base": texts}, build_judge_prompt
+    )
     return votes_from_reviews(cases[::2], reviews)
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from report_findings import WORTH
+
 from almost_kedro.hooks.summary_lines import (
     describe_evaluation,
     describe_policies,
@@ -114,6 +116,11 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
     assert describe_evaluation(metrics)[6:] == describe_rest(
         "  of the judge, 12 of 48 votes (25%) are invalid: kedro rows judge_votes --where "
         "valid=false"
+    )
+    questions["judge_worth"] = WORTH
+    assert describe_evaluation(metrics)[7] == (
+        "  judge of the answers: someone, right in 70.0% [55.0%, 80.0%] of 56 HHH pairs, and of "
+        "another opinion in the other order in 25%"
     )
 
 

@@ -58,6 +58,7 @@ def judge(
     votes, cards = judge_answers(
         QUESTIONS,
         make_answers() if answers is None else answers,
+        hhh_items=[],
         prompt_splits=[],
         held_out_reward_model=None,  # type: ignore[arg-type]
         options=make_options(

@@ -273,13 +273,18 @@ def test_a_judge_on_servers_leaves_the_engine_as_it_is() -> None:
     check_options(with_judge("held_out_reward_model"))
 
 
-def test_a_judge_that_nobody_is_or_serves_is_named() -> None:
+def test_any_model_may_judge_and_its_source_says_how() -> None:
     served = {"url": "http://one/v1", "model": "critic"}
+    kinds = {
+        "held_out_reward_model": "rewards",
+        "critic": "reviews",
+        "base": "letters",
+    }
+    assert {n: check_options(with_judge(n, served)).judge_kind for n in kinds} == kinds
+
+
+def test_a_judge_that_nobody_is_or_serves_is_named() -> None:
     assert "option evaluation.judge: unknown model 'nobody'" in explain(with_judge("nobody"))
-    assert explain(with_judge("base", served)) == (
-        "option evaluation.judge: 'base' is not a model of servers; give held_out_reward_model, "
-        "or a name that has `source: server` in models.yml"
-    )
     assert explain(with_judge("critic")) == (
         "option generation.servers: none has the model 'critic' of evaluation.judge; "
         "add {url: http://host:8000/v1, model: critic}"

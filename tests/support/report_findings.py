@@ -84,6 +84,15 @@ def make_evaluation(
     }
 
 
+# What a judge by letter is worth.
+WORTH = {
+    "n": 56,
+    "accuracy": {"value": 0.7, "low": 0.55, "high": 0.8},
+    "flip_rate": {"value": 0.25, "low": 0.1, "high": 0.4},
+    "letter_mass": 0.9,
+}
+
+
 def make_metrics(**changes: Any) -> dict[str, Any]:
     worker = {"requests_generated": 6, "requests_from_cache": 4, "tokens_generated": 50}
     worker |= {"seconds": 2.0, "peak_memory_mb": 300.0}

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from almost_kedro.contract import Likelihood
+from almost_kedro.contract import LETTERS, Likelihood
 from almost_kedro.evaluation.floors import score_wins
 from almost_kedro.evaluation.statistics import estimate_mean
 from almost_kedro.evaluation.verdicts import TOLERANCE, Accuracy, read_score, summarise_verdicts
@@ -24,7 +24,6 @@ from almost_kedro.rows.metrics import Estimate
 
 Order = Literal["chosen_first", "rejected_first"]
 ORDERS: tuple[Order, ...] = ("chosen_first", "rejected_first")
-LETTERS = ("A", "B")
 
 
 def build_hhh_requests(items: Sequence[PairItem]) -> list[Likelihood]:

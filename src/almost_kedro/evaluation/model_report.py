@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS
 from almost_kedro.evaluation.stages import BASE, COMPARED
-from almost_kedro.evaluation.statistics import bootstrap_difference, estimate_mean
+from almost_kedro.evaluation.statistics import bootstrap_difference, estimate_mean, show_share
 from almost_kedro.evaluation.verdicts import summarise_verdicts
 from almost_kedro.rows.evaluation import Outcome, Source
 from almost_kedro.rows.evaluation_metrics import (
@@ -107,6 +107,17 @@ def read_flips(report: BenchmarkReport) -> dict[str, float]:
     """Return by model how often it gives the same letter in both orders, if there are orders."""
     bias = report.get("position_bias", {})
     return {name: found["flips"]["value"] for name, found in bias.items()}
+
+
+def show_judge(report: QuestionsReport) -> str:
+    """Say who judged the open questions, and, where it was measured, what its word is worth."""
+    worth = report.get("judge_worth")
+    if worth is None:
+        return report["judge"]
+    return (
+        f"{report['judge']}, right in {show_share(worth['accuracy'])} of {worth['n']} HHH pairs, "
+        f"and of another opinion in the other order in {worth['flip_rate']['value']:.0%}"
+    )
 
 
 def count_invalid_votes(report: QuestionsReport) -> tuple[int, int]:

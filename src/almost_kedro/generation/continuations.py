@@ -10,7 +10,8 @@ from almost_kedro.contract import Likelihood
 from almost_kedro.errors import UserError
 from almost_kedro.generation.trees import Batch, make_batches
 from almost_kedro.models.texts import TextEncoder
-from almost_kedro.models.tokens import Encoder
+from almost_kedro.models.tokens import Encoder, read_plainly
+from almost_kedro.rows.dialogues import Message
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ def encode_rows(
 
     Context and continuation are tokenised together, and the continuation gets the tokens after the
     context's own. If that would change the context's last token, the two are tokenised apart.
-    Training tokenises answers in the same way. No eos is added. A row that is too long loses the
-    context's beginning but keeps its bos.
+    Training tokenises answers in the same way. By a chat template, they always are tokenised apart.
+    No eos is added. A row that is too long loses the context's beginning but keeps its bos.
 
     Raises:
         UserError: If an id occurs twice, or a continuation is empty, longer than what the model
@@ -48,23 +49,31 @@ def encode_rows(
     """
     contexts = [row.get("prefix", "") + row["context"] for row in rows]
     different = list(dict.fromkeys(contexts))
-    starts = dict(zip(different, encoder.encode(different), strict=True))
-    wholes = encoder.encode(
-        [context + row["continuation"] for context, row in zip(contexts, rows, strict=True)]
+    starts = dict(zip(different, encode_contexts(encoder, different), strict=True))
+    wholes = read_plainly(
+        encoder.tokenizer,
+        [context + row["continuation"] for context, row in zip(contexts, rows, strict=True)],
     )
     encoded: dict[str, Tokens] = {}
     for row, context, whole in zip(rows, contexts, wholes, strict=True):
-        start = starts[context]
-        if whole[: len(start)] == start:
-            rest = whole[len(start) :]
+        start, plain = starts[context], encoder.bos + whole
+        if not encoder.chat and plain[: len(start)] == start:
+            rest = plain[len(start) :]
         else:
-            rest = encoder.encode([row["continuation"]])[0][len(encoder.bos) :]
+            [rest] = read_plainly(encoder.tokenizer, [row["continuation"]])
         check_row(row["id"], start, rest, limit, model)
         excess = max(0, len(start) + len(rest) - 1 - limit) if limit else 0
         prefix = "" if excess else row.get("prefix", "")
         start = cut_left(start, encoder.bos, excess)
         add(encoded, Tokens(row["id"], start, rest, excess, prefix))
     return list(encoded.values())
+
+
+def encode_contexts(encoder: Encoder, contexts: Sequence[str]) -> list[list[int]]:
+    """Tokenise contexts: as plain text, or each as a user's message by the chat template."""
+    if encoder.chat is None:
+        return encoder.encode(contexts)
+    return [encoder.chat.ask([Message(role="user", content=context)]) for context in contexts]
 
 
 def encode_answers(encoder: TextEncoder, rows: Sequence[Likelihood], model: str) -> list[Tokens]:

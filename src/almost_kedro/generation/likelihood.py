@@ -37,7 +37,7 @@ from almost_kedro.generation.reading import Reader
 from almost_kedro.generation.trees import Batch, count_batch
 from almost_kedro.models.checkpoints import hash_file
 from almost_kedro.models.texts import TextEncoder, check_context
-from almost_kedro.models.tokens import Encoder
+from almost_kedro.models.tokens import open_encoder
 from almost_kedro.processes.child import carry_out
 from almost_kedro.processes.memory import measure_memory
 from almost_kedro.processes.progress import Progress
@@ -173,7 +173,7 @@ def prepare(job: LikelihoodJob) -> tuple[list[Tokens], list[Batch]]:
         texts = TextEncoder(model, job.answers.separator, job.answers.max_length)
         rows = encode_answers(texts, asked, model.name)
     else:
-        encoder = Encoder(model.folder, model.bos, model.trust_remote_code)
+        encoder = open_encoder(model)
         limit = getattr(config, "max_position_embeddings", None)
         rows = encode_rows(encoder, asked, limit, model.name)
     positions = MAX_LOGITS // config.vocab_size

@@ -23,7 +23,8 @@ class LikelihoodJob(Part):
 
     `rows` is a file of JSON lines, each a `Likelihood`; a relative path starts at the work folder.
     With `answers`, a context is a dialogue and its continuation the answer: their token ids are
-    those of training, eos included. Without, they are plain text and no eos is added.
+    those of training, eos included. Without, no eos is added, and contexts are plain text; or, if
+    the model has a `template`, each is one message of a user that is to be answered.
     """
 
     model: ModelFolder
@@ -36,9 +37,9 @@ class LikelihoodJob(Part):
     def identity(self, rows_sha256: str) -> str:
         """Return what decides the log-probabilities, to the last digit."""
         model = self.model
-        texts = []
+        texts = [model.template] if model.template else []
         if self.answers:
-            texts = [self.answers.separator, self.answers.max_length, model.template]
+            texts += [self.answers.separator, str(self.answers.max_length)]
         return digest(
             VERSION,
             model.fingerprint,

@@ -6,7 +6,12 @@ from collections.abc import Mapping
 from typing import cast
 
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS
-from almost_kedro.evaluation.model_report import list_results, read_flips, show_invalid_votes
+from almost_kedro.evaluation.model_report import (
+    list_results,
+    read_flips,
+    show_invalid_votes,
+    show_judge,
+)
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.rows.evaluation_metrics import EvaluationMetrics
 from almost_kedro.rows.metrics import (
@@ -151,7 +156,7 @@ def describe_evaluation(metrics: EvaluationMetrics) -> list[str]:
         f"{trained['prompts_that_repeat']} of {trained['n_prompts']} prompts, "
         f"{trained['demonstrations_that_repeat']} of {trained['n_demonstrations']} demonstrations"
     )
-    lines.append(f"  judge of the answers: {questions['judge']}")
+    lines.append(f"  judge of the answers: {show_judge(questions)}")
     if invalid := show_invalid_votes(questions):
         lines.append(f"  of the judge, {invalid}: kedro rows judge_votes --where valid=false")
     return [*lines, f"  of what they were trained on, {repeats} repeat a benchmark item"]

@@ -6,18 +6,34 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from almost_kedro.contract import Sampling
-from almost_kedro.evaluation.judge import list_cases, votes_from_reviews, votes_from_rewards
+from almost_kedro.evaluation.judge import (
+    build_judge_prompt,
+    list_cases,
+    votes_from_reviews,
+    votes_from_rewards,
+)
 from almost_kedro.evaluation.judge_card import judge_card
+from almost_kedro.evaluation.letter_judge import (
+    MESSAGE,
+    PLAIN,
+    build_letter_prompt,
+    build_letter_requests,
+    list_pair_cases,
+    measure_worth,
+    votes_from_letters,
+)
 from almost_kedro.evaluation.stages import JUDGED
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
+from almost_kedro.generation.likelihood_job import LikelihoodJob
 from almost_kedro.jobs.generate import read_answers, run_worker
-from almost_kedro.jobs.models import find_model
+from almost_kedro.jobs.likelihood import compute_logprobs
+from almost_kedro.jobs.models import find_letter_judge, find_model
 from almost_kedro.jobs.score import score
 from almost_kedro.options.all import Options
 from almost_kedro.options.evaluation import HELD_OUT
 from almost_kedro.options.models import ServerModel
 from almost_kedro.processes.workplace import Workplace
-from almost_kedro.rows.evaluation import JudgeVote, OpenAnswer, Vote
+from almost_kedro.rows.evaluation import JudgeVote, OpenAnswer, PairItem, Vote
 from almost_kedro.rows.evaluation_metrics import JudgeCard, JudgeMetrics
 from almost_kedro.training.job import ScoreJob
 
@@ -65,7 +81,7 @@ def judge_on_servers(
     entry = options.models.root[name]
     assert isinstance(entry, ServerModel)  # `options` refuses any other
     judge = find_model(name, options, workplace)
-    cases = list_cases(JUDGED, questions, take_texts(answers))
+    cases = list_cases(JUDGED, questions, take_texts(answers), build_judge_prompt)
     prompts = [case.prompt for case in cases]
     sampling = Sampling(0.0, 1.0, options.evaluation.judge_max_new_tokens, seed=SEED)
     group = RequestGroup(name="reviews", prefix="", sampling=sampling, texts=prompts)
@@ -91,6 +107,36 @@ def judge_on_servers(
             }
         },
         "cost": cost,
+    }
+
+
+def judge_by_letters(
+    questions: Mapping[str, str],
+    answers: Answers,
+    items: Sequence[PairItem],
+    options: Options,
+    workplace: Workplace,
+) -> Judged:
+    """Let a model of this machine name the better answer by its letter, in both orders.
+
+    An instruct model is asked by its chat template. The same questions about `items`, pairs whose
+    better answer is known, say what its word is worth.
+    """
+    name = options.evaluation.judge
+    judge = find_letter_judge(name, options, workplace)
+    form = MESSAGE if judge.template else PLAIN
+    cases = list_cases(JUDGED, questions, take_texts(answers), build_letter_prompt)
+    requests = build_letter_requests([*cases, *list_pair_cases(items)], form)
+    job = LikelihoodJob(model=judge, dtype=options.generation.dtype, out=workplace.evaluation)
+    found, cost = compute_logprobs(job, requests)
+    logprobs = {id_: each["logprob"] for id_, each in found.items()}
+    asked = "by its chat template" if judge.template else "in plain text"
+    return votes_from_letters(cases, logprobs), {
+        "judge": name,
+        "description": f"{name} (asked for a letter {asked})",
+        "models": {name: {"fingerprint": judge.fingerprint}},
+        "cost": cost,
+        "worth": measure_worth(items, logprobs, options.seed),
     }
 
 

@@ -37,6 +37,20 @@ def find_trainee(
     return model.model_copy(update={"template": template})
 
 
+def find_letter_judge(name: str, options: Options, workplace: Workplace) -> ModelFolder:
+    """Find a judge that answers by letter, with its chat template if it has one.
+
+    Raises UserError as `find_model` does, or if its vocabulary has no letters.
+    """
+    judge = find_model(name, options, workplace)
+    find_model(name, options, workplace, "judge")
+    assert judge.folder
+    template = identify_template(name, judge.folder)
+    if template:
+        find_model(name, options, workplace, "chat_template")
+    return judge.model_copy(update={"template": template})
+
+
 def plan_model(
     name: str, use: Use, length: int, option: str, options: Options, workplace: Workplace
 ) -> dict[str, Any]:

@@ -99,10 +99,11 @@ class ChatTemplate:
 
     def write(self, dialogue: str) -> list[int]:
         """Return the token ids of a dialogue up to where it is answered; of no text, none."""
-        if not dialogue:
-            return []
-        asked = read_open_dialogue(dialogue)
-        return self.tokenise(asked, answered=False, by_parts=self.has_special(asked))
+        return self.ask(read_open_dialogue(dialogue)) if dialogue else []
+
+    def ask(self, messages: Sequence[Message]) -> list[int]:
+        """Return the token ids of messages, the last one the user's, up to the answer."""
+        return self.tokenise(messages, answered=False, by_parts=self.has_special(messages))
 
     def write_answered(self, dialogue: str, answer: str) -> tuple[list[int], list[int]]:
         """Return the token ids of a dialogue and of its answer, with what follows it.

@@ -69,6 +69,14 @@ class Options(Block):
         description="Assistants, best first, by a name of yours (pipeline contrasts)",
     )
 
+    @property
+    def judge_kind(self) -> Literal["rewards", "reviews", "letters"]:
+        """How the judge of the open questions says which answer is better."""
+        if self.evaluation.judge == HELD_OUT:
+            return "rewards"
+        entry = self.models.root[self.evaluation.judge]
+        return "reviews" if isinstance(entry, ServerModel) else "letters"
+
     @model_validator(mode="after")
     def check_models_are_known(self) -> Options:
         """Refuse a model name that models.yml does not have."""
@@ -98,12 +106,8 @@ class Options(Block):
                     "trained here"
                 )
         for option, name in judge.items():
-            if not isinstance(self.models.root[name], ServerModel):
-                raise ValueError(
-                    f"{option}: {name!r} is not a model of servers; give {HELD_OUT}, or a name "
-                    "that has `source: server` in models.yml"
-                )
-            self._check_served(option, name)
+            if self.judge_kind == "reviews":
+                self._check_served(option, name)
         return self
 
     @model_validator(mode="after")

@@ -34,7 +34,8 @@ class EvaluationOptions(Block):
     judge: str = Field(
         HELD_OUT,
         description="Who compares answers: held_out_reward_model, or the name of a model in "
-        "models.yml (source: server) that generation.servers serve",
+        "models.yml. One of this machine names the better answer by its letter; one of servers "
+        "(source: server) writes reviews, and generation.servers must serve it",
     )
     judge_max_new_tokens: Positive = Field(
         300,

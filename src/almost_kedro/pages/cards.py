@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from almost_kedro.evaluation.model_report import show_judge
 from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.feedback.responses import STOPS
 from almost_kedro.pages.render import open_templates
@@ -94,6 +95,7 @@ def write_model_card(run: RunRecord, metrics: Documents) -> str:
         models=tabulate_models(metrics["evaluation_metrics"]),
         rewards=tabulate_rewards(*(metrics[stage.metrics] for stage in STAGES)),
         evaluation=metrics["evaluation_metrics"],
+        judge=show_judge(metrics["evaluation_metrics"]["questions"]),
         self_play=metrics["self_play_metrics"],
         training=metrics["rl_policy_training_metrics"],
         endings=list_endings(metrics),

@@ -91,6 +91,19 @@ class JudgeCard(Trust):
     length_b: float
 
 
+class JudgeWorth(TypedDict):
+    """What a judge's word is worth: how often it is right on pairs of static HHH, in both orders.
+
+    A tie is half a hit. `letter_mass` is the mean of P(A) + P(B); near 0, it answers without
+    letters.
+    """
+
+    n: int
+    accuracy: Estimate
+    flip_rate: Estimate
+    letter_mass: float
+
+
 class AnswersReport(TypedDict):
     """A model's answers to the open questions; lengths in characters."""
 
@@ -106,6 +119,7 @@ class QuestionsReport(TypedDict):
     n: int
     judge: str
     judge_model: Models
+    judge_worth: NotRequired[JudgeWorth]
     models: dict[str, AnswersReport]
     cards: dict[str, JudgeCard]
 
@@ -159,6 +173,7 @@ class JudgeMetrics(TypedDict):
     description: str
     models: Models
     cost: ProgramMetrics
+    worth: NotRequired[JudgeWorth]
 
 
 class JudgeCards(JudgeMetrics):

@@ -190,6 +190,18 @@ def test_a_judge_on_servers_reviews_each_pair_of_policies_in_both_orders(
     assert ask.new == ask.limit == 1000
 
 
+def test_a_judge_by_letter_reads_each_pair_of_policies_and_of_hhh_in_both_orders(
+    project: Path, tmp_path: Path
+) -> None:
+    planner = make_planner(project, tmp_path, evaluation={"judge": "tiny-large"})
+    work, lengths = count(planner, Assumptions())["judge_cards", ""], planner.lengths
+    cases = lengths.questions * 6 * 2
+    assert work.requests == (cases + lengths.pairs * 2) * 2
+    assert (work.kind, work.model) == ("likelihood", "tiny-large")
+    assert work.forward_tokens > cases * lengths.judge_frame + lengths.judged_pairs
+    assert lengths.judged_pairs > lengths.pairs * 2 * 500  # the prompt alone, a token for each byte
+
+
 def test_work_sums_its_asks() -> None:
     asks = (Ask(10, 100, 5, 20, 30), Ask(4, 50, 2, 1, 30, calls=2))
     work = Work("s", "", "m", "generate", asks=asks)

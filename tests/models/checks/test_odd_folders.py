@@ -316,6 +316,21 @@ def test_what_forbids_a_use_forbids_no_other(
     assert all(re.search(message, each) for each in refusals.values())
 
 
+def test_a_vocabulary_without_letters_forbids_judging(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(base, folder)
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    del content["model"]["vocab"]["B"]  # no text of the other checks has one
+    file.write_text(json.dumps(content))
+    found = look_over(folder)
+    assert found.refusals["judge"] == (
+        "its vocabulary has no letters A and B, by which a judge answers; name another model as "
+        "evaluation.judge"
+    )
+    assert set(found.refusals) == {"judge", "chat_template"}
+
+
 def test_the_remedy_for_a_tokenizer_read_in_two_ways_helps(base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(base, folder)

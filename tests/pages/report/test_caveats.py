@@ -5,6 +5,7 @@ from typing import Any
 from report_findings import (
     EVEN,
     NO_GAIN,
+    WORTH,
     make_evaluation,
     make_metrics,
     make_options,
@@ -48,6 +49,18 @@ def test_the_own_judge_comes_from_the_same_rules() -> None:
     assert "its votes may be noise" in find(options, held_out_reward_model_metrics=report)
     assert "noise" in find(options, held_out_reward_model_metrics={"n": 0, "n_prompts": 0})
     assert "synthetic rules" not in find()
+
+
+def test_a_judge_that_knows_no_more_than_chance_is_doubted() -> None:
+    evaluation = make_evaluation()
+    evaluation["questions"]["judge_worth"] = WORTH
+    assert "static HHH" not in find(evaluation_metrics=evaluation)
+    guess = {**WORTH, "accuracy": {"value": 0.6, "low": 0.5, "high": 0.7}}
+    evaluation["questions"]["judge_worth"] = guess
+    assert (
+        "The judge names the right answer in 60.0% [50.0%, 70.0%] of 56 pairs of static HHH: it is "
+        "not shown to be better than chance, so its votes may be noise."
+    ) in find(evaluation_metrics=evaluation)
 
 
 def test_votes_that_could_not_be_read_are_counted() -> None:

@@ -7,6 +7,7 @@ from report_findings import (
     GAIN,
     NO_GAIN,
     SHARE,
+    WORTH,
     make_evaluation,
     make_metrics,
     make_reward_report,
@@ -69,6 +70,19 @@ def test_policies_stand_against_base_by_the_judge_and_on_both_benchmarks() -> No
         "HHH +10.0 points [-5.0, +25.0]: not shown; MC1 +10.0 points [-5.0, +25.0]: not shown."
     )
     assert line.details[1].startswith("rl: ")
+
+
+def test_what_the_judges_word_is_worth_stands_beside_it() -> None:
+    evaluation = make_evaluation(NO_GAIN, EVEN)
+    evaluation["questions"]["judge_worth"] = WORTH
+    assert (
+        judge_policies(evaluation)
+        .details[0]
+        .startswith(
+            "sft: wins 50.0% [45.0%, 55.0%] of 400 questions by the judge (right in 70.0% [55.0%, "
+            "80.0%] of HHH pairs): not shown; "
+        )
+    )
 
 
 def test_an_interval_that_ends_at_no_gain_is_not_shown() -> None:

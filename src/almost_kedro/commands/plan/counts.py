@@ -7,9 +7,10 @@ from math import ceil
 
 from almost_kedro.commands.plan.inputs import PlanInputs
 from almost_kedro.commands.plan.workload import Ask, Training, Work
+from almost_kedro.contract import LETTERS
+from almost_kedro.evaluation.judge import ORDERS
 from almost_kedro.evaluation.stages import JUDGED, POLICIES, PROMPTED
 from almost_kedro.feedback.splits import ANSWERED
-from almost_kedro.options.evaluation import HELD_OUT
 
 
 def count_work(inputs: PlanInputs) -> list[Work]:
@@ -225,20 +226,31 @@ def count_benchmarks(inputs: PlanInputs) -> Iterator[Work]:
 
 
 def count_questions(inputs: PlanInputs) -> Iterator[Work]:
-    """Return open questions, and their judging: a reward an answer, or reviews by a server.
+    """Return open questions, and their judging: by rewards, by letters, or by a server's reviews.
 
-    A review is asked for of each pair of policies, in both orders.
+    Reviews and letters are asked for of each pair of policies, in both orders; letters of pairs of
+    static HHH, too.
     """
     options, lengths = inputs.options.evaluation, inputs.lengths
     step, n, limit = "open_answers", lengths.questions, options.max_new_tokens
     plain = inputs.ask_policy(n, lengths.question, limit)
     yield from count_answers(inputs, step, n, lengths.question, limit)
     yield inputs.generate(step, "rl", inputs.options.sft.model, plain)
-    if options.judge == HELD_OUT:
+    cases = n * len(JUDGED) * len(ORDERS)
+    if inputs.options.judge_kind == "rewards":
         tokens = lengths.question + plain.new + 1
         yield inputs.score("judge_cards", "", len(POLICIES) * n, tokens)
+    elif inputs.options.judge_kind == "letters":
+        yield Work(
+            "judge_cards",
+            "",
+            options.judge,
+            "likelihood",
+            requests=(cases + lengths.pairs * len(ORDERS)) * len(LETTERS),
+            forward_tokens=cases * (lengths.judge_frame + 2 * plain.new) + lengths.judged_pairs,
+        )
     else:
-        requests, most = n * len(JUDGED) * 2, options.judge_max_new_tokens
+        requests, most = cases, options.judge_max_new_tokens
         new, prompt = inputs.assumed.review_length * most, lengths.question + 2 * plain.new
         ask = Ask(requests, 0, prompt, new, most)
         yield inputs.generate("judge_cards", "", options.judge, ask)

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from almost_kedro.contract import Likelihood
 from almost_kedro.evaluation.hhh import build_hhh_answers, build_hhh_requests
+from almost_kedro.evaluation.letter_judge import build_letter_prompt, list_pair_cases
 from almost_kedro.evaluation.truthfulqa import build_mc1_requests
 from almost_kedro.feedback.planning import build_user_prefix
 from almost_kedro.feedback.prompts import build_prompt_request
@@ -50,6 +51,8 @@ class Lengths:
     rewarded: float  # an answer of static HHH with its dialogue, as a reward model reads it
     asked: float  # what HHH and MC1 have a policy read in all, without the prefix
     logprobs: float  # how many log-probabilities they ask for
+    judge_frame: float = 0.0  # an open question as a judge by letter is asked, without the answers
+    judged_pairs: float = 0.0  # what it reads of static HHH in all
 
 
 def measure_lengths(
@@ -104,6 +107,15 @@ def measure_benchmarks(
     answers = [f"{row['dialogue']} {row['answer']}" for row in build_hhh_answers(benchmarks.pairs)]
     hhh = build_hhh_requests(benchmarks.pairs)
     mc1 = build_mc1_requests(benchmarks.choices, options.evaluation.mc1_form, benchmarks.preset)
+    letters: dict[str, float] = {}
+    if options.judge_kind == "letters":
+        name = options.evaluation.judge
+        frames = [build_letter_prompt(item["question"], "", "") for item in benchmarks.questions]
+        cases = list_pair_cases(benchmarks.pairs)
+        letters = {
+            "judge_frame": fmean(count(name, text) for text in frames) if frames else 0.0,
+            "judged_pairs": benchmarks.pairs_scale * sum(count(name, c.prompt) for c in cases),
+        }
     scaled = [(hhh, benchmarks.pairs_scale), (mc1, benchmarks.choices_scale)]
     return {
         "questions": len(asked),
@@ -112,6 +124,7 @@ def measure_benchmarks(
         "rewarded": fmean(count(judge, text) + 1 for text in answers) if answers else 0.0,
         "asked": sum(scale * count_read(rows, reader, count, width) for rows, scale in scaled),
         "logprobs": sum(scale * len(rows) for rows, scale in scaled),
+        **letters,
     }
 
 

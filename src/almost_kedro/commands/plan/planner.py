@@ -27,7 +27,6 @@ from almost_kedro.models.find import locate_model, resolve_model
 from almost_kedro.models.lengths import count_tokens
 from almost_kedro.models.shape import read_shape
 from almost_kedro.options.all import Options
-from almost_kedro.options.evaluation import HELD_OUT
 from almost_kedro.options.models import ModelShape, TinyModel
 
 CACHE_NOTE = (
@@ -194,6 +193,6 @@ def list_models(options: Options) -> list[str]:
     names = [options.prompt_generation.model]
     names += [each.model for each in options.response_generation.assistants]
     names += [options.reward_model.model, options.sft.model]
-    if options.evaluation.judge != HELD_OUT:
+    if options.judge_kind != "rewards":
         names.append(options.evaluation.judge)
     return list(dict.fromkeys(names))

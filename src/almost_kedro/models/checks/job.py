@@ -10,11 +10,11 @@ from pydantic import BaseModel
 from almost_kedro.contract import ModelFolder, Part
 
 # Raise it by hand if a new check must look at models that passed the old ones.
-# 2: chat templates.
-VERSION = 2
-# What a model is for: to generate with one of the engines, or to be trained, also by its own chat
-# template.
-Use = Literal["embedded", "vllm", "openai", "reward", "policy", "chat_template"]
+# 2: chat templates. 3: letters.
+VERSION = 3
+# What a model is for: to generate with one of the engines, to be trained, also by its own chat
+# template, or to judge by letter.
+Use = Literal["embedded", "vllm", "openai", "reward", "policy", "chat_template", "judge"]
 
 
 class CheckJob(Part):

@@ -6,12 +6,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from almost_kedro.contract import ModelFolder
+from almost_kedro.contract import LETTERS, ModelFolder
 from almost_kedro.errors import UserError
 from almost_kedro.models.checks.job import Findings
 from almost_kedro.models.checks.reading import explain, read
@@ -54,6 +55,7 @@ def check_tokenizer(model: ModelFolder, rows: int | None, found: Findings) -> No
     if rows is not None:
         check_text_ids(encoder.tokenizer, rows)
     check_chat_template(encoder.tokenizer, found)
+    check_letters(encoder.tokenizer, found)
 
 
 def check_chat_template(tokenizer: PreTrainedTokenizerBase, found: Findings) -> None:
@@ -68,6 +70,18 @@ def check_chat_template(tokenizer: PreTrainedTokenizerBase, found: Findings) -> 
         found.refusals["chat_template"] = str(exc) + REMEDY
     except Exception as exc:  # whatever a template raises
         found.refusals["chat_template"] = f"its chat template fails ({explain(exc)})" + REMEDY
+
+
+def check_letters(tokenizer: PreTrainedTokenizerBase, found: Findings) -> None:
+    """Find out whether the model can answer with a letter."""
+    for lead in ("", " "):
+        letters = read_plainly(tokenizer, [lead + letter for letter in LETTERS])
+        lost = tokenizer.unk_token_id in chain(*letters) or not all(letters)
+        if lost or letters[0] == letters[1]:
+            found.refusals["judge"] = (
+                f"its vocabulary has no letters {' and '.join(LETTERS)}, by which a judge answers; "
+                "name another model as evaluation.judge"
+            )
 
 
 def check_pad_option(pad: str, tokenizer: PreTrainedTokenizerBase) -> None:

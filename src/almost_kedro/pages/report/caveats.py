@@ -8,8 +8,9 @@ from typing import Any
 
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS
 from almost_kedro.evaluation.model_report import read_flips, show_invalid_votes
+from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.options.evaluation import HELD_OUT
-from almost_kedro.pages.report.verdict import list_gains
+from almost_kedro.pages.report.verdict import EVEN, list_gains
 from almost_kedro.pages.report.weak_link import MOSTLY
 from almost_kedro.rows.evaluation import Source
 from almost_kedro.rows.evaluation_metrics import (
@@ -30,6 +31,7 @@ def list_caveats(metrics: Documents, options: Mapping[str, Any]) -> list[str]:
         *_doubt_gate(metrics["gate"]),
         *_doubt_base_models(options),
         *_doubt_judge(options, metrics["held_out_reward_model_metrics"]),
+        *_doubt_worth(evaluation["questions"]),
         *_doubt_votes(evaluation["questions"]),
         *_doubt_items(evaluation),
         *_doubt_letters(evaluation),
@@ -81,6 +83,16 @@ def _doubt_judge(options: Mapping[str, Any], report: RewardModelMetrics) -> list
             "noise."
         )
     return [caveat]
+
+
+def _doubt_worth(questions: QuestionsReport) -> list[str]:
+    worth = questions.get("judge_worth")
+    if worth is None or worth["accuracy"]["low"] > EVEN:
+        return []
+    return [
+        f"The judge names the right answer in {show_share(worth['accuracy'])} of {worth['n']} "
+        "pairs of static HHH: it is not shown to be better than chance, so its votes may be noise."
+    ]
 
 
 def _doubt_votes(questions: QuestionsReport) -> list[str]:

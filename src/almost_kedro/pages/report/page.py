@@ -10,6 +10,7 @@ from almost_kedro.charts.style import Plot
 from almost_kedro.charts.training import draw_rule_audit
 from almost_kedro.costs.actual import list_costs
 from almost_kedro.costs.planned import Plan
+from almost_kedro.evaluation.model_report import show_judge
 from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.pages.render import Script, read_asset, render_page
 from almost_kedro.pages.report import costs, provenance, rule_sets, samples, tables
@@ -115,6 +116,7 @@ def describe_results(found: Findings) -> dict[str, Any]:
         "lines": reach_verdict(metrics),
         "caveats": list_caveats(metrics, found.run["options"]),
         "evaluation": metrics["evaluation_metrics"],
+        "judge": show_judge(metrics["evaluation_metrics"]["questions"]),
         "gate": metrics["gate"],
         "models": tables.tabulate_models(metrics["evaluation_metrics"]),
         "seeds": metrics["reward_model_seeds_metrics"],

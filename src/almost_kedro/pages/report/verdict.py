@@ -107,11 +107,13 @@ def list_gains(evaluation: EvaluationMetrics) -> list[Gain]:
     """Compare what was trained with the base model, by the judge and on the benchmarks."""
     questions = evaluation["questions"]
     wins = read_win_rates(questions)
+    found = questions.get("judge_worth")
+    worth = f" (right in {show_share(found['accuracy'])} of HHH pairs)" if found else ""
     gains = []
     for stage in STAGES:
         pair = f"{stage.name}-vs-{BASE}"
         if rate := wins.get(stage.name):
-            text = f"wins {show_share(rate)} of {questions['n']} questions by the judge"
+            text = f"wins {show_share(rate)} of {questions['n']} questions by the judge{worth}"
             gains.append(_make_gain(stage.name, "the judge's votes", text, rate, EVEN))
         for each in BENCHMARKS:
             if difference := each.find_report(evaluation)["differences"].get(pair):

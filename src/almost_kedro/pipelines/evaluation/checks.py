@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from almost_kedro.errors import UserError
+from almost_kedro.evaluation.letter_judge import build_letter_prompt
 from almost_kedro.feedback.planning import (
     Demonstrations,
     check_answer_context,
     find_best_assistant,
     plan_assistants,
 )
-from almost_kedro.jobs.models import find_model
+from almost_kedro.jobs.models import find_letter_judge, find_model
 from almost_kedro.jobs.servers import warn_of_silent_servers
 from almost_kedro.models.lengths import context_length, count_tokens
 from almost_kedro.options.all import Options
-from almost_kedro.options.evaluation import HELD_OUT
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.evaluation import OpenItem
 from almost_kedro.rows.feedback import Assistant
@@ -32,7 +33,9 @@ def check_evaluation_inputs(
     Returns the plan: the models that answer, and the judge. Raises UserError if something does not
     fit, or if a server of the judge lacks its key or refuses it.
     """
-    if options.evaluation.judge != HELD_OUT:
+    if options.judge_kind == "letters":
+        check_letter_judge(open_questions, options, workplace)
+    if options.judge_kind == "reviews":
         find_model(options.evaluation.judge, options, workplace)
         warn_of_silent_servers(
             [options.evaluation.judge], options.generation.on_servers(), workplace.keys
@@ -54,3 +57,20 @@ def check_evaluation_inputs(
         check_answer_context(asked, longest, context_length(model.folder), count)
         plans[assistant["model"]] = model.model_dump(mode="json")
     return {"assistant": best["name"], "models": plans, "judge": options.evaluation.judge}
+
+
+def check_letter_judge(
+    open_questions: list[OpenItem], options: Options, workplace: Workplace
+) -> None:
+    """Raise UserError if the judge is missing, knows no letters or can't read two answers."""
+    name, most = options.evaluation.judge, options.evaluation.max_new_tokens
+    folder = find_letter_judge(name, options, workplace).folder
+    limit = context_length(folder)
+    asked = [build_letter_prompt(item["question"], "", "") for item in open_questions]
+    longest = max(count_tokens(folder, text) or 0 for text in asked)
+    if limit and longest + 2 * most > limit:
+        raise UserError(
+            f"option evaluation.judge: a question and two answers of evaluation.max_new_tokens = "
+            f"{most} take up to {longest + 2 * most} tokens, but model {name!r} has a context of "
+            f"{limit}; lower evaluation.max_new_tokens, or name another judge"
+        )

@@ -53,7 +53,10 @@ def evaluate_policies(
     jobs = [
         (
             LikelihoodJob(
-                model=policy.model, dtype=options.generation.dtype, out=workplace.evaluation
+                # Benchmarks are asked in plain text, whatever dialogues are read by.
+                model=policy.model.model_copy(update={"template": None}),
+                dtype=options.generation.dtype,
+                out=workplace.evaluation,
             ),
             [
                 Likelihood(**{**row, "prefix": policy.prefix + row.get("prefix", "")})

@@ -127,6 +127,7 @@ def report_evaluation(
             "n": min(found["n"] for found in answered.values()),
             "judge": judge_cards["description"],
             "judge_model": judge_cards["models"],
+            **({"judge_worth": judge_cards["worth"]} if "worth" in judge_cards else {}),
             "models": answered,
             "cards": judge_cards["cards"],
         },
