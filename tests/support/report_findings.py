@@ -69,6 +69,8 @@ def make_evaluation(
     trained |= {"n_demonstrations": 20, "demonstrations_that_repeat": 0}
     return {
         "hhh": {**benchmark, "position_bias": {name: {"flips": EVEN} for name in names}},
+        "hhh_likelihood": benchmark,
+        "hhh_per_token": benchmark,
         "mc1": benchmark,
         "questions": {
             "source": SOURCE,

@@ -11,9 +11,9 @@ from almost_kedro.datasets.hub_rows import load_hub_rows
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmark_files import read_open, read_text
 from almost_kedro.evaluation.benchmark_records import (
-    BENCHMARKS,
     OPEN_QUESTIONS,
     QUESTIONS,
+    SETS,
     HubSet,
 )
 from almost_kedro.evaluation.benchmarks import describe_source
@@ -36,7 +36,7 @@ def read_benchmarks(evaluation_options: EvaluationOptions, benchmark_assets: Pat
     """
     items: list[Items] = []
     sources: dict[str, Source] = {}
-    for benchmark in BENCHMARKS:
+    for benchmark in SETS:
         name, given = benchmark.option, getattr(evaluation_options, benchmark.option)
         if given == "hub":
             found = _load_hub(f"evaluation.{name}", benchmark.hub)

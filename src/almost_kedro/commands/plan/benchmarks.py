@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from almost_kedro.commands.plan.lengths import Benchmarks
-from almost_kedro.evaluation.benchmark_records import BENCHMARKS
+from almost_kedro.evaluation.benchmark_records import SETS
 from almost_kedro.evaluation.benchmark_sources import read_benchmarks, read_mc1_preset
 from almost_kedro.options.evaluation import EvaluationOptions
 
 # Items of the published sets, which a plan does not fetch.
-PUBLISHED = {each.option: each.hub.size for each in BENCHMARKS}
+PUBLISHED = {each.option: each.hub.size for each in SETS}
 
 
 def find_benchmarks(evaluation: EvaluationOptions, assets: Path) -> tuple[Benchmarks, list[str]]:
