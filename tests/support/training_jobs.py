@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from almost_kedro.contract import ModelFolder
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.training import LaunchOptions, RewardModelOptions, RLOptions, SFTOptions
 from almost_kedro.processes.run import run_program
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import ScoreJob, TrainingJob
 from almost_kedro.training.launch import launch
-from almost_kedro.training.texts import TextEncoder
 
 PROJECT = Path(__file__).parents[2]
 FSDP_ON_CPU = {"PYTHONPATH": str(PROJECT / "tests/support/fsdp_on_cpu")}

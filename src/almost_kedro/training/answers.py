@@ -7,9 +7,9 @@ from collections.abc import Collection
 from almost_kedro.contract import Completion, Sampling
 from almost_kedro.feedback.responses import STOPS, extract_answer
 from almost_kedro.generation.endings import Endings
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.training import RLOptions
 from almost_kedro.training.job import TrainingJob
-from almost_kedro.training.texts import TextEncoder
 
 # A maximum length that cuts nothing.
 NO_LIMIT = 2**31
