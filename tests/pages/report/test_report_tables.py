@@ -20,7 +20,9 @@ COMPARISONS = {
 
 def test_models_stand_side_by_side_with_the_floors_below() -> None:
     evaluation = make_evaluation()
-    evaluation["hhh"]["models"]["reward_model"] = {"accuracy": SHARE}
+    hhh = evaluation["hhh"]
+    models = {**hhh["models"], "reward_model": {"accuracy": SHARE}}
+    evaluation["hhh"] = {**hhh, "models": models}
     evaluation["mc1"] = {**evaluation["mc1"], "models": {"rl": {"accuracy": SHARE}}}
     table = tabulate_models(evaluation)
     rows = {row[0]: row[1:] for row in table.rows}
