@@ -57,5 +57,7 @@ def test_each_benchmark_has_a_panel_with_models_and_floors() -> None:
         "longer wins",
         "chance",
     ]
-    ends = [layout[axis]["domain"] for axis in ("xaxis", *(f"xaxis{number}" for number in range(2, 6)))]
+    ends = [
+        layout[axis]["domain"] for axis in ("xaxis", *(f"xaxis{number}" for number in range(2, 6)))
+    ]
     assert all(left[1] < right[0] for left, right in pairwise(ends))

@@ -97,6 +97,7 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
         "hhh_likelihood": likelihood,
         "hhh_per_token": likelihood,
         "mc1": mc1,
+        "preferences": {"hhh": {**hhh, "models": {"sft": {"accuracy": SHARE}}}},
         "questions": questions,
         "contamination": {"training": trained},
     }
@@ -123,6 +124,8 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
 def describe_rest(invalid: str) -> list[str]:
     return [
         "  HHH answered with the same letter in both orders: base 25%, prompted 100%",
+        "  right answer preferred in hhh (56 items; policies by implicit reward): sft "
+        "60.0% [50.0%, 70.0%], longer wins 60.0% [50.0%, 70.0%]",
         "  judge of the answers: someone",
         *([invalid] if invalid else []),
         "  of what they were trained on, 2 of 30 prompts, 1 of 8 demonstrations repeat a benchmark "

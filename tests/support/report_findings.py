@@ -72,6 +72,7 @@ def make_evaluation(
         "hhh_likelihood": benchmark,
         "hhh_per_token": benchmark,
         "mc1": benchmark,
+        "preferences": {"hhh": make_preferences()},
         "questions": {
             "source": SOURCE,
             "n": 400,
@@ -83,6 +84,25 @@ def make_evaluation(
         },
         "contamination": {"n_prompts": 90, "prompts_that_repeat": 0, "training": trained},
         "models": {name: {"fingerprint": f"f-{name}"} for name in names},
+    }
+
+
+def make_preferences(**changes: Any) -> dict[str, Any]:
+    """Two judges of a set with two subsets."""
+    right = {"n": 400, "accuracy": SHARE}
+    even = {"n": 400, "accuracy": EVEN}
+    subsets = {"helpful": {**right, "n": 150}, "honest": {**even, "n": 250}}
+    return {
+        "source": SOURCE,
+        "n": 400,
+        "n_prompts": 390,
+        "models": {
+            "reward_model": {**right, "by_category": subsets},
+            "sft": {**even, "by_category": subsets},
+        },
+        "floors": {"longer_wins": {**even, "by_category": subsets}},
+        "differences": {},
+        **changes,
     }
 
 

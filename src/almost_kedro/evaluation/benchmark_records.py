@@ -180,5 +180,7 @@ BENCHMARKS = (HHH, HHH_LIKELIHOOD, HHH_PER_TOKEN, MC1)
 SETS = tuple(benchmark for benchmark in BENCHMARKS if not benchmark.items_of)
 # The open questions, which a judge reads: their key in metrics, their option, and their dataset.
 QUESTIONS, OPEN_QUESTIONS = "questions", "open_questions"
+# The items of the user's preference sets.
+PREFERENCES = "preference_items"
 # All datasets of items.
-ITEMS = (*(benchmark.items for benchmark in SETS), OPEN_QUESTIONS)
+ITEMS = (*(benchmark.items for benchmark in SETS), OPEN_QUESTIONS, PREFERENCES)

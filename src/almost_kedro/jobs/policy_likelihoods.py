@@ -44,9 +44,7 @@ def ask_for_answers(
     ]
     if policy.prefix:
         ended = [
-            Likelihood(
-                **{**row, "continuation": f"{separator}{row['continuation']}{SPLITTER}"}
-            )
+            Likelihood(**{**row, "continuation": f"{separator}{row['continuation']}{SPLITTER}"})
             for row in asked
         ]
         return ask_for_texts(policy, ended, options, workplace)

@@ -67,7 +67,8 @@ def test_policies_stand_against_base_by_the_judge_and_on_all_benchmarks() -> Non
     assert line.details[0] == (
         "sft: wins 50.0% [45.0%, 55.0%] of 400 questions by the judge: not shown; "
         "HHH +10.0 points [-5.0, +25.0]: not shown; HHH by likelihood +10.0 points [-5.0, +25.0]: "
-        "not shown; HHH per token +10.0 points [-5.0, +25.0]: not shown; MC1 +10.0 points [-5.0, +25.0]: not shown."
+        "not shown; HHH per token +10.0 points [-5.0, +25.0]: not shown; "
+        "MC1 +10.0 points [-5.0, +25.0]: not shown."
     )
     assert line.details[1].startswith("rl: ")
 
