@@ -48,8 +48,8 @@ def test_each_benchmark_has_a_panel_with_models_and_floors() -> None:
     assert shown["x4", "reads nothing"]["x"] == [0.25]
     assert shown["x5", "models"]["y"] == ["sft"]
     layout = chart["layout"]
-    assert layout["xaxis"]["title"]["text"] == "HHH (n=56)"
-    assert layout["xaxis5"]["title"]["text"] == "win rate against base (n=12)"
+    assert layout["xaxis"]["title"]["text"] == "HHH<br>(n=56)"
+    assert layout["xaxis5"]["title"]["text"] == "win rate against base<br>(n=12)"
     assert layout["yaxis"]["categoryarray"] == [
         "base",
         "sft",

@@ -141,6 +141,7 @@ def test_implicit_rewards_are_what_training_added_to_log_probabilities(
     assert found["accuracy"]["value"] == hhh
 
 
+@pytest.mark.slow
 def test_a_set_of_the_users_is_judged_by_all_and_the_rest_stays(
     project: Path, root: Path, metrics: dict[str, Any], tmp_path: Path
 ) -> None:

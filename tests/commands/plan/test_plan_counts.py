@@ -133,9 +133,13 @@ def test_what_policies_read_of_held_out_comparisons_is_near_what_it_was(
     planned: dict[Key, Work], actual: dict[Key, Cost]
 ) -> None:
     keys = [("preference_verdicts", f"held_out {name}") for name in ("base", "sft", "rl")]
+    scored = planned["held_out_scores", "reward"].requests
     for key in keys:
-        assert planned[key].requests == pytest.approx(actual[key].asked, rel=0.5)
-        assert planned[key].counted_tokens == pytest.approx(actual[key].tokens, rel=0.5)
+        assert planned[key].requests == scored
+        assert actual[key].asked == actual["held_out_scores", "reward"].asked
+        # A handful of pairs: what each answer takes is near, not how many pairs there are.
+        tokens, rows = actual[key].tokens or 0, actual[key].asked or 1
+        assert planned[key].counted_tokens / scored == pytest.approx(tokens / rows, rel=0.5)
 
 
 def test_a_set_of_the_users_is_read_by_policies_and_by_both_reward_models(

@@ -10,7 +10,13 @@ SHOWN, HALF = "60.0% [55.0%, 65.0%]", "50.0% [45.0%, 55.0%]"
 def test_all_items_come_first_then_each_subset() -> None:
     [table] = tabulate_preferences({"reward-bench": make_preferences()})
     assert table.caption == "reward-bench: 400 items of 390 prompts (x.json)"
-    assert table.heads == ("subset", "items", "reward model", "sft", "floor: longer wins")
+    assert table.heads == (
+        "subset",
+        "items",
+        "reward model",
+        "sft, implicit reward",
+        "floor: longer wins",
+    )
     assert table.rows == [
         ("all", "400", SHOWN, HALF, HALF),
         ("helpful", "150", SHOWN, SHOWN, SHOWN),

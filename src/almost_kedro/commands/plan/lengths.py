@@ -126,7 +126,8 @@ def measure_benchmarks(
         "rewarded": fmean(count(judge, text) + 1 for text in answers) if answers else 0.0,
         "asked": sum(scale * count_read(rows, reader, count, width) for rows, scale in scaled),
         "logprobs": sum(scale * len(rows) for rows, scale in scaled),
-        "answered": benchmarks.pairs_scale * count_read(whole, reader, count, width),
+        "answered": benchmarks.pairs_scale
+        * count_read(whole, reader, count, width, options.sft.max_length),
         "preferences": measure_preferences(options, benchmarks.preferences, count),
     }
 
@@ -147,10 +148,17 @@ def measure_preferences(
     return found
 
 
-def count_read(rows: Sequence[Likelihood], model: str, count: Count, width: int) -> int:
-    """Count what a model reads to tell log-probabilities; see `list_read`."""
+def count_read(
+    rows: Sequence[Likelihood], model: str, count: Count, width: int, longest: int | None = None
+) -> int:
+    """Count what a model reads to tell log-probabilities; see `list_read`.
+
+    `longest` is the number of tokens beyond which a text loses its beginning; None: none does.
+    """
     texts = [row["context"] + row["continuation"] for row in rows]
     characters = sum(map(len, texts)) / max(1, sum(count(model, text) for text in texts))
+    if longest:
+        texts = [text[-round(longest * characters) :] for text in texts]
     return sum(count(model, part) for part in list_read(texts, round(width * characters)))
 
 

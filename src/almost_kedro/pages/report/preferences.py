@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from almost_kedro.evaluation.stages import POLICIES
 from almost_kedro.pages.report.numbers import drop_prefix, show_edge, show_estimate, show_name
 from almost_kedro.pages.table import Table
 from almost_kedro.rows.evaluation_metrics import Measured, MeasuredGroup, PreferenceReport
@@ -37,13 +38,18 @@ def _tabulate(name: str, report: PreferenceReport) -> Table:
     heads = (
         "subset",
         "items",
-        *map(show_name, report["models"]),
+        *(_name_judge(judge) for judge in report["models"]),
         *(f"floor: {show_name(floor)}" for floor in report["floors"]),
     )
     prompts = f"{report['n_prompts']:,} prompts"
     source = report.get("source")
     place = source["location"] if source else "the run's own comparisons of held-out prompts"
     return Table(f"{show_name(name)}: {report['n']:,} items of {prompts} ({place})", heads, rows)
+
+
+def _name_judge(name: str) -> str:
+    """Say by what a policy judges; a reward model's name says it."""
+    return f"{name}, implicit reward" if name in POLICIES else show_name(name)
 
 
 def _pick(judge: Measured, subset: str) -> MeasuredGroup:
