@@ -26,6 +26,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     "evaluation.truthfulqa": ("own", "hub"),
     "evaluation.questions": ("own", "hub"),
     "evaluation.mc1_preset": ("own", "none"),
+    "evaluation.preferences.*": (),
 }
 # A folder or a hub id; it is a path where there is such a folder.
 PATHS_OR_IDS = ("prompt_generation.wordpiece",)

@@ -19,6 +19,8 @@ METRICS = {
         "models": {"base": share(0.4), "sft": share(0.5), "reward_model": share(0.6)},
         "floors": {"longer_wins": share(0.45)},
     },
+    "hhh_likelihood": {"n": 56, "models": {"base": share(0.35)}, "floors": {}},
+    "hhh_per_token": {"n": 56, "models": {"base": share(0.55)}, "floors": {}},
     "mc1": {
         "n": 40,
         "models": {"base": share(0.2), "sft": share(0.3)},
@@ -42,11 +44,12 @@ def test_each_benchmark_has_a_panel_with_models_and_floors() -> None:
     assert shown["x", "models"]["y"] == ["base", "sft", "reward model"]
     assert shown["x", "models"]["x"] == [0.4, 0.5, 0.6]
     assert shown["x", "reads nothing"]["y"] == ["longer wins"]
-    assert shown["x2", "reads nothing"]["x"] == [0.25]
-    assert shown["x3", "models"]["y"] == ["sft"]
+    assert [shown[axis, "models"]["x"] for axis in ("x2", "x3")] == [[0.35], [0.55]]
+    assert shown["x4", "reads nothing"]["x"] == [0.25]
+    assert shown["x5", "models"]["y"] == ["sft"]
     layout = chart["layout"]
-    assert layout["xaxis"]["title"]["text"] == "HHH (n=56)"
-    assert layout["xaxis3"]["title"]["text"] == "win rate against base (n=12)"
+    assert layout["xaxis"]["title"]["text"] == "HHH<br>(n=56)"
+    assert layout["xaxis5"]["title"]["text"] == "win rate against base<br>(n=12)"
     assert layout["yaxis"]["categoryarray"] == [
         "base",
         "sft",
@@ -54,5 +57,7 @@ def test_each_benchmark_has_a_panel_with_models_and_floors() -> None:
         "longer wins",
         "chance",
     ]
-    ends = [layout[axis]["domain"] for axis in ("xaxis", "xaxis2", "xaxis3")]
+    ends = [
+        layout[axis]["domain"] for axis in ("xaxis", *(f"xaxis{number}" for number in range(2, 6)))
+    ]
     assert all(left[1] < right[0] for left, right in pairwise(ends))

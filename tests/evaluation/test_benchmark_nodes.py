@@ -40,7 +40,8 @@ def make_questions(*texts: str) -> list[OpenItem]:
 
 
 def test_our_own_sets_are_read_whole_with_what_they_are(own: Path) -> None:
-    pairs, choices, questions, sources = read_benchmarks(EvaluationOptions(), own)
+    pairs, choices, questions, preferences, sources = read_benchmarks(EvaluationOptions(), own)
+    assert preferences == []
     for name, rows, file in (
         ("hhh", pairs, "hhh.json"),
         ("truthfulqa", choices, "truthfulqa_mc1.json"),
@@ -63,8 +64,9 @@ def test_a_file_of_the_users_is_named_as_given(own: Path) -> None:
 
 def test_limits_leave_every_category_and_the_sources_count(own: Path) -> None:
     options = EvaluationOptions(limit=8, question_limit=9)
-    pairs, choices, questions, sources = read_benchmarks(options, own)
+    pairs, choices, questions, preferences, sources = read_benchmarks(options, own)
     assert [len(choices), len(questions)] == [8, 9]
+    assert preferences == []
     categories = [item["category"] for item in pairs]
     assert {categories.count(name) for name in categories} == {2}
     assert sources["hhh"]["n"] > 8

@@ -79,6 +79,7 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
         },
     }
     mc1 = {"n": 40, "models": {"base": {"accuracy": SHARE}}, "floors": {}}
+    likelihood = {"n": 56, "models": {"prompted": {"accuracy": SHARE}}, "floors": {}}
     card = {"model_a": "prompted", "model_b": "base", "win_rate": SHARE}
     questions: dict[str, Any] = {
         "n": 9,
@@ -95,7 +96,10 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
     metrics = {
         "gate_passed": False,
         "hhh": hhh,
+        "hhh_likelihood": likelihood,
+        "hhh_per_token": likelihood,
         "mc1": mc1,
+        "preferences": {"hhh": {**hhh, "models": {"sft": {"accuracy": SHARE}}}},
         "questions": questions,
         "contamination": {"training": trained},
     }
@@ -104,12 +108,12 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
     assert lines[0] == "all models, with 95 % intervals (gate not passed):"
     assert [line.split() for line in lines[2:6]] == [
         ["base", *share.split(), *share.split()],
-        ["prompted", *share.split()],
+        ["prompted", *share.split(), *share.split(), *share.split()],
         ["reward", "model", *share.split()],
         ["longer", "wins", *share.split()],
     ]
     place = lines[1].index("wins against base (9 questions)")
-    assert lines[3].index(share) == place
+    assert lines[3].rindex(share) == place
     assert lines[4].index(share) == lines[1].index("HHH (56 pairs)")
     assert lines[6:] == describe_rest("")
     questions["cards"] = {"prompted-vs-base": {**card, "n_votes": 48, "n_valid": 36}}
@@ -127,6 +131,8 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
 def describe_rest(invalid: str) -> list[str]:
     return [
         "  HHH answered with the same letter in both orders: base 25%, prompted 100%",
+        "  right answer preferred in hhh (56 items; policies by implicit reward): sft "
+        "60.0% [50.0%, 70.0%], longer wins 60.0% [50.0%, 70.0%]",
         "  judge of the answers: someone",
         *([invalid] if invalid else []),
         "  of what they were trained on, 2 of 30 prompts, 1 of 8 demonstrations repeat a benchmark "

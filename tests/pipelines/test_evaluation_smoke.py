@@ -51,8 +51,9 @@ def list_work(root: Path) -> dict[str, int]:
 
 def test_every_model_has_figures_beside_the_floors(metrics: dict[str, Any]) -> None:
     assert metrics["hhh"]["models"].keys() == {*POLICIES, *REWARD_MODELS}
-    assert metrics["mc1"]["models"].keys() == set(POLICIES)
-    for name in ("hhh", "mc1"):
+    for name in ("hhh_likelihood", "hhh_per_token", "mc1"):
+        assert metrics[name]["models"].keys() == set(POLICIES)
+    for name in ("hhh", "hhh_likelihood", "hhh_per_token", "mc1"):
         assert metrics[name]["n"] == 8
         assert metrics[name]["floors"].keys() == {"chance", "longer_wins", "shorter_wins"}
         for found in (*metrics[name]["models"].values(), *metrics[name]["floors"].values()):
@@ -98,8 +99,8 @@ def test_demonstrations_are_computed_once(root: Path) -> None:
 
 
 def test_figures_are_those_of_the_rows(root: Path, metrics: dict[str, Any]) -> None:
-    for dataset, name in (("hhh_verdicts", "hhh"), ("mc1_verdicts", "mc1")):
-        rows = [row for row in read_latest(root, dataset) if row["model"] == "rl"]
+    for name in ("hhh", "hhh_likelihood", "hhh_per_token", "mc1"):
+        rows = [row for row in read_latest(root, f"{name}_verdicts") if row["model"] == "rl"]
         found = metrics[name]["models"]["rl"]
         assert found["accuracy"]["value"] == sum(row["hit"] for row in rows) / len(rows)
     votes = [row for row in read_latest(root, "judge_votes") if row["model_a"] == "rl"]
@@ -107,6 +108,81 @@ def test_figures_are_those_of_the_rows(root: Path, metrics: dict[str, Any]) -> N
     card = metrics["questions"]["cards"]["rl-vs-base"]
     assert card["n_questions"] == len(wins) == 4
     assert card["win"]["value"] == wins.count("win") / 4
+
+
+def test_implicit_rewards_are_what_training_added_to_log_probabilities(
+    root: Path, metrics: dict[str, Any]
+) -> None:
+    likelihoods = {
+        (row["model"], row["item_id"]): (row["score_chosen"], row["score_rejected"])
+        for row in read_latest(root, "hhh_likelihood_verdicts")
+    }
+    rows = read_latest(root, "preference_verdicts")
+    of_rl = [row for row in rows if (row["set"], row["model"]) == ("hhh", "rl")]
+    assert len(of_rl) == 8
+    for row in of_rl:
+        rl, base = (likelihoods[name, row["item_id"]] for name in ("rl", "base"))
+        assert row["score_right"] == rl[0] - base[0]
+        assert row["score_wrong"] == rl[1] - base[1]
+    # Training changes something, if little: no policy is the base.
+    assert any(row["score_right"] for row in of_rl)
+    held_out = read_latest(root, "held_out_scores")
+    assert metrics["preferences"].keys() == {"hhh", "held_out"}
+    for name, n in (("hhh", 8), ("held_out", len(held_out))):
+        found = metrics["preferences"][name]
+        assert (found["n"], found["models"].keys()) == (n, {*REWARD_MODELS, "sft", "rl"})
+        hits = [r["hit"] for r in rows if (r["set"], r["model"]) == (name, "sft")]
+        assert found["models"]["sft"]["accuracy"]["value"] == sum(hits) / n
+    prompts = {row["prompt_id"] for row in held_out}
+    assert metrics["preferences"]["held_out"]["n_prompts"] == len(prompts)
+    # The reward models' own figures are not other ones here.
+    hhh = metrics["hhh"]["models"]["reward_model"]["accuracy"]["value"]
+    found = metrics["preferences"]["hhh"]["models"]["reward_model"]
+    assert found["accuracy"]["value"] == hhh
+
+
+@pytest.mark.slow
+def test_a_set_of_the_users_is_judged_by_all_and_the_rest_stays(
+    project: Path, root: Path, metrics: dict[str, Any], tmp_path: Path
+) -> None:
+    """One subset of best of 4, and one in which the longer answer is always right."""
+    file = tmp_path / "mine.jsonl"
+    four = {"prompt": "Why?", "chosen": ["Because."], "rejected": ["No.", "So.", "Ask."]}
+    rows = [
+        *({"subset": "four", **four, "prompt": f"Why {number}?"} for number in range(3)),
+        *({"subset": "long", "prompt": "Hm?", "chosen": "x" * n, "rejected": "y"} for n in (5, 9)),
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    before = list_work(root)
+    done = run_pipeline(project, root, "evaluation", f"evaluation.preferences.mine={file}")
+    assert done.returncode == 0, done.stderr
+    # Work for other sets is taken as it is: new are one job of three models and of two readers.
+    new = list_work(root).keys() - before.keys()
+    assert len([name for name in new if "/logprobs-" in name]) == 3
+    assert len([name for name in new if "/rewards-" in name]) == 2
+    found = read_document(root, "evaluation_metrics")
+    mine = found["preferences"].pop("mine")
+    assert found["preferences"] == metrics["preferences"]
+    assert (mine["n"], mine["n_prompts"], mine["source"]["location"]) == (5, 4, str(file))
+    floors = {
+        name: {subset: each["accuracy"]["value"] for subset, each in judge["by_category"].items()}
+        for name, judge in mine["floors"].items()
+    }
+    assert floors == {
+        "chance": {"four": 0.25, "long": 0.5},
+        "longer_wins": {"four": 1.0, "long": 1.0},
+        "shorter_wins": {"four": 0.0, "long": 0.0},
+    }
+    assert mine["models"].keys() == {*REWARD_MODELS, "sft", "rl"}
+    page = sorted(root.glob("08_reporting/report.html/*/report.html"))[-1].read_text()
+    assert f"mine: 5 items of 4 prompts ({file})" in page
+    rows = [row for row in read_latest(root, "preference_verdicts") if row["set"] == "mine"]
+    done = kedro(
+        project, "trace", rows[0]["verdict_id"], "--env", "smoke", "--params", f"data_root={root}"
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ("preference_items", "fingerprint", "Why 0?"):
+        assert text in done.stdout
 
 
 def test_models_that_answer_are_compared_by_a_judge_that_says_what_it_is(
@@ -121,8 +197,18 @@ def test_models_that_answer_are_compared_by_a_judge_that_says_what_it_is(
 
 def test_the_end_of_a_run_shows_all_models(root: Path) -> None:
     log = (root / "log").read_text()
-    for line in ("HHH (8 pairs)", "longer wins", "held out reward model", "judge of the answers: "):
+    for line in (
+        "HHH (8 pairs)",
+        "HHH per token (8 pairs)",
+        "longer wins",
+        "held out reward model",
+        "right answer preferred in held_out",
+        "judge of the answers: ",
+    ):
         assert line in log
+    page = sorted(root.glob("08_reporting/report.html/*/report.html"))[0].read_text()
+    for text in ("HHH by likelihood, 8 pairs", "hhh: 8 items of", "held out: "):
+        assert text in page
 
 
 def test_an_answer_and_a_vote_are_traced_to_their_question(project: Path, root: Path) -> None:

@@ -33,6 +33,7 @@ from almost_kedro.rows.feedback import (
     Responses,
     Seed,
 )
+from almost_kedro.rows.preferences import PreferenceItem
 from almost_kedro.rows.training import (
     Candidate,
     Demonstration,
@@ -228,6 +229,18 @@ def make_pair_item(item_id: str = "hhh-0001", **fields: Any) -> PairItem:
 def make_choice_item(item_id: str = "mc1-0001", **fields: Any) -> ChoiceItem:
     row = {"item_id": item_id, "category": "Myths", "question": "Do bulls hate red?"}
     return check(ChoiceItem, row | {"choices": ["No.", "Yes."]} | fields)
+
+
+def make_preference_item(item_id: str = "mine-0001", **fields: Any) -> PreferenceItem:
+    row = {
+        "item_id": item_id,
+        "set": "mine",
+        "prompt_id": "p1",
+        "category": "",
+        "dialogue": "\n\nHuman: Why?\n\nAssistant:",
+        "choices": ["Because.", "Nothing."],
+    }
+    return check(PreferenceItem, row | fields)
 
 
 def make_question(item_id: str = "open-0001", question: str = "Why?") -> OpenItem:

@@ -69,7 +69,10 @@ def make_evaluation(
     trained |= {"n_demonstrations": 20, "demonstrations_that_repeat": 0}
     return {
         "hhh": {**benchmark, "position_bias": {name: {"flips": EVEN} for name in names}},
+        "hhh_likelihood": benchmark,
+        "hhh_per_token": benchmark,
         "mc1": benchmark,
+        "preferences": {"hhh": make_preferences()},
         "questions": {
             "source": SOURCE,
             "n": 400,
@@ -91,6 +94,25 @@ WORTH = {
     "flip_rate": {"value": 0.25, "low": 0.1, "high": 0.4},
     "letter_mass": 0.9,
 }
+
+
+def make_preferences(**changes: Any) -> dict[str, Any]:
+    """Two judges of a set with two subsets."""
+    right = {"n": 400, "accuracy": SHARE}
+    even = {"n": 400, "accuracy": EVEN}
+    subsets = {"helpful": {**right, "n": 150}, "honest": {**even, "n": 250}}
+    return {
+        "source": SOURCE,
+        "n": 400,
+        "n_prompts": 390,
+        "models": {
+            "reward_model": {**right, "by_category": subsets},
+            "sft": {**even, "by_category": subsets},
+        },
+        "floors": {"longer_wins": {**even, "by_category": subsets}},
+        "differences": {},
+        **changes,
+    }
 
 
 def make_metrics(**changes: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def draw_models(metrics: EvaluationMetrics) -> Plot:
     panels: list[Panel] = [
         *(_read_panel(each.title, each.find_report(metrics)) for each in BENCHMARKS),
         (
-            f"win rate against base (n={metrics['questions']['n']})",
+            f"win rate against base<br>(n={metrics['questions']['n']})",
             read_win_rates(metrics["questions"]),
             {},
         ),
@@ -65,4 +65,4 @@ def _read_panel(title: str, report: BenchmarkReport) -> Panel:
         {name.replace("_", " "): found["accuracy"] for name, found in group.items()}
         for group in (report["models"], report["floors"])
     )
-    return f"{title} (n={report['n']})", models, floors
+    return f"{title}<br>(n={report['n']})", models, floors

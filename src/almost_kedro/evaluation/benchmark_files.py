@@ -158,10 +158,7 @@ def read_open(path: Path) -> list[OpenItem]:
     Raises UserError for a missing file, or the first line of another format or with a known id or
     text.
     """
-    # Only "\n" ends a line: a question may contain other line separators.
-    lines = enumerate(read_text(path).split("\n"), 1)
-    places = [(Place(str(path), "line", number), line) for number, line in lines if line.strip()]
-    rows = [(place, _parse(line, place, OPEN_FORMAT)) for place, line in places]
+    rows = list(read_lines(path, OPEN_FORMAT))
     items = [(place, _read_open(row, place, i)) for i, (place, row) in enumerate(rows, 1)]
     collect_items(rows, ("question_id",), str(path))
     return collect_items(items, QUESTION_FIELDS, str(path))
@@ -189,11 +186,16 @@ def _read_list(path: Path, expected: str) -> Iterator[tuple[Place, Any]]:
     yield from ((Place(str(path), "item", number), row) for number, row in enumerate(rows, 1))
 
 
-def _parse(line: str, place: Place, expected: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError as exc:
-        raise place.refuse(f"not JSON ({exc})", expected) from exc
+def read_lines(path: Path, expected: str) -> Iterator[tuple[Place, Any]]:
+    """Read a file of JSON lines, blank ones left out; raise UserError for one that is not JSON."""
+    # Only "\n" ends a line: a text may contain other line separators.
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            place = Place(str(path), "line", number)
+            try:
+                yield place, json.loads(line)
+            except ValueError as exc:
+                raise place.refuse(f"not JSON ({exc})", expected) from exc
 
 
 def read_text(path: Path) -> str:

@@ -6,7 +6,7 @@ A new benchmark is a new record here, beside its items, options and datasets.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from almost_kedro.evaluation.benchmark_hub import choices_from_hub, pairs_from_h
 from almost_kedro.evaluation.benchmarks import CATEGORIES
 from almost_kedro.evaluation.hhh import (
     build_hhh_requests,
+    build_likelihood_requests,
     measure_position_bias,
     score_hhh,
     score_hhh_floors,
+    score_hhh_likelihoods,
 )
 from almost_kedro.evaluation.truthfulqa import build_mc1_requests, score_mc1, score_mc1_floors
 from almost_kedro.evaluation.verdicts import Accuracy
@@ -68,6 +70,10 @@ class Benchmark:
             before a question in the form `likelihood`.
         by_rewards: The dataset of reward models' verdicts; empty if they can't answer.
         measure_bias: Measures the effect of an answer's place; None if there are no places.
+        items_of: The benchmark whose items it asks about in another form; empty if it has its own.
+        whole_answers: Whether it asks how probable whole answers are, as training reads them (see
+            `jobs.policy_likelihoods`).
+        per_token: Whether `score` gets each log-probability divided by its number of tokens.
     """
 
     name: str
@@ -84,11 +90,14 @@ class Benchmark:
     has_forms: bool = False
     by_rewards: str = ""
     measure_bias: Callable[[Sequence[Any], int], PositionBias] | None = None
+    items_of: str = ""
+    whole_answers: bool = False
+    per_token: bool = False
 
     @property
     def items(self) -> str:
         """The dataset of its items."""
-        return f"{self.name}_items"
+        return f"{self.items_of or self.name}_items"
 
     @property
     def verdicts(self) -> str:
@@ -126,6 +135,25 @@ HHH = Benchmark(
     by_rewards="reward_verdicts",
     measure_bias=measure_position_bias,
 )
+HHH_LIKELIHOOD = replace(
+    HHH,
+    name="hhh_likelihood",
+    title="HHH by likelihood",
+    full_title="Static HHH, log-probability of the answers",
+    ask=lambda items, _options, _preset: build_likelihood_requests(items),
+    score=score_hhh_likelihoods,
+    by_rewards="",
+    measure_bias=None,
+    items_of=HHH.name,
+    whole_answers=True,
+)
+HHH_PER_TOKEN = replace(
+    HHH_LIKELIHOOD,
+    name="hhh_per_token",
+    title="HHH per token",
+    full_title="Static HHH, log-probability a token of the answers",
+    per_token=True,
+)
 MC1 = Benchmark(
     name="mc1",
     option="truthfulqa",
@@ -147,8 +175,12 @@ MC1 = Benchmark(
     has_forms=True,
 )
 # In the order of tables and pages.
-BENCHMARKS = (HHH, MC1)
+BENCHMARKS = (HHH, HHH_LIKELIHOOD, HHH_PER_TOKEN, MC1)
+# Those that have items of their own.
+SETS = tuple(benchmark for benchmark in BENCHMARKS if not benchmark.items_of)
 # The open questions, which a judge reads: their key in metrics, their option, and their dataset.
 QUESTIONS, OPEN_QUESTIONS = "questions", "open_questions"
+# The items of the user's preference sets.
+PREFERENCES = "preference_items"
 # All datasets of items.
-ITEMS = (*(benchmark.items for benchmark in BENCHMARKS), OPEN_QUESTIONS)
+ITEMS = (*(benchmark.items for benchmark in SETS), OPEN_QUESTIONS, PREFERENCES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -11,15 +12,17 @@ from almost_kedro.datasets.hub_rows import load_hub_rows
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.benchmark_files import read_open, read_text
 from almost_kedro.evaluation.benchmark_records import (
-    BENCHMARKS,
     OPEN_QUESTIONS,
     QUESTIONS,
+    SETS,
     HubSet,
 )
 from almost_kedro.evaluation.benchmarks import describe_source
+from almost_kedro.evaluation.preference_files import read_preferences
 from almost_kedro.evaluation.truthfulqa import PRESET, Preset
 from almost_kedro.options.evaluation import EvaluationOptions
 from almost_kedro.rows.evaluation import Source
+from almost_kedro.rows.preferences import PreferenceItem
 
 Item = TypeVar("Item")
 Items = Sequence[Any]
@@ -30,13 +33,14 @@ def read_benchmarks(evaluation_options: EvaluationOptions, benchmark_assets: Pat
     """Read all benchmarks from our own sets, files or the hub.
 
     Nothing comes before this node, so that a bad file stops a run before anything is generated.
-    Returns the items of each benchmark, the open questions, and where each is from.
+    Returns the items of each benchmark, the open questions, the items of all preference sets, and
+    where each is from.
 
     Raises UserError for a missing file or dataset, or the first bad item.
     """
     items: list[Items] = []
     sources: dict[str, Source] = {}
-    for benchmark in BENCHMARKS:
+    for benchmark in SETS:
         name, given = benchmark.option, getattr(evaluation_options, benchmark.option)
         if given == "hub":
             found = _load_hub(f"evaluation.{name}", benchmark.hub)
@@ -48,7 +52,17 @@ def read_benchmarks(evaluation_options: EvaluationOptions, benchmark_assets: Pat
         sources[name] = source
     own = benchmark_assets / f"{OPEN_QUESTIONS}.jsonl"
     questions, sources[QUESTIONS] = _read(QUESTIONS, evaluation_options.questions, own, read_open)
-    return [*items, spread(questions, evaluation_options.question_limit), sources]
+    items.append(spread(questions, evaluation_options.question_limit))
+    preferences: list[PreferenceItem] = []
+    for name, path in evaluation_options.preferences.items():
+        found, sources[name_source(name)] = _read(name, path, own, partial(read_preferences, name))
+        preferences += spread(found, evaluation_options.limit)
+    return [*items, preferences, sources]
+
+
+def name_source(preference_set: str) -> str:
+    """Return the key of a preference set of the user's in `benchmark_sources`."""
+    return f"preferences.{preference_set}"
 
 
 def _read(name: str, given: str, own: Path, read: Callable[[Path], Items]) -> tuple[Items, Source]:

@@ -46,30 +46,44 @@ def report_benchmark(
     )
 
 
-def measure(rows: Sequence[Outcome], seed: int) -> Measured:
-    """Return counts, the share that is right, and the accuracy, of all items and by category."""
+def measure(rows: Sequence[Outcome], seed: int, group: str = "item_id") -> Measured:
+    """Return counts, the share that is right, and the accuracy, of all items and by category.
+
+    `group` is the field that the bootstrap draws by.
+    """
     groups: dict[str, list[Outcome]] = {}
     for row in rows:
         groups.setdefault(row["category"], []).append(row)
-    by_category = {name: _measure_group(group, seed) for name, group in groups.items() if name}
-    return {**_measure_group(rows, seed), "by_category": by_category}
+    by_category = {
+        name: _measure_group(found, seed, group) for name, found in groups.items() if name
+    }
+    return {**_measure_group(rows, seed, group), "by_category": by_category}
 
 
-def _measure_group(rows: Sequence[Outcome], seed: int) -> MeasuredGroup:
+def _measure_group(rows: Sequence[Outcome], seed: int, group: str) -> MeasuredGroup:
     counts = summarise_verdicts(rows)["all"]
-    accuracy = estimate_mean([row["hit"] for row in rows], [row["item_id"] for row in rows], seed)
+    accuracy = estimate_mean([row["hit"] for row in rows], _list_groups(rows, group), seed)
     assert accuracy is not None
     return {**counts, "accuracy": accuracy}
 
 
-def compare(new: Sequence[Outcome], old: Sequence[Outcome], seed: int) -> PairedDifference:
-    """Return the difference in accuracy; raise ValueError if the items are not the same."""
+def _list_groups(rows: Sequence[Outcome], group: str) -> list[str]:
+    return [row[group] for row in rows]  # type: ignore[literal-required]
+
+
+def compare(
+    new: Sequence[Outcome], old: Sequence[Outcome], seed: int, group: str = "item_id"
+) -> PairedDifference:
+    """Return the difference in accuracy; raise ValueError if the items are not the same.
+
+    `group` is the field that the bootstrap draws by.
+    """
     ids = [row["item_id"] for row in new]
     hits = {row["item_id"]: row["hit"] for row in old}
     if hits.keys() != set(ids):
         raise ValueError("only verdicts on the same items can be compared")
     a, b = [row["hit"] for row in new], [hits[id_] for id_ in ids]
-    return bootstrap_difference(a, b, ids, seed).to_dict()
+    return bootstrap_difference(a, b, _list_groups(new, group), seed).to_dict()
 
 
 def list_results(evaluation: EvaluationMetrics) -> list[tuple[str, bool, list[Estimate | None]]]:

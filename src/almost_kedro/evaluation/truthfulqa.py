@@ -9,6 +9,7 @@ from almost_kedro.contract import Likelihood
 from almost_kedro.evaluation.verdicts import TOLERANCE, Accuracy, read_score, summarise_verdicts
 from almost_kedro.options.rules import Rules
 from almost_kedro.rows.evaluation import ChoiceItem, ChoiceVerdict, OutcomeName
+from almost_kedro.rows.preferences import PreferenceItem
 
 Form = Literal["true", "likelihood"]
 # Shown before the question in the likelihood form, unless `evaluation.mc1_preset` says otherwise.
@@ -102,7 +103,7 @@ def score_mc1(
     Raises UserError for a score that is not finite.
     """
     rows = [
-        _judge_item(
+        judge_choices(
             item,
             [read_score(scores, _name_request(item, i)) for i in range(len(item["choices"]))],
             scoring,
@@ -112,7 +113,10 @@ def score_mc1(
     return rows, summarise_verdicts(rows)
 
 
-def _judge_item(item: ChoiceItem, scores: Sequence[float], scoring: Rules) -> ChoiceVerdict:
+def judge_choices(
+    item: ChoiceItem | PreferenceItem, scores: Sequence[float], scoring: Rules
+) -> ChoiceVerdict:
+    """Judge an item by the scores of its choices, of which the first is right; see `score_mc1`."""
     tolerance = TOLERANCE if scoring == "corrected" else 0.0
     best = max(scores)
     n_best = sum(best - score <= tolerance for score in scores)

@@ -13,7 +13,7 @@ from almost_kedro.evaluation.model_report import (
     show_judge,
 )
 from almost_kedro.evaluation.statistics import show_share
-from almost_kedro.rows.evaluation_metrics import EvaluationMetrics
+from almost_kedro.rows.evaluation_metrics import EvaluationMetrics, PreferenceReport
 from almost_kedro.rows.metrics import (
     ComparisonsMetrics,
     GateResult,
@@ -151,6 +151,7 @@ def describe_evaluation(metrics: EvaluationMetrics) -> list[str]:
         if flips:
             same = ", ".join(flips)
             lines.append(f"  {each.title} answered with the same letter in both orders: {same}")
+    lines += map(describe_preferences, metrics["preferences"], metrics["preferences"].values())
     trained = metrics["contamination"]["training"]
     repeats = (
         f"{trained['prompts_that_repeat']} of {trained['n_prompts']} prompts, "
@@ -160,6 +161,17 @@ def describe_evaluation(metrics: EvaluationMetrics) -> list[str]:
     if invalid := show_invalid_votes(questions):
         lines.append(f"  of the judge, {invalid}: kedro rows judge_votes --where valid=false")
     return [*lines, f"  of what they were trained on, {repeats} repeat a benchmark item"]
+
+
+def describe_preferences(name: str, report: PreferenceReport) -> str:
+    """Say how often each judge of a preference set prefers the right answer."""
+    judges = {**report["models"], "longer wins": report["floors"]["longer_wins"]}
+    found = ", ".join(
+        f"{judge.replace('_', ' ')} {show_share(each['accuracy'])}"
+        for judge, each in judges.items()
+    )
+    about = f"{report['n']} items; policies by implicit reward"
+    return f"  right answer preferred in {name} ({about}): {found}"
 
 
 def show_difference(value: float, low: float, high: float) -> str:

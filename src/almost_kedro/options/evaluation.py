@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from almost_kedro.options.block import Block, Positive, Share
 
 HELD_OUT = "held_out_reward_model"
+# Preference sets that each run has: static HHH, and its own comparisons of held-out prompts.
+HHH_SET, HELD_OUT_SET = "hhh", "held_out"
+# Sets of the user's can't have these names: items of other benchmarks begin with them, too.
+TAKEN = (HHH_SET, HELD_OUT_SET, "mc1", "open")
 
 
 class EvaluationOptions(Block):
@@ -30,6 +35,11 @@ class EvaluationOptions(Block):
         "own",
         min_length=1,
         description="Open questions: own, or the path of a file like Vicuna's question.jsonl",
+    )
+    preferences: dict[str, Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="Sets like RewardBench's, by a name of yours: paths of JSON-lines files with "
+        "prompt, chosen, rejected (or a list of them) and subset",
     )
     judge: str = Field(
         HELD_OUT,
@@ -65,8 +75,8 @@ class EvaluationOptions(Block):
     )
     limit: Positive | None = Field(
         None,
-        description="Pairs of static HHH, and questions of MC1, spread evenly over their files; "
-        "null: all",
+        description="Pairs of static HHH, questions of MC1, and items of each preference set, "
+        "spread evenly over their files; null: all",
     )
     question_limit: Positive | None = Field(
         None, description="Open questions, spread evenly over their file; null: all"
@@ -80,6 +90,17 @@ class EvaluationOptions(Block):
     def read_form(cls, form: object) -> object:
         """Read a bare `true` as the form of that name; YAML makes a boolean of it."""
         return "true" if form is True else form
+
+    @field_validator("preferences")
+    @classmethod
+    def check_names(cls, preferences: dict[str, str]) -> dict[str, str]:
+        """Refuse names that can't be part of ids, or that other items have."""
+        for name in preferences:
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+                raise ValueError(f"the name {name!r} may have letters, digits, '_', '.' and '-'")
+            if name in TAKEN:
+                raise ValueError(f"the name {name!r} is taken; give the set another one")
+        return preferences
 
     @field_validator("questions")
     @classmethod

@@ -162,6 +162,14 @@ class RewardVerdict(PairVerdict):
 
 
 @with_config(STRICT)
+class LikelihoodVerdict(PairVerdict):
+    """A policy's verdict on a pair, by log-probabilities (nats); `verdict_id` is MODEL/ITEM."""
+
+    verdict_id: str
+    model: str
+
+
+@with_config(STRICT)
 class OpenAnswer(TypedDict):
     """A model's answer to an open question."""
 
@@ -236,6 +244,14 @@ class RewardVerdicts(RowsValidator):
     row, key = RewardVerdict, "verdict_id"
     parents: ClassVar = {"item_id": ("hhh_items",)}
     model, plan = "model", "reward_verdicts_metrics"
+
+
+class LikelihoodVerdicts(RowsValidator):
+    """Validator of `hhh_likelihood_verdicts` and `hhh_per_token_verdicts`."""
+
+    row, key = LikelihoodVerdict, "verdict_id"
+    parents: ClassVar = {"item_id": ("hhh_items",)}
+    model, plan = "model", "policy_verdicts_metrics"
 
 
 class OpenAnswers(RowsValidator):

@@ -57,6 +57,21 @@ class BenchmarkReport(TypedDict):
     position_bias: NotRequired[dict[str, PositionBias]]
 
 
+class PreferenceReport(TypedDict):
+    """A preference set: judges and floors by name, and differences from "longer wins".
+
+    Judges are reward models, and policies by their implicit rewards. `source` is missing where the
+    items are the run's own comparisons.
+    """
+
+    source: NotRequired[Source]
+    n: int
+    n_prompts: int
+    models: dict[str, Measured]
+    floors: dict[str, Measured]
+    differences: dict[str, PairedDifference]
+
+
 class Trust(TypedDict):
     """How far a judge can be trusted; a figure is null where no vote tells it.
 
@@ -158,9 +173,13 @@ class Contamination(ContaminationMetrics):
 
 
 class EvaluationMetrics(Gated):
-    """`evaluation_metrics`; each benchmark's report also stands here, under its name."""
+    """`evaluation_metrics`; each benchmark's report also stands here, under its name.
+
+    `preferences` has the sets in which both reward models and implicit rewards judge.
+    """
 
     scoring: str
+    preferences: dict[str, PreferenceReport]
     questions: QuestionsReport
     contamination: Contamination
     models: Models

@@ -99,6 +99,7 @@ def test_requests_follow_from_the_options(
         ("rl_policy", "sft"),
         ("rl_policy", "held_out_rewards"),
         ("policy_verdicts", "prompted"),
+        ("policy_verdicts", "prompted answers"),
         ("reward_verdicts", "reward_model"),
         ("open_answers", "rl"),
         ("judge_cards", ""),
@@ -120,8 +121,45 @@ def test_what_the_run_itself_asked_before_is_known(
 def test_what_benchmarks_have_read_is_exact(
     planned: dict[Key, Work], actual: dict[Key, Cost]
 ) -> None:
-    for key in (("policy_verdicts", "base"), ("reward_verdicts", "reward_model")):
+    for key in (
+        ("policy_verdicts", "base"),
+        ("policy_verdicts", "base answers"),
+        ("reward_verdicts", "reward_model"),
+    ):
         assert planned[key].counted_tokens == pytest.approx(actual[key].tokens, rel=0.01), key
+
+
+def test_what_policies_read_of_held_out_comparisons_is_near_what_it_was(
+    planned: dict[Key, Work], actual: dict[Key, Cost]
+) -> None:
+    keys = [("preference_verdicts", f"held_out {name}") for name in ("base", "sft", "rl")]
+    scored = planned["held_out_scores", "reward"].requests
+    for key in keys:
+        assert planned[key].requests == scored
+        assert actual[key].asked == actual["held_out_scores", "reward"].asked
+        # A handful of pairs: what each answer takes is near, not how many pairs there are.
+        tokens, rows = actual[key].tokens or 0, actual[key].asked or 1
+        assert planned[key].counted_tokens / scored == pytest.approx(tokens / rows, rel=0.5)
+
+
+def test_a_set_of_the_users_is_read_by_policies_and_by_both_reward_models(
+    project: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"prompt": "Why?", "chosen": "So.", "rejected": ["No.", "x", "Hm."]}\n')
+    planner = make_planner(project, tmp_path, evaluation={"preferences": {"mine": str(file)}})
+    work = count(planner, Assumptions())
+    own = {key: each for key, each in work.items() if key[1].startswith("mine ")}
+    assert [program for _, program in own] == [
+        *("mine base", "mine sft", "mine rl"),
+        *("mine reward_model", "mine held_out_reward_model"),
+    ]
+    assert {each.requests for each in own.values()} == {4}
+    # Bytes are tokens here: four times the dialogue with a space, and 3 + 3 + 1 + 3 characters.
+    read = 4 * len("\n\nHuman: Why?\n\nAssistant: ") + 10
+    assert own["preference_verdicts", "mine sft"].counted_tokens == read
+    # Reward models read the eos, too.
+    assert own["preference_verdicts", "mine reward_model"].counted_tokens == read + 4
 
 
 def test_tokens_are_near_what_they_were(planned: dict[Key, Work], actual: dict[Key, Cost]) -> None:
@@ -216,6 +254,9 @@ def test_programs_that_read_the_same_rows_share_a_process() -> None:
     assert count_processes([score, other], "embedded") == 1
     assert count_processes([score, replace(other, requests=4)], "embedded") == 2
     assert count_processes([], "embedded") == 0
+    # All that a node asks policies for is one list of jobs.
+    told = [replace(score, kind="likelihood"), replace(other, kind="likelihood", requests=4)]
+    assert count_processes(told, "embedded") == 1
 
 
 def test_policies_that_answer_share_a_process_unless_vllm_runs_them() -> None:

@@ -20,15 +20,23 @@ COMPARISONS = {
 
 def test_models_stand_side_by_side_with_the_floors_below() -> None:
     evaluation = make_evaluation()
-    evaluation["hhh"]["models"]["reward_model"] = {"accuracy": SHARE}
+    hhh = evaluation["hhh"]
+    models = {**hhh["models"], "reward_model": {"accuracy": SHARE}}
+    evaluation["hhh"] = {**hhh, "models": models}
     evaluation["mc1"] = {**evaluation["mc1"], "models": {"rl": {"accuracy": SHARE}}}
     table = tabulate_models(evaluation)
     rows = {row[0]: row[1:] for row in table.rows}
     assert list(rows) == ["base", "prompted", "sft", "rl", "reward model", "floor: chance"]
-    assert rows["base"] == (SHOWN, "-", "-", "-", "1,100 [90, 1,200]", SHOWN)
-    assert rows["rl"] == (SHOWN, SHOWN, SHOWN, SHOWN, "1,100 [90, 1,200]", SHOWN)
-    assert rows["reward model"] == (SHOWN, "-", "-", "-", "-", "-")
-    assert table.heads[:3] == ("model", "HHH, 400 pairs", "MC1, 400 questions")
+    assert rows["base"] == (SHOWN, SHOWN, SHOWN, "-", "-", "-", "1,100 [90, 1,200]", SHOWN)
+    assert rows["rl"] == (SHOWN, SHOWN, SHOWN, SHOWN, SHOWN, SHOWN, "1,100 [90, 1,200]", SHOWN)
+    assert rows["reward model"] == (SHOWN, *["-"] * 7)
+    assert table.heads[:5] == (
+        "model",
+        "HHH, 400 pairs",
+        "HHH by likelihood, 400 pairs",
+        "HHH per token, 400 pairs",
+        "MC1, 400 questions",
+    )
 
 
 def test_rewards_have_intervals() -> None:

@@ -61,13 +61,15 @@ def test_without_held_out_comparisons_nothing_is_known() -> None:
     assert line.answer == "Unknown: there are no held-out comparisons."
 
 
-def test_policies_stand_against_base_by_the_judge_and_on_both_benchmarks() -> None:
+def test_policies_stand_against_base_by_the_judge_and_on_all_benchmarks() -> None:
     line = judge_policies(make_evaluation(NO_GAIN, EVEN))
     assert line.mark == "open"
-    assert line.answer == "Not shown: none of 6 comparisons shows a gain."
+    assert line.answer == "Not shown: none of 10 comparisons shows a gain."
     assert line.details[0] == (
         "sft: wins 50.0% [45.0%, 55.0%] of 400 questions by the judge: not shown; "
-        "HHH +10.0 points [-5.0, +25.0]: not shown; MC1 +10.0 points [-5.0, +25.0]: not shown."
+        "HHH +10.0 points [-5.0, +25.0]: not shown; HHH by likelihood +10.0 points [-5.0, +25.0]: "
+        "not shown; HHH per token +10.0 points [-5.0, +25.0]: not shown; "
+        "MC1 +10.0 points [-5.0, +25.0]: not shown."
     )
     assert line.details[1].startswith("rl: ")
 
@@ -95,19 +97,23 @@ def test_gains_are_named() -> None:
     assert line.mark == "yes"
     assert (
         line.answer
-        == "Yes, in 2 of 6 comparisons: the judge's votes (sft), the judge's votes (rl)."
+        == "Yes, in 2 of 10 comparisons: the judge's votes (sft), the judge's votes (rl)."
     )
 
 
 def test_a_loss_is_no_less_visible_than_a_gain() -> None:
     loss = {"value": -0.1, "low": -0.2, "high": -0.05}
     mixed: dict[str, Any] = make_evaluation(GAIN, EVEN)
+    for name in ("hhh_likelihood", "hhh_per_token"):
+        mixed[name] = {**mixed[name], "differences": {}}
     mixed["mc1"] = {**mixed["mc1"], "differences": {"rl-vs-base": loss}}
     line = judge_policies(mixed)
     assert line.mark == "no"
     assert line.answer == "Mixed: worse in MC1 (rl); better in HHH (sft), HHH (rl)."
     worse = judge_policies(make_evaluation(loss, EVEN))
-    assert worse.answer == "No: worse in HHH (sft), MC1 (sft), HHH (rl), MC1 (rl)."
+    benchmarks = ("HHH", "HHH by likelihood", "HHH per token", "MC1")
+    named = [f"{name} ({stage})" for stage in ("sft", "rl") for name in benchmarks]
+    assert worse.answer == f"No: worse in {', '.join(named)}."
 
 
 def test_without_a_valid_vote_the_judge_has_no_say() -> None:
@@ -116,7 +122,7 @@ def test_without_a_valid_vote_the_judge_has_no_say() -> None:
         card |= {"win_rate": None, "n_votes": 16, "n_valid": 0}
     line = judge_policies(evaluation)
     assert line.answer == (
-        "Not shown: none of 4 comparisons shows a gain. The judge says nothing: none of its votes "
+        "Not shown: none of 8 comparisons shows a gain. The judge says nothing: none of its votes "
         "is valid."
     )
     assert line.details[-1] == (

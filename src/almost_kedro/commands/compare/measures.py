@@ -18,12 +18,19 @@ from almost_kedro.commands.compare.scores import (
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS, OPEN_QUESTIONS
 from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.evaluation.statistics import estimate_mean
+from almost_kedro.options.evaluation import HELD_OUT_SET, HHH_SET
 
 Unit = Literal["share", "points", "number", "count", "characters", "words"]
 Document = Mapping[str, Any]
 # Both trained reward models: the checkpoint, and what `held_out_scores` calls it.
 READERS = {"reward_model": "reward", "held_out_reward_model": "held_out"}
 FLOORS = ("longer_wins", "shorter_wins", "surface")
+# The items of preference sets: their dataset, their id there, and what counts of them.
+PREFERRED = (
+    ("hhh_items", "item_id", ()),
+    ("comparisons", "comparison_id", ("comparison_id", "chosen", "rejected")),
+    ("preference_items", "item_id", ("dialogue", "choices")),
+)
 
 
 # For `Measure.sampled`.
@@ -52,6 +59,7 @@ def collect_measures(side: RunData) -> Measures:
             *describe_self_play(side.load_document("self_play_metrics"), fingerprints),
             *measure_policies(side, fingerprints, seed),
             *measure_benchmarks(side, seed),
+            *measure_preferences(side, seed),
             *measure_wins(side, seed),
         ]
     )
@@ -162,6 +170,22 @@ def measure_benchmarks(side: RunData, seed: int) -> Iterator[tuple[Figure, Measu
             for model, scores in score_verdicts(side.load_rows(verdicts), contents).items():
                 figure = Figure(each.full_title, write_name(model), "share")
                 yield from _estimate(figure, scores, seed, measured, FIXED)
+
+
+def measure_preferences(side: RunData, seed: int) -> Iterator[tuple[Figure, Measure]]:
+    """Return how often implicit rewards, and reward models, prefer the right answer, by set."""
+    rows = side.load_rows("preference_verdicts")
+    contents: dict[str, str] = {}
+    for dataset, key, fields in PREFERRED if rows else ():
+        contents |= name_contents(side.load_rows(dataset), key, fields)
+    for name in dict.fromkeys(row["set"] for row in rows):
+        # What reward models make of the sets that each run has is among their figures already.
+        told = READERS if name in (HHH_SET, HELD_OUT_SET) else {}
+        shown = [row for row in rows if row["set"] == name and row["model"] not in told]
+        section = f"Right answer preferred, {write_name(name)}"
+        for model, scores in score_verdicts(shown, contents, "prompt_id").items():
+            figure = Figure(section, write_name(model), "share")
+            yield from _estimate(figure, scores, seed, "", name == HELD_OUT_SET)
 
 
 def measure_wins(side: RunData, seed: int) -> Iterator[tuple[Figure, Measure]]:

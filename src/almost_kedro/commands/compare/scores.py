@@ -34,12 +34,17 @@ def name_contents(rows: Iterable[Row], key: str, fields: Iterable[str] = ()) -> 
     }
 
 
-def score_verdicts(rows: Iterable[Row], contents: Mapping[str, str]) -> dict[str, list[Score]]:
-    """Return each model's hits on a benchmark; `contents` names the items."""
+def score_verdicts(
+    rows: Iterable[Row], contents: Mapping[str, str], group: str = "item_id"
+) -> dict[str, list[Score]]:
+    """Return each model's hits on a benchmark; `contents` names the items.
+
+    `group` is the field that the bootstrap draws by.
+    """
     scores = defaultdict(list)
     for row in rows:
         item = row["item_id"]
-        scores[row["model"]].append(Score(contents.get(item, ""), item, row["hit"]))
+        scores[row["model"]].append(Score(contents.get(item, ""), row[group], row["hit"]))
     return dict(scores)
 
 

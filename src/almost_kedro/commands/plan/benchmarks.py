@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from almost_kedro.commands.plan.lengths import Benchmarks
-from almost_kedro.evaluation.benchmark_records import BENCHMARKS
+from almost_kedro.evaluation.benchmark_records import SETS
 from almost_kedro.evaluation.benchmark_sources import read_benchmarks, read_mc1_preset
 from almost_kedro.options.evaluation import EvaluationOptions
 
 # Items of the published sets, which a plan does not fetch.
-PUBLISHED = {each.option: each.hub.size for each in BENCHMARKS}
+PUBLISHED = {each.option: each.hub.size for each in SETS}
 
 
 def find_benchmarks(evaluation: EvaluationOptions, assets: Path) -> tuple[Benchmarks, list[str]]:
@@ -29,7 +29,7 @@ def find_benchmarks(evaluation: EvaluationOptions, assets: Path) -> tuple[Benchm
     local = {name: "own" for name in PUBLISHED if getattr(evaluation, name) == "hub"}
     # All of ours stand for those that are not here.
     limit = None if local else evaluation.limit
-    pairs, choices, questions, _ = read_benchmarks(
+    pairs, choices, questions, preferences, _ = read_benchmarks(
         evaluation.model_copy(update={**local, "limit": limit}), assets
     )
     wanted = {"hhh": len(pairs), "truthfulqa": len(choices)}
@@ -41,6 +41,7 @@ def find_benchmarks(evaluation: EvaluationOptions, assets: Path) -> tuple[Benchm
         choices=choices,
         questions=questions,
         preset=read_mc1_preset(evaluation)["text"],
+        preferences=preferences,
         pairs_scale=wanted["hhh"] / len(pairs),
         choices_scale=wanted["truthfulqa"] / len(choices),
     )

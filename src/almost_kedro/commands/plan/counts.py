@@ -11,6 +11,9 @@ from almost_kedro.contract import LETTERS
 from almost_kedro.evaluation.judge import ORDERS
 from almost_kedro.evaluation.stages import JUDGED, POLICIES, PROMPTED
 from almost_kedro.feedback.splits import ANSWERED
+from almost_kedro.options.evaluation import HELD_OUT_SET
+
+READERS = ("reward_model", "held_out_reward_model")
 
 
 def count_work(inputs: PlanInputs) -> list[Work]:
@@ -207,22 +210,45 @@ def count_rl_test(inputs: PlanInputs) -> Iterator[Work]:
 
 
 def count_benchmarks(inputs: PlanInputs) -> Iterator[Work]:
-    """Return what HHH and MC1 ask of policies and of reward models."""
+    """Return what HHH and MC1 ask of policies and of reward models, and preference sets."""
     lengths, best = inputs.lengths, inputs.best
     for name in POLICIES:
         prompted = name == PROMPTED
         prefix = lengths.prefixes[best["name"]] if prompted else 0
-        yield Work(
-            "policy_verdicts",
-            name,
-            best["model"] if prompted else inputs.options.sft.model,
-            "likelihood",
-            requests=lengths.logprobs,
-            asks=(Ask(0, prefix, 0, 0, 1),) if prefix else (),
-            forward_tokens=lengths.asked,
-        )
-    for name in ("reward_model", "held_out_reward_model"):
+        for program, requests, read in (
+            (name, lengths.logprobs, lengths.asked),
+            (f"{name} answers", 2 * lengths.pairs, lengths.answered),
+        ):
+            yield Work(
+                "policy_verdicts",
+                program,
+                best["model"] if prompted else inputs.options.sft.model,
+                "likelihood",
+                requests=requests,
+                asks=(Ask(0, prefix, 0, 0, 1),) if prefix else (),
+                forward_tokens=read,
+            )
+    for name in READERS:
         yield inputs.score("reward_verdicts", name, 2 * lengths.pairs, lengths.rewarded)
+    yield from count_preferences(inputs)
+
+
+def count_preferences(inputs: PlanInputs) -> Iterator[Work]:
+    """Return what policies read of held-out comparisons, and all of the user's sets."""
+    step, model = "preference_verdicts", inputs.options.sft.model
+    answers = 2 * inputs.kept_pairs("held_out")
+    # The eos, which the last token of `compared` stands for, is not read.
+    read = answers * min(inputs.compared - 1, inputs.options.sft.max_length)
+    sets = {HELD_OUT_SET: (answers, read), **inputs.lengths.preferences}
+    for name, (rows, tokens) in sets.items():
+        for policy in POLICIES:
+            if policy != PROMPTED:
+                yield Work(
+                    step, f"{name} {policy}", model, "likelihood", rows, forward_tokens=tokens
+                )
+    for name, (rows, tokens) in inputs.lengths.preferences.items():
+        for reader in READERS:
+            yield inputs.score(step, f"{name} {reader}", rows, tokens / rows + 1)
 
 
 def count_questions(inputs: PlanInputs) -> Iterator[Work]:

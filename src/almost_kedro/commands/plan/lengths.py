@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from almost_kedro.contract import Likelihood
-from almost_kedro.evaluation.hhh import build_hhh_answers, build_hhh_requests
+from almost_kedro.evaluation.hhh import (
+    build_hhh_answers,
+    build_hhh_requests,
+    build_likelihood_requests,
+)
 from almost_kedro.evaluation.letter_judge import build_letter_prompt, list_pair_cases
 from almost_kedro.evaluation.truthfulqa import build_mc1_requests
 from almost_kedro.feedback.planning import build_user_prefix
@@ -18,6 +23,7 @@ from almost_kedro.generation.trees import follow, join_texts
 from almost_kedro.options.all import Options
 from almost_kedro.rows.evaluation import ChoiceItem, OpenItem, PairItem
 from almost_kedro.rows.feedback import Assistant
+from almost_kedro.rows.preferences import PreferenceItem
 
 # Tokens of a text under a model's tokenizer, by the model's name.
 Count = Callable[[str, str], int]
@@ -31,6 +37,7 @@ class Benchmarks:
     choices: Sequence[ChoiceItem]  # of MC1
     questions: Sequence[OpenItem]
     preset: str  # what MC1 is asked after, in its likelihood form
+    preferences: Sequence[PreferenceItem] = ()
     pairs_scale: float = 1.0  # pairs that there will be for each of `pairs`
     choices_scale: float = 1.0
 
@@ -51,6 +58,8 @@ class Lengths:
     rewarded: float  # an answer of static HHH with its dialogue, as a reward model reads it
     asked: float  # what HHH and MC1 have a policy read in all, without the prefix
     logprobs: float  # how many log-probabilities they ask for
+    answered: float  # what the answers of static HHH have a policy read, as whole answers
+    preferences: Mapping[str, tuple[int, float]]  # by set, its answers and what they have one read
     judge_frame: float = 0.0  # an open question as a judge by letter is asked, without the answers
     judged_pairs: float = 0.0  # what it reads of static HHH in all
 
@@ -100,12 +109,17 @@ def measure_lengths(
 
 def measure_benchmarks(
     options: Options, benchmarks: Benchmarks, count: Count, width: int
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Return what `Lengths` has of benchmarks, by name; see `measure_lengths`."""
     reader, judge = options.sft.model, options.reward_model.model
     asked = [build_question(item["question"], "corrected") for item in benchmarks.questions]
     answers = [f"{row['dialogue']} {row['answer']}" for row in build_hhh_answers(benchmarks.pairs)]
     hhh = build_hhh_requests(benchmarks.pairs)
+    # The last character stands for eos, which is not read.
+    whole = [
+        Likelihood(**{**row, "continuation": f" {row['continuation']}\n"})
+        for row in build_likelihood_requests(benchmarks.pairs)
+    ]
     mc1 = build_mc1_requests(benchmarks.choices, options.evaluation.mc1_form, benchmarks.preset)
     letters: dict[str, float] = {}
     if options.judge_kind == "letters":
@@ -125,13 +139,39 @@ def measure_benchmarks(
         "asked": sum(scale * count_read(rows, reader, count, width) for rows, scale in scaled),
         "logprobs": sum(scale * len(rows) for rows, scale in scaled),
         **letters,
+        "answered": benchmarks.pairs_scale
+        * count_read(whole, reader, count, width, options.sft.max_length),
+        "preferences": measure_preferences(options, benchmarks.preferences, count),
     }
 
 
-def count_read(rows: Sequence[Likelihood], model: str, count: Count, width: int) -> int:
-    """Count what a model reads to tell log-probabilities; see `list_read`."""
+def measure_preferences(
+    options: Options, items: Sequence[PreferenceItem], count: Count
+) -> dict[str, tuple[int, float]]:
+    """Return how many answers each preference set has, and the tokens of these and their dialogues.
+
+    What answers to one dialogue share is counted for each.
+    """
+    found: dict[str, tuple[int, float]] = {}
+    for item in items:
+        n, tokens = found.get(item["set"], (0, 0.0))
+        texts = [f"{item['dialogue']} {answer}" for answer in item["choices"]]
+        read = (min(count(options.sft.model, text), options.sft.max_length) for text in texts)
+        found[item["set"]] = n + len(texts), tokens + sum(read)
+    return found
+
+
+def count_read(
+    rows: Sequence[Likelihood], model: str, count: Count, width: int, longest: int | None = None
+) -> int:
+    """Count what a model reads to tell log-probabilities; see `list_read`.
+
+    `longest` is the number of tokens beyond which a text loses its beginning; None: none does.
+    """
     texts = [row["context"] + row["continuation"] for row in rows]
     characters = sum(map(len, texts)) / max(1, sum(count(model, text) for text in texts))
+    if longest:
+        texts = [text[-round(longest * characters) :] for text in texts]
     return sum(count(model, part) for part in list_read(texts, round(width * characters)))
 
 

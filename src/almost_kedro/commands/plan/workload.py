@@ -23,7 +23,13 @@ PIPELINES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "rmsp_sft": ("self_play_costs", "sft_policy_training", "sft_policy"),
         "rl": ("rl_policy_training", "rl_policy"),
-        "evaluation": ("policy_verdicts", "reward_verdicts", "open_answers", "judge_cards"),
+        "evaluation": (
+            "policy_verdicts",
+            "reward_verdicts",
+            "preference_verdicts",
+            "open_answers",
+            "judge_cards",
+        ),
     }
 )
 # Steps in which policies answer, as `jobs.policies` lets them.
@@ -117,13 +123,14 @@ def count_processes(work: Sequence[Work], engine: str) -> int:
 def share_process(before: Work, work: Work, engine: str) -> bool:
     """Tell whether a program runs in the process of the one before it.
 
-    Policies that answer do, unless vLLM runs them, and programs that read the same rows.
+    Policies that answer do, unless vLLM runs them, all that tell log-probabilities, and programs
+    that score the same rows.
     """
     if (work.step, work.kind) != (before.step, before.kind):
         return False
     if work.kind == "generate":
         return work.step in ANSWERS and engine != "vllm"
-    return work.kind in ("score", "likelihood") and work.requests == before.requests
+    return work.kind == "likelihood" or (work.kind == "score" and work.requests == before.requests)
 
 
 def count_steps(rows: float, epochs: int, step_rows: int) -> int:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from almost_kedro.evaluation.benchmark_records import BENCHMARKS
+from almost_kedro.evaluation.benchmark_records import BENCHMARKS, SETS
 from almost_kedro.evaluation.model_report import read_flips, show_invalid_votes
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.options.evaluation import HELD_OUT
@@ -108,7 +108,7 @@ def _doubt_votes(questions: QuestionsReport) -> list[str]:
 def _doubt_items(evaluation: EvaluationMetrics) -> list[str]:
     caveats = []
     found: list[tuple[str, Source, int]] = []
-    for each in BENCHMARKS:
+    for each in SETS:
         report = each.find_report(evaluation)
         found.append((each.title, report["source"], report["n"]))
     questions = evaluation["questions"]

@@ -19,6 +19,7 @@ from almost_kedro.pages.report.charts import prepare_charts
 from almost_kedro.pages.report.figures import Figure, prepare_figure
 from almost_kedro.pages.report.human_votes import tabulate_human_votes
 from almost_kedro.pages.report.numbers import drop_prefix
+from almost_kedro.pages.report.preferences import tabulate_preferences
 from almost_kedro.pages.report.provenance import RunRecord
 from almost_kedro.pages.report.verdict import reach_verdict
 from almost_kedro.rows.evaluation import JudgeVote, OpenAnswer, OpenItem
@@ -75,7 +76,7 @@ def make_report(found: Findings) -> str:
     found, model = shorten_names(found)
     figures = prepare_charts(found.plots) | _draw_audit(found.rule_audit)
     values = {
-        **describe_results(found),
+        **describe_results(found, model),
         **describe_origin(found),
         "only_model": model,
         "figures": figures,
@@ -108,8 +109,11 @@ def shorten_names(found: Findings) -> tuple[Findings, str]:
     return shortened, model
 
 
-def describe_results(found: Findings) -> dict[str, Any]:
-    """Return what the page shows of what came out, by the template's names."""
+def describe_results(found: Findings, model: str) -> dict[str, Any]:
+    """Return what the page shows of what came out, by the template's names.
+
+    `model` is the one that all assistants share, if there is one.
+    """
     metrics = found.metrics
     comparisons, report = metrics["comparisons_metrics"], metrics["reward_model_metrics"]
     return {
@@ -119,6 +123,7 @@ def describe_results(found: Findings) -> dict[str, Any]:
         "judge": show_judge(metrics["evaluation_metrics"]["questions"]),
         "gate": metrics["gate"],
         "models": tables.tabulate_models(metrics["evaluation_metrics"]),
+        "preferences": tabulate_preferences(metrics["evaluation_metrics"]["preferences"], model),
         "seeds": metrics["reward_model_seeds_metrics"],
         "edges": tables.tabulate_edges(comparisons, report),
         "factors": tables.tabulate_factors(comparisons, report),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from almost_kedro.evaluation.benchmark_records import BENCHMARKS
+from almost_kedro.evaluation.benchmark_records import BENCHMARKS, SETS
 from almost_kedro.evaluation.gate import MIN_PROMPTS
 from almost_kedro.evaluation.model_report import read_flips
 from almost_kedro.evaluation.stages import BASE, STAGES, Stage
@@ -178,7 +178,7 @@ def _check_benchmarks(evaluation: EvaluationMetrics) -> Link | None:
     for each in BENCHMARKS:
         if (flips := read_flips(each.find_report(evaluation)).values()) and min(flips) >= MOSTLY:
             why += f" On {each.title}, all models mostly answer the same letter in both orders."
-    options = ", ".join(f"evaluation.{each.option}" for each in BENCHMARKS)
+    options = ", ".join(f"evaluation.{each.option}" for each in SETS)
     return Link(
         "the way from rewards to benchmarks",
         why,

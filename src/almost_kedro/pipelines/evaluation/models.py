@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from almost_kedro.contract import Likelihood
-from almost_kedro.evaluation.benchmark_records import BENCHMARKS
+from almost_kedro.contract import Likelihood, LogProb
+from almost_kedro.evaluation.benchmark_records import BENCHMARKS, SETS
 from almost_kedro.evaluation.hhh import build_hhh_answers, score_hhh_rewards
 from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.feedback.responses import end_dialogue
-from almost_kedro.generation.likelihood_job import LikelihoodJob
 from almost_kedro.jobs.likelihood import compute_all_logprobs
 from almost_kedro.jobs.policies import list_policies, name_models
+from almost_kedro.jobs.policy_likelihoods import ask_for_answers, ask_for_texts
 from almost_kedro.jobs.reward_models import find_judges
 from almost_kedro.jobs.score import score_by_all
 from almost_kedro.models.checkpoints import Checkpoint
 from almost_kedro.options.all import Options
+from almost_kedro.options.evaluation import EvaluationOptions
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.evaluation import PairItem, RewardVerdict
 from almost_kedro.rows.feedback import Assistant
@@ -23,7 +25,7 @@ from almost_kedro.rows.training import PromptSplit
 
 # Datasets: what benchmarks ask, and the trained policies.
 ASKED = (
-    *(each.items for each in BENCHMARKS),
+    *(each.items for each in SETS),
     *(each.preset for each in BENCHMARKS if each.has_forms),
 )
 TRAINED = tuple(stage.policy for stage in STAGES)
@@ -42,43 +44,54 @@ def evaluate_policies(
     Returns the verdicts on each benchmark, then each model's figures.
     """
     asked = options.evaluation
-    requests = [
-        request
-        for each in BENCHMARKS
-        for request in each.ask(
-            found[each.items], asked, found[each.preset]["text"] if each.has_forms else ""
-        )
-    ]
+    texts, answers = list_requests(found, asked)
     policies = list_policies(found, prompt_splits, assistants, options, workplace)
-    jobs = [
-        (
-            LikelihoodJob(
-                # Benchmarks are asked in plain text, whatever dialogues are read by.
-                model=policy.model.model_copy(update={"template": None}),
-                dtype=options.generation.dtype,
-                out=workplace.evaluation,
-            ),
-            [
-                Likelihood(**{**row, "prefix": policy.prefix + row.get("prefix", "")})
-                for row in requests
-            ],
-        )
-        for policy in policies
-    ]
+    computed = compute_all_logprobs(
+        [
+            job
+            for policy in policies
+            for job in (
+                ask_for_texts(policy, texts, options, workplace),
+                ask_for_answers(policy, answers, options, workplace),
+            )
+        ]
+    )
     verdicts: dict[str, list[dict[str, Any]]] = {each.name: [] for each in BENCHMARKS}
     figures: dict[str, Any] = {"models": name_models(policies)}
-    for policy, (answers, cost) in zip(policies, compute_all_logprobs(jobs), strict=True):
-        logprobs = {id_: answer["logprob"] for id_, answer in answers.items()}
+    for policy, *parts in zip(policies, computed[::2], computed[1::2], strict=True):
         figures[policy.name] = {}
         for each in BENCHMARKS:
-            rows, accuracy = each.score(found[each.items], logprobs, asked.scoring)
+            logprobs = read_logprobs(parts[each.whole_answers][0], each.per_token)
+            scored, accuracy = each.score(found[each.items], logprobs, asked.scoring)
             figures[policy.name][each.name] = accuracy
             verdicts[each.name] += [
                 {**row, "verdict_id": f"{policy.name}/{row['item_id']}", "model": policy.name}
-                for row in rows
+                for row in scored
             ]
-        figures[policy.name]["cost"] = cost
+        for name, (_, cost) in zip(("cost", "answers"), parts, strict=True):
+            figures[policy.name][name] = cost
     return [*verdicts.values(), figures]
+
+
+def list_requests(
+    found: Mapping[str, Any], asked: EvaluationOptions
+) -> tuple[list[Likelihood], list[Likelihood]]:
+    """List what all benchmarks ask: continuations of texts, and whole answers, each row once."""
+    requests: tuple[dict[str, Likelihood], dict[str, Likelihood]] = {}, {}
+    for each in BENCHMARKS:
+        preset = found[each.preset]["text"] if each.has_forms else ""
+        for row in each.ask(found[each.items], asked, preset):
+            requests[each.whole_answers][row["id"]] = row
+    texts, answers = (list(rows.values()) for rows in requests)
+    return texts, answers
+
+
+def read_logprobs(answers: Mapping[str, LogProb], per_token: bool) -> dict[str, float]:
+    """Return log-probabilities by id, in nats; divided by the number of tokens if asked for."""
+    return {
+        id_: found["logprob"] / (found["n_tokens"] if per_token else 1)
+        for id_, found in answers.items()
+    }
 
 
 def evaluate_reward_models(

@@ -5,7 +5,15 @@ from kedro.pipeline import Pipeline
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS
 from almost_kedro.evaluation.benchmark_sources import read_mc1_preset
 from almost_kedro.pipelines.contamination import make_prompt_checks, make_self_play_check
-from almost_kedro.pipelines.evaluation import explorer, judging, models, pages, questions, report
+from almost_kedro.pipelines.evaluation import (
+    explorer,
+    judging,
+    models,
+    pages,
+    preferences,
+    questions,
+    report,
+)
 from almost_kedro.pipelines.evaluation.checks import check_evaluation_inputs
 from almost_kedro.pipelines.wiring import make_node
 
@@ -26,6 +34,11 @@ def create_pipeline() -> Pipeline:
             ),
             make_node(
                 models.evaluate_reward_models, ["reward_verdicts", "reward_verdicts_metrics"]
+            ),
+            make_node(
+                preferences.judge_preferences,
+                ["preference_verdicts", "preference_verdicts_metrics"],
+                models.TRAINED,
             ),
             make_node(
                 questions.answer_questions,

@@ -84,6 +84,7 @@ def report_evaluation(
     benchmark_sources: dict[str, Source],
     policy_verdicts_metrics: dict[str, Any],
     reward_verdicts_metrics: dict[str, Any],
+    preference_verdicts_metrics: dict[str, Any],
     open_answers_metrics: dict[str, Any],
     judge_cards: JudgeCards,
     contamination_metrics: ContaminationMetrics,
@@ -122,6 +123,7 @@ def report_evaluation(
         "scoring": evaluation_options.scoring,
         **forms,
         **reports,
+        "preferences": preference_verdicts_metrics["sets"],
         QUESTIONS: {
             "source": benchmark_sources[QUESTIONS],
             "n": min(found["n"] for found in answered.values()),
