@@ -13,6 +13,8 @@ from chat_server import prefer_longer, serve
 from sessions import find_versions, kedro, make_command, make_options, read_document, run_pipeline
 from smoke_runs import read_latest, run_smoke
 
+from almost_kedro.evaluation.statistics import show_share
+
 POLICIES = ("base", "prompted", "sft", "rl")
 REWARD_MODELS = ("reward_model", "held_out_reward_model")
 
@@ -344,3 +346,18 @@ def test_a_model_on_a_server_judges_what_the_embedded_engine_answered(
     assert {card["flip_rate"]["value"] for card in questions["cards"].values()} == {0}
     for name in ("hhh", "mc1", "models"):
         assert found[name] == metrics[name]
+
+
+@pytest.mark.slow
+def test_a_model_of_this_machine_judges_and_says_what_its_word_is_worth(
+    project: Path, root: Path
+) -> None:
+    done = run_pipeline(project, root, "evaluation", "evaluation.judge=tiny-large")
+    assert done.returncode == 0, done.stdout + done.stderr
+    cards = read_document(root, "judge_cards")
+    worth = f"right in {show_share(cards['worth']['accuracy'])} of {cards['worth']['n']} HHH pairs"
+    said = f"tiny-large (asked for a letter in plain text), {worth}"
+    assert said in done.stdout + done.stderr
+    report = sorted(root.glob("08_reporting/report.html/*/report.html"))[-1].read_text()
+    assert said in report
+    assert {vote["order"] for vote in read_latest(root, "judge_votes")} == {"a_first", "b_first"}
