@@ -28,7 +28,7 @@ def train_on_rows(
         base=find_trainee(options.reward_model.model, options, workplace, "reward"),
         rows=work,
         rows_sha256="",
-        options=options.reward_model,
+        options=options.reward_model.training,
         separator=choose_separator(options.rules),
         seed=seed,
         launch=launch,

@@ -8,9 +8,9 @@ from typing import Any
 from almost_kedro.charts import training as charts
 from almost_kedro.charts.style import Plot
 from almost_kedro.feedback.ledger import summarise_ledger
+from almost_kedro.feedback.mismatched import add_mismatched, draw_mismatched
 from almost_kedro.feedback.reward_rows import (
     build_answer_rows,
-    build_reward_rows,
     check_enough,
     drop_identical,
 )
@@ -25,7 +25,7 @@ from almost_kedro.options.rules import Rules
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.feedback import Comparison, LedgerRow
 from almost_kedro.rows.metrics import ProgramMetrics
-from almost_kedro.rows.training import PromptSplit, ScoredComparison, Split
+from almost_kedro.rows.training import MismatchedPair, PromptSplit, ScoredComparison, Split
 
 
 def select_reward_pairs(
@@ -45,37 +45,72 @@ def select_reward_pairs(
     return kept, ledger, {**counts, **summarise_ledger(ledger)}
 
 
+def draw_mismatched_pairs(
+    reward_pairs: list[Comparison], prompt_splits: list[PromptSplit], options: Options
+) -> list[MismatchedPair]:
+    """Pair each comparison's chosen answer with answers to other prompts; none if that is off.
+
+    Those of the held-out split are for testing.
+    """
+    wanted = options.reward_model.mismatched
+    if wanted is None:
+        return []
+    return draw_mismatched(reward_pairs, prompt_splits, wanted, options.seed)
+
+
 def train_reward_model(
     reward_pairs: list[Comparison],
+    mismatched_pairs: list[MismatchedPair],
     prompt_splits: list[PromptSplit],
     options: Options,
     workplace: Workplace,
 ) -> tuple[Checkpoint, dict[str, Any], Plot]:
     """Train the reward model on its split; return checkpoint, metrics and training curve."""
-    return _train("reward_model", reward_pairs, prompt_splits, options.seed, options, workplace)
+    return _train(
+        "reward_model",
+        reward_pairs,
+        mismatched_pairs,
+        prompt_splits,
+        options.seed,
+        options,
+        workplace,
+    )
 
 
 def train_held_out_reward_model(
     reward_pairs: list[Comparison],
+    mismatched_pairs: list[MismatchedPair],
     prompt_splits: list[PromptSplit],
     options: Options,
     workplace: Workplace,
 ) -> tuple[Checkpoint, dict[str, Any], Plot]:
     """Train the held-out reward model: other prompts, another seed, the same options."""
     return _train(
-        "held_out_reward_model", reward_pairs, prompt_splits, options.seed + 1, options, workplace
+        "held_out_reward_model",
+        reward_pairs,
+        mismatched_pairs,
+        prompt_splits,
+        options.seed + 1,
+        options,
+        workplace,
     )
 
 
 def _train(
     split: Split,
     reward_pairs: Sequence[Comparison],
+    mismatched_pairs: Sequence[MismatchedPair],
     prompt_splits: Sequence[PromptSplit],
     seed: int,
     options: Options,
     workplace: Workplace,
 ) -> tuple[Checkpoint, dict[str, Any], Plot]:
-    rows = build_reward_rows(select_comparisons(reward_pairs, prompt_splits, split), options.rules)
+    rows = add_mismatched(
+        select_comparisons(reward_pairs, prompt_splits, split),
+        mismatched_pairs,
+        options.reward_model.mismatched,
+        options.rules,
+    )
     job, trained = train_on_rows(split, rows, seed, options, workplace)
     data = {"prompt_splits": digest_splits(prompt_splits), "comparisons": digest_rows(rows)}
     checkpoint = make_checkpoint(trained, job, "reward_model", data)

@@ -21,6 +21,7 @@ def create_pipeline() -> Pipeline:
                 nodes.select_reward_pairs,
                 ["reward_pairs", "ledger_reward_pairs", "reward_pairs_metrics"],
             ),
+            make_node(nodes.draw_mismatched_pairs, "mismatched_pairs"),
             make_node(
                 nodes.train_reward_model,
                 ["reward_model", "reward_model_training_metrics", "reward_model_training_plot"],
