@@ -85,7 +85,8 @@ def test_never_the_same_prompt_nor_another_split_nor_an_answer_to_the_prompt_nor
     answers: list[tuple[str, str]], three: bool
 ) -> None:
     rows = [
-        compare(number, text, "u", prompt_id=prompt) for number, (prompt, text) in enumerate(answers)
+        compare(number, text, "u", prompt_id=prompt)
+        for number, (prompt, text) in enumerate(answers)
     ]
     splits = {"p": "rl", "q": "rl", "r": "rl", "s": "watch", "t": "watch"}
     try:
@@ -108,7 +109,9 @@ def test_never_the_same_prompt_nor_another_split_nor_an_answer_to_the_prompt_nor
 
 def test_a_split_with_too_few_prompts_is_one_clear_line() -> None:
     rows = [compare(1, "Because."), compare(2, "Perhaps so."), compare(3, "Well.")]
-    with pytest.raises(UserError, match=r"mismatched.per_pair: 3 answers .* c1, .* rl has 2; lower"):
+    with pytest.raises(
+        UserError, match=r"mismatched.per_pair: 3 answers .* c1, .* rl has 2; lower"
+    ):
         draw(rows, THREE)
     with pytest.raises(UserError, match=r"beside comparison c3, and its split watch has 0"):
         draw(rows, c3="watch")

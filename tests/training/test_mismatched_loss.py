@@ -72,7 +72,9 @@ def test_rows_with_unlike_numbers_of_mismatched_answers_are_refused() -> None:
     rows = add_others(make_rows(3, seed=0))
     check_mismatched(rows)
     rows[2]["mismatched"].pop()
-    with pytest.raises(UserError, match=r"row 'row0-2' has 1 mismatched answers, and .* 'row0-0' 2"):
+    with pytest.raises(
+        UserError, match=r"row 'row0-2' has 1 mismatched answers, and .* 'row0-0' 2"
+    ):
         check_mismatched(rows)
 
 
@@ -137,17 +139,19 @@ def test_a_step_is_the_same_however_it_is_spread(other: str, spread: dict[str, R
     assert max(abs(a - b) for a, b in zip(one.losses, two.losses, strict=True)) < LOSSES
     assert compare(one.load(), two.load()) < WEIGHTS
     assert one.metrics["tokens"] == two.metrics["tokens"]
-    curves = [[point["mismatched_accuracy"] for point in each.read("curve.jsonl")] for each in (one, two)]
+    curves = [
+        [point["mismatched_accuracy"] for point in each.read("curve.jsonl")] for each in (one, two)
+    ]
     assert curves[0] == pytest.approx(curves[1])
 
 
 def make_topics(n: int, seed: int) -> list[dict[str, Any]]:
-    """Questions about one letter and answers that repeat it; the longer of two is chosen."""
+    """Questions of one letter, and answers that repeat it; the longer of two is chosen."""
     draw = random.Random(seed)
     rows = []
     for number in range(n):
-        letter, other = draw.sample("abcdefgh", 2)
-        long, short = draw.randrange(4, 7), draw.randrange(1, 4)
+        letter, other = draw.sample("ab", 2)
+        long, short = draw.randrange(3, 5), draw.randrange(1, 3)
         rows.append(
             {
                 "id": f"row{number}",
@@ -155,38 +159,31 @@ def make_topics(n: int, seed: int) -> list[dict[str, Any]]:
                 "chosen": " ".join([letter] * long),
                 "rejected": " ".join([letter] * short),
                 "mismatched": [" ".join([other] * long)],
-                "mismatched_weight": 1.0,
+                "mismatched_weight": 2.0,
             }
         )
     return rows
 
 
+def share_right(run: Run, rows: list[dict[str, Any]]) -> float:
+    network = AutoModelForSequenceClassification.from_pretrained(run.model, dtype=torch.float32)
+    margins = compute_margins(network, TextEncoder(run.job.base, " ", 1024), rows)
+    return float((margins > 0).float().mean())
+
+
 @pytest.mark.slow
-def test_with_mismatched_pairs_a_model_learns_to_prefer_what_answers_the_prompt(
+def test_with_mismatched_pairs_a_model_learns_what_answers_the_prompt_and_without_it_does_not(
     tiny: Path, tmp_path: Path
 ) -> None:
-    rows, tests = make_topics(160, seed=0), make_topics(60, seed=1)
+    rows, tests = make_topics(64, seed=0), make_topics(40, seed=1)
+    off_topic = [{**row, "rejected": row["mismatched"][0]} for row in tests]
     plain = [{k: v for k, v in row.items() if not k.startswith("mismatched")} for row in rows]
-    options = {"epochs": 4, "batch_size": 8, "learning_rate": 3e-3}
-    runs = [
-        train("reward", tmp_path / name, tiny, given, **options)
-        for name, given in (("with", rows), ("without", plain))
-    ]
-    shares = []
-    for run in runs:
-        network = AutoModelForSequenceClassification.from_pretrained(
-            run.model, dtype=torch.float32
-        )
-        encoder = TextEncoder(run.job.base, " ", 1024)
-        off_topic = [{**row, "rejected": row["mismatched"][0]} for row in tests]
-        shares.append(
-            [
-                float((compute_margins(network, encoder, each) > 0).float().mean())
-                for each in (tests, off_topic)
-            ]
-        )
-    (longer, on_topic), (longer_without, on_topic_without) = shares
-    print(shares)
-    assert min(longer, longer_without) > 0.9
-    assert on_topic > 0.9
-    assert on_topic_without < 0.7
+    options = {"epochs": 20, "batch_size": 16, "learning_rate": 1e-3, "save_every": 1000}
+    found = []
+    for name, given in (("with", rows), ("without", plain)):
+        run = write_job("reward", tmp_path / name, tiny, given, **options)
+        assert rank.main(str(run.job_file)) == 0
+        assert share_right(run, tests) > 0.9  # the comparisons are learned either way
+        found.append(share_right(run, off_topic))
+    assert found[0] > 0.9
+    assert found[1] < 0.7

@@ -93,9 +93,7 @@ def draw_mismatched(
     return pairs
 
 
-def _draw(
-    row: Comparison, near: Sequence[Answer], n: int, seed: int
-) -> Iterator[MismatchedPair]:
+def _draw(row: Comparison, near: Sequence[Answer], n: int, seed: int) -> Iterator[MismatchedPair]:
     def draw(answer: Answer) -> str:
         return row_id("mismatched", seed, row["comparison_id"], answer.response_id)
 

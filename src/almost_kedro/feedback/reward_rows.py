@@ -96,3 +96,16 @@ def build_answer_rows(comparisons: Sequence[Comparison], rules: Rules) -> list[A
         for row in comparisons
         for side in ("chosen", "rejected")
     ]
+
+
+def list_answers(rows: Sequence[RewardRow]) -> list[AnswerRow]:
+    """Return both answers of each training row as the scoring program reads them."""
+    return [
+        AnswerRow(
+            id=f"{row['id']}:{side}",
+            dialogue=row["dialogue"],
+            answer=row["chosen"] if side == "chosen" else row["rejected"],
+        )
+        for row in rows
+        for side in ("chosen", "rejected")
+    ]

@@ -92,6 +92,16 @@ class RewardModelsOptions(RewardModelOptions):
     mismatched: MismatchedOptions | None = Field(
         None, description="Also learn from answers to other prompts; null: no"
     )
+    ensemble: Positive = Field(
+        1, description="Reward models, alike but for their seeds, that reward together"
+    )
+    ensemble_penalty: float = Field(
+        0.5,
+        ge=0,
+        allow_inf_nan=False,
+        description="What their disagreement costs: of the mean of their rewards, so many of their "
+        "standard deviations are taken off",
+    )
 
     @property
     def training(self) -> RewardModelOptions:

@@ -10,15 +10,14 @@ from almost_kedro.charts.style import Plot
 from almost_kedro.feedback.ledger import summarise_ledger
 from almost_kedro.feedback.mismatched import add_mismatched, draw_mismatched
 from almost_kedro.feedback.reward_rows import (
+    RewardRow,
     build_answer_rows,
     check_enough,
     drop_identical,
 )
 from almost_kedro.feedback.splits import digest_splits, select_comparisons
-from almost_kedro.jobs.reward_models import REMEDY, make_score_job, train_on_rows
-from almost_kedro.jobs.row_files import digest_rows
+from almost_kedro.jobs.reward_models import REMEDY, make_judges, train_reward_models
 from almost_kedro.jobs.score import score_by_all
-from almost_kedro.jobs.train import make_checkpoint
 from almost_kedro.models.checkpoints import Checkpoint, check_same_data
 from almost_kedro.options.all import Options
 from almost_kedro.options.rules import Rules
@@ -65,16 +64,14 @@ def train_reward_model(
     options: Options,
     workplace: Workplace,
 ) -> tuple[Checkpoint, dict[str, Any], Plot]:
-    """Train the reward model on its split; return checkpoint, metrics and training curve."""
-    return _train(
-        "reward_model",
-        reward_pairs,
-        mismatched_pairs,
-        prompt_splits,
-        options.seed,
-        options,
-        workplace,
-    )
+    """Train the reward model on its split, or as many as are to reward together.
+
+    Returns the checkpoint, the metrics of all programs, and the (first) training curve.
+    """
+    split: Split = "reward_model"
+    n = options.reward_model.ensemble
+    rows = select_training_rows(split, reward_pairs, mismatched_pairs, prompt_splits, options)
+    return _train(split, rows, prompt_splits, options.seed, n, options, workplace)
 
 
 def train_held_out_reward_model(
@@ -84,38 +81,42 @@ def train_held_out_reward_model(
     options: Options,
     workplace: Workplace,
 ) -> tuple[Checkpoint, dict[str, Any], Plot]:
-    """Train the held-out reward model: other prompts, another seed, the same options."""
-    return _train(
-        "held_out_reward_model",
-        reward_pairs,
-        mismatched_pairs,
-        prompt_splits,
-        options.seed + 1,
-        options,
-        workplace,
-    )
+    """Train the held-out reward model: one, other prompts, another seed, the same options."""
+    split: Split = "held_out_reward_model"
+    rows = select_training_rows(split, reward_pairs, mismatched_pairs, prompt_splits, options)
+    return _train(split, rows, prompt_splits, options.seed + 1, 1, options, workplace)
 
 
-def _train(
+def select_training_rows(
     split: Split,
     reward_pairs: Sequence[Comparison],
     mismatched_pairs: Sequence[MismatchedPair],
     prompt_splits: Sequence[PromptSplit],
-    seed: int,
     options: Options,
-    workplace: Workplace,
-) -> tuple[Checkpoint, dict[str, Any], Plot]:
-    rows = add_mismatched(
+) -> list[RewardRow]:
+    """Return the rows that a split's reward models are trained on."""
+    return add_mismatched(
         select_comparisons(reward_pairs, prompt_splits, split),
         mismatched_pairs,
         options.reward_model.mismatched,
         options.rules,
     )
-    job, trained = train_on_rows(split, rows, seed, options, workplace)
-    data = {"prompt_splits": digest_splits(prompt_splits), "comparisons": digest_rows(rows)}
-    checkpoint = make_checkpoint(trained, job, "reward_model", data)
+
+
+def _train(
+    split: Split,
+    rows: Sequence[RewardRow],
+    prompt_splits: Sequence[PromptSplit],
+    seed: int,
+    n: int,
+    options: Options,
+    workplace: Workplace,
+) -> tuple[Checkpoint, dict[str, Any], Plot]:
+    checkpoint, metrics, first = train_reward_models(
+        split, rows, prompt_splits, seed, n, options, workplace
+    )
     title = split.replace("_", " ")
-    return checkpoint, trained.metrics, charts.draw_training_curve(trained.curve, title)
+    return checkpoint, metrics, charts.draw_training_curve(first.curve, title)
 
 
 def score_held_out(
@@ -126,7 +127,10 @@ def score_held_out(
     options: Options,
     workplace: Workplace,
 ) -> tuple[list[ScoredComparison], dict[str, ProgramMetrics]]:
-    """Score the held-out comparisons with both reward models; return rows and costs."""
+    """Score the held-out comparisons with both reward models; return rows and costs.
+
+    Several reward models that reward together score as one, as self-play and RL have them.
+    """
     rows = select_comparisons(reward_pairs, prompt_splits, "held_out")
     answers = build_answer_rows(rows, options.rules)
     scores, costs = {}, {}
@@ -136,8 +140,8 @@ def score_held_out(
     }
     for checkpoint in checkpoints.values():
         check_same_data(checkpoint, "prompt_splits", digest_splits(prompt_splits), REMEDY)
-    jobs = [make_score_job(checkpoint, options, workplace) for checkpoint in checkpoints.values()]
-    for name, found in zip(checkpoints, score_by_all(jobs, answers), strict=True):
+    judges = make_judges((reward_model, held_out_reward_model), options, workplace)
+    for name, found in zip(checkpoints, score_by_all(judges, answers), strict=True):
         scores[name], costs[name] = found
     scored = [
         ScoredComparison(
