@@ -16,8 +16,8 @@ from typing import NamedTuple
 from almost_kedro.contract import row_id
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.off_topic import OFF_TOPIC
-from almost_kedro.feedback.reward_rows import AnswerRow, RewardRow, build_reward_rows
 from almost_kedro.feedback.responses import build_question
+from almost_kedro.feedback.reward_rows import AnswerRow, RewardRow, build_reward_rows
 from almost_kedro.options.rules import Rules
 from almost_kedro.options.training import MismatchedOptions
 from almost_kedro.rows.feedback import Comparison
@@ -174,13 +174,22 @@ def group_texts(pairs: Sequence[MismatchedPair]) -> Mapping[str, list[str]]:
     return texts
 
 
+def build_mismatched_rows(pairs: Sequence[MismatchedPair], rules: Rules) -> list[RewardRow]:
+    """Return each pair by itself, as the reward program would read it."""
+    return [
+        RewardRow(
+            id=pair["mismatched_id"],
+            dialogue=build_question(pair["prompt"], rules),
+            chosen=pair["chosen"],
+            rejected=pair["rejected"],
+        )
+        for pair in pairs
+    ]
+
+
 def build_mismatched_answers(pairs: Sequence[MismatchedPair], rules: Rules) -> list[AnswerRow]:
     """Return the wrong answer of each pair as the scoring program reads it."""
     return [
-        AnswerRow(
-            id=pair["mismatched_id"],
-            dialogue=build_question(pair["prompt"], rules),
-            answer=pair["rejected"],
-        )
-        for pair in pairs
+        AnswerRow(id=row["id"], dialogue=row["dialogue"], answer=row["rejected"])
+        for row in build_mismatched_rows(pairs, rules)
     ]

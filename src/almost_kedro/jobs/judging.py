@@ -12,7 +12,7 @@ from almost_kedro.evaluation.stages import JUDGED
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.jobs.generate import read_answers, run_worker
 from almost_kedro.jobs.models import find_model
-from almost_kedro.jobs.score import Judge, score
+from almost_kedro.jobs.score import Scorer, score
 from almost_kedro.options.all import Options
 from almost_kedro.options.evaluation import HELD_OUT
 from almost_kedro.options.models import ServerModel
@@ -29,7 +29,7 @@ Answers = Mapping[str, Mapping[str, OpenAnswer]]
 Judged = tuple[list[Vote], JudgeMetrics]
 
 
-def judge_by_rewards(dialogues: Mapping[str, str], answers: Answers, job: Judge) -> Judged:
+def judge_by_rewards(dialogues: Mapping[str, str], answers: Answers, job: Scorer) -> Judged:
     """Let a reward model score each answer by itself: the higher reward wins."""
     rows = [
         {"id": row["answer_id"], "dialogue": dialogues[item], "answer": row["text"]}

@@ -20,7 +20,7 @@ from almost_kedro.feedback.splits import digest_splits
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.jobs.generate import Asked, read_answers, run_workers
 from almost_kedro.jobs.models import find_model, find_trainee
-from almost_kedro.jobs.score import Judge, score_by_all
+from almost_kedro.jobs.score import Scorer, score_by_all
 from almost_kedro.models.checkpoints import Checkpoint, as_model, check_same_base, check_same_data
 from almost_kedro.options.all import Options
 from almost_kedro.options.generation import GenerationOptions
@@ -45,7 +45,7 @@ class Policy(NamedTuple):
 def answer_test_prompts(
     policies: Sequence[Policy],
     prompts: Sequence[Prompt],
-    judges: tuple[Judge, Judge],
+    judges: tuple[Scorer, Scorer],
     options: Options,
     workplace: Workplace,
 ) -> tuple[list[PolicyAnswer], dict[str, ProgramMetrics]]:

@@ -12,7 +12,7 @@ from almost_kedro.feedback.reward_rows import RewardRow, choose_separator, list_
 from almost_kedro.feedback.splits import digest_splits
 from almost_kedro.jobs.models import find_trainee
 from almost_kedro.jobs.row_files import digest_rows
-from almost_kedro.jobs.score import Ensemble, Judge, score_by_jobs
+from almost_kedro.jobs.score import Ensemble, Scorer, score_by_jobs
 from almost_kedro.jobs.train import Trained, make_checkpoint, run_training
 from almost_kedro.models.checkpoints import Checkpoint, as_model, check_same_base, check_same_data
 from almost_kedro.options.all import Options
@@ -109,7 +109,7 @@ def make_score_job(checkpoint: Checkpoint, options: Options, workplace: Workplac
     )
 
 
-def make_judge(checkpoint: Checkpoint, options: Options, workplace: Workplace) -> Judge:
+def make_scorer(checkpoint: Checkpoint, options: Options, workplace: Workplace) -> Scorer:
     """Describe scoring with a reward model, or with it and its members as one."""
     members = (checkpoint, *checkpoint.members)
     jobs = tuple(make_score_job(each, options, workplace) for each in members)
@@ -133,9 +133,9 @@ def find_members(reward_model: Checkpoint, options: Options) -> RewardMembers | 
 
 def make_judges(
     checkpoints: tuple[Checkpoint, Checkpoint], options: Options, workplace: Workplace
-) -> tuple[Judge, Judge]:
+) -> tuple[Scorer, Scorer]:
     """Describe scoring by the reward model and by the held-out one."""
-    first, second = (make_judge(checkpoint, options, workplace) for checkpoint in checkpoints)
+    first, second = (make_scorer(checkpoint, options, workplace) for checkpoint in checkpoints)
     return first, second
 
 
@@ -145,7 +145,7 @@ def find_judges(
     prompt_splits: Sequence[PromptSplit],
     options: Options,
     workplace: Workplace,
-) -> tuple[Judge, Judge]:
+) -> tuple[Scorer, Scorer]:
     """Check both reward models (see `check_judge`), and describe scoring with them."""
     checkpoints = (reward_model, held_out_reward_model)
     check_members(reward_model, options)

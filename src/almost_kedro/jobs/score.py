@@ -31,49 +31,52 @@ class Ensemble:
         return self.members[0].model
 
 
-# Who rewards.
-Judge = ScoreJob | Ensemble
+# Who rewards: one model, or several.
+Scorer = ScoreJob | Ensemble
 
 
-def score(judge: Judge, rows: Rows) -> tuple[dict[str, float], ProgramMetrics]:
-    """Score rows with one judge; see `score_by_all`."""
-    return score_by_all([judge], rows)[0]
+def score(scorer: Scorer, rows: Rows) -> tuple[dict[str, float], ProgramMetrics]:
+    """Score rows with one scorer; see `score_by_all`."""
+    return score_by_all([scorer], rows)[0]
 
 
 def score_by_all(
-    judges: Sequence[Judge], rows: Rows
+    scorers: Sequence[Scorer], rows: Rows
 ) -> list[tuple[dict[str, float], ProgramMetrics]]:
-    """Score rows of `id`, `dialogue` and `answer` with each judge; see `score_by_jobs`.
+    """Score rows of `id`, `dialogue` and `answer` with each scorer; see `score_by_jobs`.
 
-    Returns, for each judge, rewards by id and the cost: of several members, that of all.
+    Returns, for each scorer, rewards by id and the cost: of several members, that of all.
     """
-    groups = [judge.members if isinstance(judge, Ensemble) else (judge,) for judge in judges]
+    groups = [each.members if isinstance(each, Ensemble) else (each,) for each in scorers]
     found = iter(score_by_jobs([job for group in groups for job in group], rows))
     scored = [[next(found) for _ in group] for group in groups]
     return [
-        combine(judge, own) if isinstance(judge, Ensemble) else own[0]
-        for judge, own in zip(judges, scored, strict=True)
+        combine(each, own) if isinstance(each, Ensemble) else own[0]
+        for each, own in zip(scorers, scored, strict=True)
     ]
 
 
 def combine(
-    judge: Ensemble, scored: Sequence[tuple[dict[str, float], ProgramMetrics]]
+    ensemble: Ensemble, scored: Sequence[tuple[dict[str, float], ProgramMetrics]]
 ) -> tuple[dict[str, float], ProgramMetrics]:
     """Combine the members' rewards of the same answers, and sum up their costs."""
     rewards, costs = zip(*scored, strict=True)
     ids = list(rewards[0])
     combined = combine_rewards(
-        [[own[id_] for id_ in ids] for own in rewards], judge.scales, judge.penalty
+        [[own[id_] for id_ in ids] for own in rewards], ensemble.scales, ensemble.penalty
     )
     return {id_: each.reward for id_, each in zip(ids, combined, strict=True)}, sum_costs(costs)
 
 
 def sum_costs(costs: Sequence[ProgramMetrics]) -> ProgramMetrics:
-    """Return what programs took one after another: sums, but peaks of memory and of padding."""
+    """Return what programs took that read the same rows one after another.
+
+    All is summed up but the rows, and peaks: of memory, and of what padding changes.
+    """
     total: dict[str, float] = {}
     for name in costs[0]:
         values = [cost[name] for cost in costs if name in cost]  # type: ignore[literal-required]
-        peak = name.startswith("peak") or name == "padding_difference"
+        peak = name.startswith("peak") or name in ("rows", "padding_difference")
         total[name] = max(values) if peak else sum(values)
     if "tokens_per_second" in total:
         seconds = sum(cost["tokens"] / cost["tokens_per_second"] for cost in costs)  # type: ignore[typeddict-item]

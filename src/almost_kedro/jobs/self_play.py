@@ -20,7 +20,7 @@ from almost_kedro.feedback.self_play import (
 )
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.jobs.generate import read_answers, run_worker
-from almost_kedro.jobs.score import Judge, score
+from almost_kedro.jobs.score import Scorer, score
 from almost_kedro.options.all import Options
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.feedback import Assistant, LedgerRow, Prompt
@@ -42,7 +42,7 @@ class Player:
     model: ModelFolder
     options: Options
     workplace: Workplace
-    judges: tuple[Judge, Judge]
+    judges: tuple[Scorer, Scorer]
 
 
 def play_dialogues(
@@ -153,7 +153,7 @@ def score_candidates(
     candidates: Sequence[Candidate],
     by_id: Mapping[str, Candidate],
     player: Player,
-    judge: Judge,
+    judge: Scorer,
 ) -> tuple[dict[str, float], ProgramMetrics]:
     """Return the rewards of the usable candidates by candidate_id, and their cost."""
     rows = []

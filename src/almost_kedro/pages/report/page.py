@@ -12,7 +12,7 @@ from almost_kedro.costs.actual import list_costs
 from almost_kedro.costs.planned import Plan
 from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.pages.render import Script, read_asset, render_page
-from almost_kedro.pages.report import costs, provenance, rule_sets, samples, tables
+from almost_kedro.pages.report import costs, provenance, reward_models, rule_sets, samples, tables
 from almost_kedro.pages.report.caveats import list_caveats
 from almost_kedro.pages.report.charts import prepare_charts
 from almost_kedro.pages.report.figures import Figure, prepare_figure
@@ -118,6 +118,10 @@ def describe_results(found: Findings) -> dict[str, Any]:
         "gate": metrics["gate"],
         "models": tables.tabulate_models(metrics["evaluation_metrics"]),
         "seeds": metrics["reward_model_seeds_metrics"],
+        "mismatched": reward_models.describe_mismatched(metrics["mismatched_pairs_metrics"]),
+        "ensemble": reward_models.tabulate_ensemble(
+            metrics["reward_model_ensemble_metrics"], metrics["reward_model_training_metrics"]
+        ),
         "edges": tables.tabulate_edges(comparisons, report),
         "factors": tables.tabulate_factors(comparisons, report),
         "comparisons": comparisons,

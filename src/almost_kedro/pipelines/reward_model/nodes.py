@@ -8,7 +8,7 @@ from typing import Any
 from almost_kedro.charts import training as charts
 from almost_kedro.charts.style import Plot
 from almost_kedro.feedback.ledger import summarise_ledger
-from almost_kedro.feedback.mismatched import add_mismatched, draw_mismatched
+from almost_kedro.feedback.mismatched import add_mismatched
 from almost_kedro.feedback.reward_rows import (
     RewardRow,
     build_answer_rows,
@@ -42,19 +42,6 @@ def select_reward_pairs(
         check_enough(rows, before, split)
         counts[f"n_{split}"] = len(rows)
     return kept, ledger, {**counts, **summarise_ledger(ledger)}
-
-
-def draw_mismatched_pairs(
-    reward_pairs: list[Comparison], prompt_splits: list[PromptSplit], options: Options
-) -> list[MismatchedPair]:
-    """Pair each comparison's chosen answer with answers to other prompts; none if that is off.
-
-    Those of the held-out split are for testing.
-    """
-    wanted = options.reward_model.mismatched
-    if wanted is None:
-        return []
-    return draw_mismatched(reward_pairs, prompt_splits, wanted, options.seed)
 
 
 def train_reward_model(
