@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from training_jobs import Run, compare, compute_margins, make_rows, train, write_job
+from training_jobs import Run, add_mismatched, compare, compute_margins, make_rows, train, write_job
 from transformers import AutoModelForSequenceClassification, set_seed
 from trl.trainer.reward_trainer import DataCollatorForPreference
 
@@ -24,20 +24,6 @@ from almost_kedro.training.texts import TextEncoder
 WEIGHT = 0.5
 # As in test_fsdp.py: Adam makes as much of the rounding of a tiny gradient as of a large one.
 LOSSES, WEIGHTS = 1e-5, 3e-4
-
-
-def add_others(rows: list[dict[str, Any]], n: int = 2) -> list[dict[str, Any]]:
-    """Give each row the chosen answers of the n rows after it, cut to lengths of their own."""
-    return [
-        {
-            **row,
-            "mismatched": [
-                f"Row {number + k}: " + rows[(number + k) % len(rows)]["chosen"] for k in range(n)
-            ],
-            "mismatched_weight": WEIGHT,
-        }
-        for number, row in enumerate(rows)
-    ]
 
 
 def test_the_formula_on_numbers_small_enough_for_paper() -> None:
@@ -69,7 +55,7 @@ def test_texts_are_padded_as_trl_does_and_the_mismatched_ones_come_last() -> Non
 
 
 def test_rows_with_unlike_numbers_of_mismatched_answers_are_refused() -> None:
-    rows = add_others(make_rows(3, seed=0))
+    rows = add_mismatched(make_rows(3, seed=0))
     check_mismatched(rows)
     rows[2]["mismatched"].pop()
     with pytest.raises(
@@ -81,7 +67,7 @@ def test_rows_with_unlike_numbers_of_mismatched_answers_are_refused() -> None:
 def test_the_first_loss_is_the_mean_over_comparisons_plus_the_weighted_mean_over_the_others(
     tiny: Path, tmp_path: Path
 ) -> None:
-    rows = add_others(make_rows(4, seed=0))
+    rows = add_mismatched(make_rows(4, seed=0))
     run = write_job("reward", tmp_path, tiny, rows, batch_size=4)
     assert rank.main(str(run.job_file)) == 0
     set_seed(run.job.seed)  # draws the head
@@ -120,7 +106,7 @@ SPREADS = {"one rank": (4, 1, 1), "accumulated": (1, 4, 1), "two ranks": (2, 1, 
 @pytest.fixture(scope="module")
 def spread(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     root = tmp_path_factory.mktemp("spread")
-    rows = add_others(make_rows(24, seed=4))
+    rows = add_mismatched(make_rows(24, seed=4))
 
     def run(name: str) -> Run:
         size, batches, ranks = SPREADS[name]
