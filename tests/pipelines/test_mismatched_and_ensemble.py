@@ -86,6 +86,7 @@ def test_the_reward_model_has_its_member_and_the_held_out_one_has_none(root: Pat
     assert own["fingerprint"] != member["fingerprint"]
     assert own["data"] == member["data"]
     assert "mismatched_pairs" in own["parents"]
+    assert own["parents"] == member["parents"]
     assert not (find_versions(root, "held_out_reward_model")[-1] / "members").exists()
     assert not (find_versions(root, "reward_model")[0] / "members").exists()
 

@@ -63,7 +63,7 @@ def train_reward_models(
     ]
     others = {f"seed {number}": done.metrics for number, (_, done) in enumerate(found[1:], 1)}
     scoring = {
-        " ".join([*([f"seed {number},"] if number else []), "rewards"]): cost
+        f"seed {number}, rewards" if number else "rewards": cost
         for number, (_, cost) in enumerate(scored)
     }
     checkpoint = replace(
