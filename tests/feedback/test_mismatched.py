@@ -117,6 +117,13 @@ def test_a_split_with_too_few_prompts_is_one_clear_line() -> None:
         draw(rows, c3="watch")
 
 
+def test_held_out_prompts_may_have_fewer_since_they_only_test() -> None:
+    rows = [compare(1, "Because."), compare(2, "Perhaps so."), compare(3, "Well.")]
+    pairs = draw(rows, THREE, c1="held_out", c2="held_out", c3="held_out")
+    assert [pair["comparison_id"] for pair in pairs] == ["c1", "c1", "c2", "c2", "c3", "c3"]
+    assert draw(rows[:1], c1="held_out") == []
+
+
 def test_an_answer_that_both_prompts_have_is_not_drawn() -> None:
     rows = [compare(1, "I can't say."), compare(2, "I can't say."), compare(3, "Perhaps not.")]
     assert [pair["rejected"] for pair in draw(rows)[:2]] == ["Perhaps not.", "Perhaps not."]

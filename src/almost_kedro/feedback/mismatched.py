@@ -62,10 +62,10 @@ def draw_mismatched(
     All are chosen answers of comparisons of the same split, so quality tells nothing. They are
     drawn by seed from the `NEAREST` in length, so length tells nothing. None is also an answer to
     the comparison's own prompt, and none occurs twice beside a comparison. A draw depends on the
-    rows of its split, and not on their order.
+    rows of its split, and not on their order. Held-out prompts, which only test, may have fewer.
 
     Raises:
-        UserError: A split without enough prompts to draw from.
+        UserError: Another split without enough prompts to draw from.
     """
     splits = {row["prompt_id"]: row["split"] for row in prompt_splits}
     pools: dict[str, dict[str, Answer]] = defaultdict(dict)
@@ -82,7 +82,7 @@ def draw_mismatched(
         split = splits[row["prompt_id"]]
         wanted = max(NEAREST, options.per_pair)
         near = find_nearest(row, ordered[split], own[row["prompt_id"]], wanted)
-        if len(near) < options.per_pair:
+        if len(near) < options.per_pair and split != "held_out":
             raise UserError(
                 f"option reward_model.mismatched.per_pair: {options.per_pair} answers of other "
                 f"prompts are wanted beside comparison {row['comparison_id']}, and its split "
