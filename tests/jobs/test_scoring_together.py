@@ -56,6 +56,9 @@ def test_members_come_from_the_checkpoint_and_the_penalty_from_the_options(tmp_p
     assert [job.model.name for job in scorer.members] == ["reward_model", "reward_model_seed_1"]
     assert scorer.scales == (Scale(0.5, 2.0), Scale(-1.0, 0.25))
     assert scorer.penalty == 0.75
+    assert scorer.model.name == "reward_model"
+    other = replace(scorer, penalty=0.5)
+    assert len({scorer.model.fingerprint, other.model.fingerprint, "f-reward_model"}) == 3
     members = find_members(make_pair(), options)
     assert members
     assert [model.fingerprint for model in members.models] == ["f-reward_model_seed_1"]

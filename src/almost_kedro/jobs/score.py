@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from almost_kedro.contract import ModelFolder
+from almost_kedro.contract import ModelFolder, digest
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ensemble import Scale, combine_rewards
 from almost_kedro.jobs.row_files import Rows, write_content
@@ -27,8 +27,11 @@ class Ensemble:
 
     @property
     def model(self) -> ModelFolder:
-        """The first member, whose name all have together."""
-        return self.members[0].model
+        """The first member, whose name all have together, with a fingerprint of all."""
+        first = self.members[0].model
+        prints = [job.model.fingerprint for job in self.members]
+        own = digest(prints, self.scales, self.penalty)
+        return first.model_copy(update={"fingerprint": own})
 
 
 # Who rewards: one model, or several.
