@@ -80,7 +80,7 @@ def sum_costs(costs: Sequence[ProgramMetrics]) -> ProgramMetrics:
     for name in costs[0]:
         values = [cost[name] for cost in costs if name in cost]  # type: ignore[literal-required]
         peak = name.startswith("peak") or name in ("rows", "padding_difference")
-        total[name] = max(values) if peak else sum(values)
+        total[name] = max(values) if peak else round(sum(values), 2)
     if "tokens_per_second" in total:
         seconds = sum(cost["tokens"] / cost["tokens_per_second"] for cost in costs)  # type: ignore[typeddict-item]
         total["tokens_per_second"] = round(total["tokens"] / seconds, 1)
