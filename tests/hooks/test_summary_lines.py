@@ -5,7 +5,9 @@ from typing import Any
 from report_findings import WORTH
 
 from almost_kedro.hooks.summary_lines import (
+    describe_ensemble,
     describe_evaluation,
+    describe_mismatched,
     describe_policies,
     describe_reward_model,
     describe_seeds,
@@ -28,6 +30,24 @@ def test_the_reward_model_stands_beside_the_floors() -> None:
 
 def test_without_held_out_comparisons_it_says_so() -> None:
     assert describe_reward_model({"n": 0}, {}) == ["reward model: no held-out comparisons"]
+
+
+def test_what_other_pairs_and_other_reward_models_gave_is_said_where_they_are_on() -> None:
+    accuracy = {"reward": SHARE, "held_out": SHARE}
+    pairs = {"n_pairs": 300, "n_held_out": 60, "accuracy": accuracy}
+    assert describe_mismatched(pairs) == [
+        "  mismatched pairs: 300; of 60 held-out ones, the reward model is right in 60.0% [50.0%, "
+        "70.0%], the held-out one in 60.0% [50.0%, 70.0%]"
+    ]
+    assert describe_mismatched({"n_pairs": 0}) == []
+    gain = {"value": 0.1, "low": -0.05, "high": 0.25, "low_one_sided": -0.02}
+    members = [{**SHARE, "value": 0.5}, SHARE]
+    together = {"n_members": 2, "members": members, "used": SHARE, "gain": gain}
+    assert describe_ensemble(together) == [
+        "  2 reward models as one: right in 60.0% [50.0%, 70.0%], alone in 50.0%, 60.0%; gain "
+        "+10.0 points [-5.0, +25.0]"
+    ]
+    assert describe_ensemble({"n_members": 1}) == []
 
 
 def test_several_seeds_show_what_chance_does() -> None:

@@ -107,6 +107,41 @@ def test_the_same_model_in_two_versions_is_on_the_disk_once(
     assert check_checkpoint(tmp_path / "rm/2/rm", verify=True)
 
 
+def add_member(model: Checkpoint, folder: Path) -> Checkpoint:
+    member = describe(write_model(folder, weight=2.0))
+    manifest = {**model.manifest, "scales": [[0.5, 2.0], [-1.0, 0.25]]}
+    return Checkpoint(model.folder, manifest, (member,))
+
+
+def test_members_come_back_with_it_and_are_linked_like_it(
+    tmp_path: Path, model: Checkpoint
+) -> None:
+    together = add_member(model, tmp_path / "other")
+    open_store(tmp_path).save(together)
+    loaded = open_store(tmp_path).load()
+    assert loaded.manifest == together.manifest
+    [member] = loaded.members
+    assert member.folder == loaded.folder / "members/1"
+    assert member.manifest == together.members[0].manifest
+    # Saved again, as another version, nothing is missing.
+    open_store(tmp_path, save="2").save(loaded)
+    assert (tmp_path / "rm/2/rm/members/1/model.safetensors").stat().st_nlink == 3
+    assert check_checkpoint(tmp_path / "rm/2/rm", verify=True).members
+
+
+def test_a_member_that_is_not_whole_is_found(tmp_path: Path, model: Checkpoint) -> None:
+    together = add_member(model, tmp_path / "other")
+    open_store(tmp_path).save(together)
+    weights = tmp_path / "rm/1/rm/members/1/model.safetensors"
+    weights.unlink()
+    with pytest.raises(DatasetError, match=r"incomplete checkpoint .*/members/1: no model.safet"):
+        open_store(tmp_path).load()
+    (tmp_path / "other/model.safetensors").unlink()
+    with pytest.raises(DatasetError, match=r"incomplete checkpoint .*/other: no model.safetensors"):
+        open_store(tmp_path, save="2").save(together)
+    assert not (tmp_path / "rm/2").exists()
+
+
 def test_where_files_can_not_be_linked_they_are_copied(
     tmp_path: Path, model: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from option_values import PARAMETERS
 
 from almost_kedro.errors import UserError
 from almost_kedro.options.all import check_options
+from almost_kedro.options.training import RewardModelOptions
 from almost_kedro.settings import CONFIG_LOADER_ARGS
 
 REMOVED = object()
@@ -46,6 +47,20 @@ def test_good_options_pass_with_the_published_defaults() -> None:
     assert (responses.temperature, responses.top_p) == (1.0, 0.9)
     comparisons = options.comparisons
     assert (comparisons.pairs, comparisons.length_control) == ("all", "matched")
+
+
+def test_a_training_has_none_of_the_options_that_are_about_several_or_about_its_rows() -> None:
+    plain = check_options(PARAMETERS).reward_model
+    block = {**PARAMETERS["reward_model"], "mismatched": {"per_pair": 2}, "ensemble": 3}
+    given = check_options({**PARAMETERS, "reward_model": block}).reward_model
+    assert given.mismatched
+    assert (given.mismatched.per_pair, given.mismatched.weight) == (2, 0.5)
+    assert type(given.training) is RewardModelOptions
+    assert given.training == plain.training
+    assert given.training.learning_rate == 1e-5
+    wrong = {**PARAMETERS["reward_model"], "mismatched": {"weight": 0}}
+    message = explain({**PARAMETERS, "reward_model": wrong})
+    assert message.startswith("option reward_model.mismatched.weight: Input should be greater than")
 
 
 @pytest.mark.filterwarnings("ignore:register_new_resolver")
@@ -106,6 +121,8 @@ def test_missing_option_is_named(path: str) -> None:
     [
         ("rules", "corected", "'original' or 'corrected'"),
         ("seed", "one", "valid integer"),
+        ("reward_model.ensemble", 0, "greater than 0"),
+        ("reward_model.ensemble_penalty", -0.5, "greater than or equal to 0"),
         ("generation.engine", "vlm", "'embedded', 'vllm' or 'openai'"),
         ("generation.tensor_parallel", 0, "greater than 0"),
         ("generation.dtype", "fp16", "'auto', 'bfloat16' or 'float32'"),

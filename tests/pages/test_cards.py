@@ -15,6 +15,7 @@ from almost_kedro.pages.cards import (
     write_dataset_card,
     write_model_card,
 )
+from almost_kedro.pages.reward_card import write_reward_card
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e[red](javascript:x) | ```\n# Head"
 
@@ -149,3 +150,15 @@ def test_sizes_have_the_hubs_names() -> None:
 def test_terms_of_their_own_are_another_license() -> None:
     assert name_license({"license": "Gemma", "terms": "https://x"}) == "other"
     assert name_license({}) == "unknown"
+
+
+def test_a_reward_model_that_rewarded_with_others_says_that_it_is_one_of_them() -> None:
+    base = {"name": "tiny", "fingerprint": "f0"}
+    manifest = {"name": "reward_model", "base": base, "git_commit": "abc", "fingerprint": "f1"}
+    nothing: Any = {"n": 0, "n_prompts": 0}
+    alone = write_reward_card(manifest, "V1", "mit", {}, nothing, None)
+    together = write_reward_card(
+        {**manifest, "scales": [[0.0, 1.0]] * 3}, "V1", "mit", {}, nothing, None
+    )
+    assert "In its run, 3 reward models that differ in their seeds rewarded as one." in together
+    assert "rewarded as one" not in alone

@@ -37,6 +37,19 @@ from almost_kedro.errors import UserError
             r"server http://nowhere/v1: its key 'default' is empty or missing; name it below "
             r"`servers` in credentials.yml and set the environment variable",
         ),
+        (
+            {
+                "reward_model": {"mismatched": {"per_pair": 1}},
+                "comparisons": {
+                    "rubric": [
+                        "tiny-large-Faithful-1shot",
+                        "tiny-small-Faithful-1shot-off-topic",
+                        "tiny-small-HHH-1shot",
+                    ]
+                },
+            },
+            r"reward_model.mismatched: the rubric puts 'tiny-small-Faithful-1shot-off-topic' befor",
+        ),
         ({"rl": {"max_length": 16384}}, r"rl.max_length \+ rl.max_new_tokens: 16408 tokens, but"),
     ],
 )

@@ -2,15 +2,33 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from crashes import kill_at_checkpoint
-from training_jobs import Run, compare, make_rows, score_in_a_fresh_process, write_job
+from training_jobs import (
+    Run,
+    add_mismatched,
+    as_folder,
+    compare,
+    make_rows,
+    score_in_a_fresh_process,
+    write_job,
+)
 from transformers import AutoModelForCausalLM
 
+from almost_kedro.training.job import RewardMembers
 from almost_kedro.training.launch import launch
 
-PROGRAMS = ["reward", "sft", "rl"]
+# What is trained twice, with its program.
+PROGRAMS = {
+    "reward": "reward",
+    "mismatched": "reward",  # with answers to other prompts
+    "sft": "sft",
+    "rl": "rl",
+    "ensemble": "rl",  # with two reward models as one
+}
+SCALES = [(0.5, 2.0), (-1.0, 0.25)]
 IDS = torch.arange(3, 200)[None]
 OPTIONS = {
     "reward": {},
@@ -25,18 +43,26 @@ class Pair:
 
     def __init__(
         self,
-        program: str,
+        name: str,
         root: Path,
         base: Path,
         reward_model: Path,
         ranks: int,
         env: dict[str, str] | None = None,
     ):
-        def write(name: str, config: str) -> Run:
-            rows, judge = make_rows(32, seed=4), {"reward_model": reward_model, "save_every": 2}
-            options = {**judge, **OPTIONS[program]}
+        program = PROGRAMS[name]
+        rows = make_rows(32, seed=4)
+        if name == "mismatched":
+            rows = add_mismatched(rows)
+        options: dict[str, Any] = {"reward_model": reward_model, "save_every": 2}
+        if name == "ensemble":
+            twice = RewardMembers(models=[as_folder(reward_model)], scales=SCALES, penalty=0.5)
+            options["changes"] = {"members": twice}
+        options |= OPTIONS[program]
+
+        def write(folder: str, config: str) -> Run:
             return write_job(
-                program, root / name, base, rows, ranks=ranks, config=config, **options
+                program, root / folder, base, rows, ranks=ranks, config=config, **options
             )
 
         self.program, self.ranks, self.base = program, ranks, base
@@ -89,14 +115,14 @@ class Pair:
 def make_pairs(
     root: Path, tiny: Path, policy: Path, judge: Path, ranks: int, env: dict[str, str] | None = None
 ) -> dict[str, Pair]:
-    """A pair of each program; together, since most of a launch is imports on one core.
+    """All pairs; together, since most of a launch is imports on one core.
 
     The policy ends its answers after 5 to 20 tokens, so ranks generate for unlike times.
     """
     bases = {"reward": tiny, "sft": tiny, "rl": policy}
     with ThreadPoolExecutor() as pool:
         started = {
-            program: pool.submit(Pair, program, root / program, base, judge, ranks, env)
-            for program, base in bases.items()
+            name: pool.submit(Pair, name, root / name, bases[program], judge, ranks, env)
+            for name, program in PROGRAMS.items()
         }
-        return {program: pair.result() for program, pair in started.items()}
+        return {name: pair.result() for name, pair in started.items()}

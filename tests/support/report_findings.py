@@ -133,6 +133,8 @@ def make_metrics(**changes: Any) -> dict[str, Any]:
         "reward_model_metrics": make_reward_report(),
         "held_out_reward_model_metrics": make_reward_report(),
         "reward_model_seeds_metrics": {"n_seeds": 1, "accuracies": [0.6]},
+        "mismatched_pairs_metrics": {"n_pairs": 0},
+        "reward_model_ensemble_metrics": {"n_members": 1},
         "gate": {"passed": True, "reasons": []},
         "self_play_metrics": {"gain": gain},
         "sft_policy_metrics": make_policies("sft-vs-base"),

@@ -58,6 +58,22 @@ def make_rows(n: int, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
+def add_mismatched(
+    rows: list[dict[str, Any]], n: int = 2, weight: float = 0.5
+) -> list[dict[str, Any]]:
+    """Give each row the chosen answers of the n rows after it, as answers to other prompts."""
+    return [
+        {
+            **row,
+            "mismatched": [
+                f"Row {number + k}: " + rows[(number + k) % len(rows)]["chosen"] for k in range(n)
+            ],
+            "mismatched_weight": weight,
+        }
+        for number, row in enumerate(rows)
+    ]
+
+
 def as_folder(folder: Path) -> ModelFolder:
     return ModelFolder(name=folder.name, folder=folder, fingerprint=str(folder))
 

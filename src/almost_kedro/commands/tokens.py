@@ -12,6 +12,7 @@ from rich.text import Text
 from almost_kedro.commands.rows import Row
 from almost_kedro.commands.terminal import draw_table, open_console
 from almost_kedro.errors import UserError
+from almost_kedro.feedback.mismatched import build_mismatched_rows
 from almost_kedro.feedback.post_validation import build_pair_rows
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.feedback.reward_rows import build_reward_rows, choose_separator
@@ -70,6 +71,7 @@ READINGS = {
     "comparisons": read_pairs(build_reward_rows),
     "validated_comparisons": read_pairs(build_reward_rows),
     "reward_pairs": read_pairs(build_reward_rows),
+    "mismatched_pairs": read_pairs(build_mismatched_rows),
     "as_is_pairs": read_pairs(build_pair_rows),
     "sft_demonstrations": Reading(
         "sft", ("answer",), lambda rows, rules, prompts: list_training_rows(rows)

@@ -14,6 +14,7 @@ from kedro_datasets._typing import JSONPreview
 from almost_kedro.errors import UserError
 from almost_kedro.models.checkpoints import (
     MANIFEST,
+    MEMBERS,
     Checkpoint,
     check_checkpoint,
     check_files,
@@ -59,7 +60,8 @@ class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
         # Not in the version's folder: the next save, of another version, must find it.
         part = Path(self._filepath) / f".{target.name}.part"
         try:
-            check_files(data)
+            for each in (data, *data.members):
+                check_files(each)
             shutil.rmtree(part, ignore_errors=True)  # left by a save that was killed
             part.mkdir(parents=True)
             fill_folder(part, data)
@@ -97,13 +99,18 @@ class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
 
 
 def fill_folder(folder: Path, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's files and manifest into an empty folder, and onto the disk."""
+    """Put a checkpoint's files, manifest and members into an empty folder, and onto the disk."""
     for name in checkpoint.manifest["files"]:
         link_file(checkpoint.folder / name, folder / name)
         sync(folder / name)
     manifest = dump(checkpoint.manifest, MANIFEST, indent=2)
     (folder / MANIFEST).write_bytes(encode(manifest + "\n"))
     sync(folder / MANIFEST)
+    for number, member in enumerate(checkpoint.members, 1):
+        place = folder / MEMBERS / str(number)
+        place.mkdir(parents=True)
+        fill_folder(place, member)
+        sync(place.parent)
     sync(folder)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ledger import RuleVerdict, make_ledger_rows
@@ -13,12 +13,14 @@ from almost_kedro.rows.feedback import Comparison, LedgerRow
 
 
 class RewardRow(TypedDict):
-    """A comparison as the reward program reads it."""
+    """A comparison as the reward program reads it; `mismatched` are answers to other prompts."""
 
     id: str
     dialogue: str
     chosen: str
     rejected: str
+    mismatched: NotRequired[list[str]]
+    mismatched_weight: NotRequired[float]
 
 
 class AnswerRow(TypedDict):
@@ -92,5 +94,18 @@ def build_answer_rows(comparisons: Sequence[Comparison], rules: Rules) -> list[A
             answer=row["chosen"] if side == "chosen" else row["rejected"],
         )
         for row in comparisons
+        for side in ("chosen", "rejected")
+    ]
+
+
+def list_answers(rows: Sequence[RewardRow]) -> list[AnswerRow]:
+    """Return both answers of each training row as the scoring program reads them."""
+    return [
+        AnswerRow(
+            id=f"{row['id']}:{side}",
+            dialogue=row["dialogue"],
+            answer=row["chosen"] if side == "chosen" else row["rejected"],
+        )
+        for row in rows
         for side in ("chosen", "rejected")
     ]

@@ -35,4 +35,5 @@ class ManifestHook:
         """
         if isinstance(data, Checkpoint):
             parents = read_versions(self.catalog, node.inputs)
-            data.manifest.update(parents=parents, git_commit=self.commit)
+            for each in (data, *data.members):
+                each.manifest.update(parents=parents, git_commit=self.commit)

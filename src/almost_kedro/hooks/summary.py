@@ -20,6 +20,8 @@ from almost_kedro.processes.run import PLAIN
 logger = logging.getLogger(__name__)
 # Metrics that need no other dataset to be described, in the order of the lines.
 DESCRIBE: dict[str, Callable[[Any], list[str]]] = {
+    "mismatched_pairs_metrics": summary.describe_mismatched,
+    "reward_model_ensemble_metrics": summary.describe_ensemble,
     "self_play_metrics": summary.describe_self_play,
     **{stage.metrics: summary.describe_policies for stage in STAGES},
     "evaluation_metrics": summary.describe_evaluation,

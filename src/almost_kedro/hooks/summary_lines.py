@@ -16,7 +16,9 @@ from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.rows.evaluation_metrics import EvaluationMetrics, PreferenceReport
 from almost_kedro.rows.metrics import (
     ComparisonsMetrics,
+    EnsembleMetrics,
     GateResult,
+    MismatchedMetrics,
     PolicyMetrics,
     RewardModelMetrics,
     SeedsMetrics,
@@ -94,6 +96,29 @@ def describe_seeds(metrics: SeedsMetrics) -> list[str]:
     each = ", ".join(f"{value:.1%}" for value in metrics["accuracies"])
     mean = show_share(metrics["mean"])
     return [f"  trained with {metrics['n_seeds']} seeds: {each}; right in {mean} on average"]
+
+
+def describe_mismatched(metrics: MismatchedMetrics) -> list[str]:
+    """Say who tells which answer belongs to a prompt; nothing if that was not learned."""
+    if not (accuracy := metrics.get("accuracy")):
+        return []
+    return [
+        f"  mismatched pairs: {metrics['n_pairs']}; of {metrics['n_held_out']} held-out ones, the "
+        f"reward model is right in {show_share(accuracy['reward'])}, the held-out one in "
+        f"{show_share(accuracy['held_out'])}"
+    ]
+
+
+def describe_ensemble(metrics: EnsembleMetrics) -> list[str]:
+    """Say what several reward models gain by rewarding as one; nothing of one alone."""
+    if "members" not in metrics:
+        return []
+    each = ", ".join(f"{member['value']:.1%}" for member in metrics["members"])
+    gain, low, high = (100 * metrics["gain"][key] for key in ("value", "low", "high"))
+    return [
+        f"  {metrics['n_members']} reward models as one: right in {show_share(metrics['used'])}, "
+        f"alone in {each}; gain {gain:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    ]
 
 
 def describe_self_play(metrics: SelfPlayMetrics) -> list[str]:

@@ -28,14 +28,13 @@ from almost_kedro.generation.likelihood_job import LikelihoodJob
 from almost_kedro.jobs.generate import read_answers, run_worker
 from almost_kedro.jobs.likelihood import compute_logprobs
 from almost_kedro.jobs.models import find_letter_judge, find_model
-from almost_kedro.jobs.score import score
+from almost_kedro.jobs.score import Scorer, score
 from almost_kedro.options.all import Options
 from almost_kedro.options.evaluation import HELD_OUT
 from almost_kedro.options.models import ServerModel
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.evaluation import JudgeVote, OpenAnswer, PairItem, Vote
 from almost_kedro.rows.evaluation_metrics import JudgeCard, JudgeMetrics
-from almost_kedro.training.job import ScoreJob
 
 logger = logging.getLogger(__name__)
 # Constant, since nothing is drawn: with another seed, the run must not ask for reviews again.
@@ -46,7 +45,7 @@ Answers = Mapping[str, Mapping[str, OpenAnswer]]
 Judged = tuple[list[Vote], JudgeMetrics]
 
 
-def judge_by_rewards(dialogues: Mapping[str, str], answers: Answers, job: ScoreJob) -> Judged:
+def judge_by_rewards(dialogues: Mapping[str, str], answers: Answers, job: Scorer) -> Judged:
     """Let a reward model score each answer by itself: the higher reward wins."""
     rows = [
         {"id": row["answer_id"], "dialogue": dialogues[item], "answer": row["text"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from almost_kedro.feedback.reward_rows import RewardRow, build_answer_rows
 from almost_kedro.jobs.reward_models import make_score_job, train_on_rows
@@ -19,6 +19,7 @@ from almost_kedro.training.job import ScoreJob
 
 # The reward model and the held-out one, in the fields of a `ScoredComparison`.
 Judge = Literal["reward", "held_out"]
+JUDGES: tuple[Judge, Judge] = get_args(Judge)
 
 
 def read_margins(scores: Sequence[ScoredComparison], judge: Judge) -> dict[str, float]:

@@ -20,7 +20,7 @@ from almost_kedro.feedback.splits import digest_splits
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.jobs.generate import Asked, read_answers, run_workers
 from almost_kedro.jobs.models import find_model, find_trainee
-from almost_kedro.jobs.score import score_by_all
+from almost_kedro.jobs.score import Scorer, score_by_all
 from almost_kedro.models.checkpoints import Checkpoint, as_model, check_same_base, check_same_data
 from almost_kedro.options.all import Options
 from almost_kedro.options.generation import GenerationOptions
@@ -28,7 +28,6 @@ from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.feedback import Assistant, Prompt
 from almost_kedro.rows.metrics import Models, ProgramMetrics
 from almost_kedro.rows.training import PolicyAnswer, PromptSplit
-from almost_kedro.training.job import ScoreJob
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -46,7 +45,7 @@ class Policy(NamedTuple):
 def answer_test_prompts(
     policies: Sequence[Policy],
     prompts: Sequence[Prompt],
-    judges: tuple[ScoreJob, ScoreJob],
+    judges: tuple[Scorer, Scorer],
     options: Options,
     workplace: Workplace,
 ) -> tuple[list[PolicyAnswer], dict[str, ProgramMetrics]]:

@@ -3,18 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from almost_kedro.feedback.reward_rows import RewardRow, choose_separator
+from almost_kedro.errors import UserError
+from almost_kedro.feedback.ensemble import Scale, measure_scale
+from almost_kedro.feedback.reward_rows import RewardRow, choose_separator, list_answers
 from almost_kedro.feedback.splits import digest_splits
 from almost_kedro.jobs.models import find_trainee
-from almost_kedro.jobs.train import Trained, run_training
+from almost_kedro.jobs.row_files import digest_rows
+from almost_kedro.jobs.score import Ensemble, Scorer, score_by_jobs
+from almost_kedro.jobs.train import Trained, make_checkpoint, run_training
 from almost_kedro.models.checkpoints import Checkpoint, as_model, check_same_base, check_same_data
 from almost_kedro.options.all import Options
 from almost_kedro.processes.workplace import Workplace
-from almost_kedro.rows.training import PromptSplit
-from almost_kedro.training.job import ScoreJob, TrainingJob
+from almost_kedro.rows.training import PromptSplit, Split
+from almost_kedro.training.job import RewardMembers, ScoreJob, TrainingJob
 
 REMEDY = "run `kedro run --pipeline reward_model` on this data first"
+# Between the seeds of trainings on the same rows: skips those of the held-out reward model (+ 1)
+# and of the as-is reward model (+ 2).
+STEP = 1000
+
+
+def name_seed(number: int) -> str:
+    """Name the training of a reward model with its number-th other seed."""
+    return f"reward_model_seed_{number}"
+
+
+def train_reward_models(
+    split: Split,
+    rows: Sequence[RewardRow],
+    prompt_splits: Sequence[PromptSplit],
+    seed: int,
+    n: int,
+    options: Options,
+    workplace: Workplace,
+) -> tuple[Checkpoint, dict[str, Any], Trained]:
+    """Train n reward models that differ in their seeds, and measure their scales if n > 1.
+
+    `split` is whose rows these are. Returns the first one, with the others as its members; the
+    metrics of all programs; and the first training.
+    """
+    data = {"prompt_splits": digest_splits(prompt_splits), "comparisons": digest_rows(rows)}
+    names = [split, *map(name_seed, range(1, n))]
+    found = [
+        train_on_rows(name, rows, seed + number * STEP, options, workplace)
+        for number, name in enumerate(names)
+    ]
+    checkpoints = [make_checkpoint(done, job, "reward_model", data) for job, done in found]
+    first, metrics = found[0][1], found[0][1].metrics
+    if n == 1:
+        return checkpoints[0], metrics, first
+    jobs = [make_score_job(each, options, workplace) for each in checkpoints]
+    scored = score_by_jobs(jobs, list_answers(rows))
+    scales = [
+        measure_scale(name, list(rewards.values()))
+        for name, (rewards, _) in zip(names, scored, strict=True)
+    ]
+    others = {f"seed {number}": done.metrics for number, (_, done) in enumerate(found[1:], 1)}
+    scoring = {
+        f"seed {number}, rewards" if number else "rewards": cost
+        for number, (_, cost) in enumerate(scored)
+    }
+    checkpoint = replace(
+        checkpoints[0],
+        manifest={**checkpoints[0].manifest, "scales": [list(scale) for scale in scales]},
+        members=tuple(checkpoints[1:]),
+    )
+    return checkpoint, {**metrics, **others, **scoring}, first
 
 
 def train_on_rows(
@@ -28,7 +85,7 @@ def train_on_rows(
         base=find_trainee(options.reward_model.model, options, workplace, "reward"),
         rows=work,
         rows_sha256="",
-        options=options.reward_model,
+        options=options.reward_model.training,
         separator=choose_separator(options.rules),
         seed=seed,
         launch=launch,
@@ -52,11 +109,33 @@ def make_score_job(checkpoint: Checkpoint, options: Options, workplace: Workplac
     )
 
 
+def make_scorer(checkpoint: Checkpoint, options: Options, workplace: Workplace) -> Scorer:
+    """Describe scoring with a reward model, or with it and its members as one."""
+    members = (checkpoint, *checkpoint.members)
+    jobs = tuple(make_score_job(each, options, workplace) for each in members)
+    if len(jobs) == 1:
+        return jobs[0]
+    scales = tuple(Scale(*scale) for scale in checkpoint.manifest["scales"])
+    return Ensemble(jobs, scales, options.reward_model.ensemble_penalty)
+
+
+def find_members(reward_model: Checkpoint, options: Options) -> RewardMembers | None:
+    """Describe who rewards rollouts together with a reward model; None if nobody does."""
+    if not reward_model.members:
+        return None
+    bos = options.models.root[options.reward_model.model].bos
+    return RewardMembers(
+        models=[as_model(member, bos) for member in reward_model.members],
+        scales=reward_model.manifest["scales"],
+        penalty=options.reward_model.ensemble_penalty,
+    )
+
+
 def make_judges(
     checkpoints: tuple[Checkpoint, Checkpoint], options: Options, workplace: Workplace
-) -> tuple[ScoreJob, ScoreJob]:
+) -> tuple[Scorer, Scorer]:
     """Describe scoring by the reward model and by the held-out one."""
-    first, second = (make_score_job(checkpoint, options, workplace) for checkpoint in checkpoints)
+    first, second = (make_scorer(checkpoint, options, workplace) for checkpoint in checkpoints)
     return first, second
 
 
@@ -66,12 +145,24 @@ def find_judges(
     prompt_splits: Sequence[PromptSplit],
     options: Options,
     workplace: Workplace,
-) -> tuple[ScoreJob, ScoreJob]:
+) -> tuple[Scorer, Scorer]:
     """Check both reward models (see `check_judge`), and describe scoring with them."""
     checkpoints = (reward_model, held_out_reward_model)
+    check_members(reward_model, options)
     for checkpoint in checkpoints:
         check_judge(checkpoint, prompt_splits, options, workplace)
     return make_judges(checkpoints, options, workplace)
+
+
+def check_members(reward_model: Checkpoint, options: Options) -> None:
+    """Refuse a reward model that is not of as many as this run's options say."""
+    found, wanted = 1 + len(reward_model.members), options.reward_model.ensemble
+    if found != wanted:
+        raise UserError(
+            f"option reward_model.ensemble: {wanted}, but {reward_model.folder} was trained as "
+            f"{found}; run `kedro run --pipeline reward_model` with these options, or set it to "
+            f"{found}"
+        )
 
 
 def check_judge(

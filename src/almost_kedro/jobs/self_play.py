@@ -20,13 +20,12 @@ from almost_kedro.feedback.self_play import (
 )
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.jobs.generate import read_answers, run_worker
-from almost_kedro.jobs.score import score
+from almost_kedro.jobs.score import Scorer, score
 from almost_kedro.options.all import Options
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.feedback import Assistant, LedgerRow, Prompt
 from almost_kedro.rows.metrics import ProgramMetrics
 from almost_kedro.rows.training import Candidate
-from almost_kedro.training.job import ScoreJob
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Player:
     model: ModelFolder
     options: Options
     workplace: Workplace
-    judges: tuple[ScoreJob, ScoreJob]
+    judges: tuple[Scorer, Scorer]
 
 
 def play_dialogues(
@@ -154,7 +153,7 @@ def score_candidates(
     candidates: Sequence[Candidate],
     by_id: Mapping[str, Candidate],
     player: Player,
-    judge: ScoreJob,
+    judge: Scorer,
 ) -> tuple[dict[str, float], ProgramMetrics]:
     """Return the rewards of the usable candidates by candidate_id, and their cost."""
     rows = []

@@ -17,6 +17,8 @@ from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
 
 MANIFEST = "manifest.json"
+# In a checkpoint's folder, a folder for each of its members by number.
+MEMBERS = "members"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 WEIGHTS = ".safetensors"
@@ -29,11 +31,14 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 class Checkpoint:
     """A trained model: its folder, and its manifest as `make_manifest` returned it.
 
-    `hooks.ManifestHook` adds the versions of its parents and the commit before it is saved.
+    `hooks.ManifestHook` adds the versions of its parents and the commit before it is saved. A
+    reward model may be one of several that reward together: the others are its `members`, and its
+    manifest has everybody's `scales` (`feedback.ensemble`).
     """
 
     folder: Path
     manifest: dict[str, Any]
+    members: tuple[Checkpoint, ...] = ()
 
 
 def make_manifest(
@@ -108,7 +113,12 @@ def check_checkpoint(folder: Path, *, verify: bool = False) -> Checkpoint:
         raise UserError(_incomplete(folder, f"no {MANIFEST}")) from None
     except ValueError as exc:
         raise UserError(_incomplete(folder, f"{MANIFEST} is not JSON ({exc})")) from exc
-    checkpoint = Checkpoint(folder, manifest)
+    n_members = len(manifest.get("scales", [])[1:])
+    members = [
+        check_checkpoint(folder / MEMBERS / str(number), verify=verify)
+        for number in range(1, n_members + 1)
+    ]
+    checkpoint = Checkpoint(folder, manifest, tuple(members))
     check_files(checkpoint, verify=verify)
     return checkpoint
 

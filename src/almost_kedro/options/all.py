@@ -23,7 +23,7 @@ from almost_kedro.options.training import (
     LaunchOptions,
     PolicyTestOptions,
     PromptSplitOptions,
-    RewardModelOptions,
+    RewardModelsOptions,
     RLOptions,
     SelfPlayOptions,
     SFTOptions,
@@ -52,7 +52,7 @@ class Options(Block):
     prompt_splits: PromptSplitOptions
     launch: LaunchOptions
     as_is_filter: AsIsFilterOptions = Field(default_factory=AsIsFilterOptions)
-    reward_model: RewardModelOptions
+    reward_model: RewardModelsOptions
     reward_model_seeds: Positive = Field(
         1,
         description="Reward models trained on the same rows with seeds of their own, to see how "

@@ -74,6 +74,45 @@ class RewardModelOptions(TrainingOptions):
     max_length: Positive = Field(1024, description="Tokens; longer texts lose their beginning")
 
 
+class MismatchedOptions(Block):
+    """Pairs of a chosen answer with answers to other prompts (in-batch negatives)."""
+
+    per_pair: Positive = Field(1, description="Other prompts' answers beside each comparison")
+    weight: float = Field(
+        0.5,
+        gt=0,
+        allow_inf_nan=False,
+        description="Weight of their mean loss; that of the comparisons has 1",
+    )
+
+
+class RewardModelsOptions(RewardModelOptions):
+    """Reward models: how each is trained, on which pairs besides, and how many are one."""
+
+    mismatched: MismatchedOptions | None = Field(
+        None, description="Also learn from answers to other prompts; null: no"
+    )
+    ensemble: Positive = Field(
+        1, description="Reward models, alike but for their seeds, that reward together"
+    )
+    ensemble_penalty: float = Field(
+        0.5,
+        ge=0,
+        allow_inf_nan=False,
+        description="What their disagreement costs: of the mean of their rewards, so many of their "
+        "standard deviations are taken off",
+    )
+
+    @property
+    def training(self) -> RewardModelOptions:
+        """What the training program has of them; its rows have the other pairs."""
+        return RewardModelOptions(**{name: getattr(self, name) for name in TRAINED_WITH})
+
+
+# What a reward model's training is identified by, besides its rows.
+TRAINED_WITH = tuple(RewardModelOptions.model_fields)
+
+
 class AsIsFilterOptions(Block):
     """Post-validation (rule 25): a reward model trained on existing pairs drops comparisons."""
 

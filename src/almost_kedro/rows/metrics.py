@@ -154,6 +154,44 @@ class SeedsMetrics(TypedDict):
     mean: NotRequired[Estimate]
 
 
+class MismatchedMetrics(TypedDict):
+    """`mismatched_pairs_metrics`; without pairs, only their number is there.
+
+    `n_held_out` of the pairs are of held-out prompts; `accuracy` is on these, by
+    `ScoredComparison`'s names of the reward models. `chosen_longer` is a share, `length_difference`
+    the mean difference as a share of the longer answer.
+    """
+
+    n_pairs: int
+    n_held_out: NotRequired[int]
+    per_pair: NotRequired[int]
+    weight: NotRequired[float]
+    chosen_longer: NotRequired[float]
+    length_difference: NotRequired[float]
+    accuracy: NotRequired[dict[str, Estimate]]
+    cost: NotRequired[dict[str, ProgramMetrics]]
+
+
+class EnsembleMetrics(TypedDict):
+    """`reward_model_ensemble_metrics`; of one reward model, only the number is there.
+
+    Accuracies are on held-out comparisons: of each member, of the mean of their rewards, and of the
+    reward that is used; `gain` is the latter's against the members' average. `disagreement` is the
+    mean standard deviation of the members' rewards of a held-out answer (log-odds), `unanimous` the
+    share of comparisons of which all members say the same.
+    """
+
+    n_members: int
+    n: NotRequired[int]
+    penalty: NotRequired[float]
+    members: NotRequired[list[Estimate]]
+    mean: NotRequired[Estimate]
+    used: NotRequired[Estimate]
+    gain: NotRequired[PairedDifference]
+    disagreement: NotRequired[float]
+    unanimous: NotRequired[Estimate]
+
+
 class BestOfN(TypedDict):
     """Mean rewards of the best of n candidates, with 95 % intervals by prompt."""
 

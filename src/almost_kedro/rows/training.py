@@ -46,6 +46,24 @@ class AsIsPair(TypedDict):
 
 
 @with_config(STRICT)
+class MismatchedPair(TypedDict):
+    """A comparison's chosen answer against an answer to another prompt.
+
+    `rejected_id` is the other prompt's answer, `rejected_prompt_id` that prompt.
+    """
+
+    mismatched_id: str
+    comparison_id: str
+    prompt_id: str
+    prompt: str
+    chosen: str
+    rejected: str
+    chosen_id: str
+    rejected_id: str
+    rejected_prompt_id: str
+
+
+@with_config(STRICT)
 class ScoredComparison(TypedDict):
     """A comparison of a held-out prompt with the rewards of its answers.
 
@@ -141,6 +159,14 @@ class AsIsPairs(RowsValidator):
     """Validator of `as_is_pairs`."""
 
     row, key = AsIsPair, "pair_id"
+    texts = ("prompt", "chosen", "rejected")
+
+
+class MismatchedPairs(RowsValidator):
+    """Validator of `mismatched_pairs`."""
+
+    row, key = MismatchedPair, "mismatched_id"
+    parents: ClassVar = {"comparison_id": ("reward_pairs",), "rejected_id": ("responses",)}
     texts = ("prompt", "chosen", "rejected")
 
 

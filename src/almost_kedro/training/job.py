@@ -31,6 +31,23 @@ SCORE_VERSION = 2
 MODEL, SERVED = "model", "served"
 
 
+class RewardMembers(BaseModel):
+    """Reward models that reward rollouts together with the job's `reward_model`, as one.
+
+    Attributes:
+        models: The others.
+        scales: Mean and standard deviation of everybody's rewards, the job's `reward_model` first
+            (see `feedback.ensemble`).
+        penalty: What disagreement costs.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: list[ModelFolder]
+    scales: list[tuple[float, float]]
+    penalty: float
+
+
 class TrainingJob(BaseModel):
     """One training run; `program` is a module in `almost_kedro.training`.
 
@@ -40,6 +57,7 @@ class TrainingJob(BaseModel):
             nothing (rl: the policy answers).
         watch_rows: Dialogues that the policy answers for the over-optimisation watch (rl).
         reward_model: Rewards the rollouts (rl).
+        members: Who rewards them together with it; None: nobody (rl).
         held_out_reward_model: Judges in the watch (rl).
         reward_max_length: Tokens that both reward models were trained on; a longer text loses its
             beginning, as it did there. None: nothing is cut (rl).
@@ -59,6 +77,7 @@ class TrainingJob(BaseModel):
     watch_rows: Path | None = None
     watch_sha256: str | None = None
     reward_model: ModelFolder | None = None
+    members: RewardMembers | None = None
     held_out_reward_model: ModelFolder | None = None
     reward_max_length: int | None = None
     options: RewardModelOptions | SFTOptions | RLOptions
@@ -94,8 +113,7 @@ class TrainingJob(BaseModel):
         """
         launch = self.launch
         parents = [
-            model
-            and [model.fingerprint, model.bos, *filter(None, [model.pad_token, model.template])]
+            model and identify_model(model)
             for model in (self.base, self.reward_model, self.held_out_reward_model)
         ]
         parts: list[Any] = [self.program, parents, self.rows_sha256, self.watch_sha256]
@@ -104,8 +122,16 @@ class TrainingJob(BaseModel):
             parts.append(self.reward_max_length)
         if self.program == "rl":
             parts.append(self.rules)
+        if self.members:
+            parts += [[identify_model(model) for model in self.members.models]]
+            parts += [self.members.scales, self.members.penalty]
         parts += [launch.config, self.ranks, launch.dtype]
         return digest(*parts, *tell_version(TRAINING_VERSIONS[self.program]))
+
+
+def identify_model(model: ModelFolder) -> list[Any]:
+    """Return what decides what a model computes."""
+    return [model.fingerprint, model.bos, *filter(None, [model.pad_token, model.template])]
 
 
 class ScoreJob(BaseModel):

@@ -17,7 +17,7 @@ from almost_kedro.options.training import RLOptions
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.reporter import find_checkpoint
-from almost_kedro.training.rollouts import Rewarder
+from almost_kedro.training.rollouts import Rewarder, Rewarders
 from almost_kedro.training.trainer import STATE, rename_folder, save_weights
 from almost_kedro.training.watch import Score, judge_scores
 
@@ -90,7 +90,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if judge_scores(self.scores, self.options).best_step == step:
             self.keep(step)
 
-    def reward(self, rewarder: Rewarder, answers: Sequence[list[int]]) -> list[float]:
+    def reward(self, rewarder: Rewarder | Rewarders, answers: Sequence[list[int]]) -> list[float]:
         """Return the rewards of answers to the watch's prompts."""
         texts = [self.trainer.reader.read(answer)[0] for answer in answers]
         return rewarder.reward(self.dialogues, texts, self.ids)

@@ -1,7 +1,7 @@
 """Trains a reward model on comparisons (rules 19 to 21); a program started by `launch`.
 
 The loss of a pair is -log sigmoid(reward of chosen - reward of rejected). The reward is a bias-free
-linear head at the eos token (rule 20).
+linear head at the eos token (rule 20). Rows may have answers to other prompts, too: `mismatched`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import torch
 from datasets import Dataset
 from transformers import AutoConfig, PreTrainedModel
 from trl import RewardConfig, RewardTrainer
-from trl.trainer.reward_trainer import DataCollatorForPreference
 
 from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
@@ -24,6 +23,7 @@ from almost_kedro.options.training import RewardModelOptions
 from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.mismatched import MismatchedLoss, PairCollator, check_mismatched
 from almost_kedro.training.precision import choose_attention, reward_in_float32, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
@@ -32,8 +32,8 @@ from almost_kedro.training.trainer import make_arguments, read_job_rows, train_m
 SPARE = re.compile("pad|reserved|unused", re.IGNORECASE)
 
 
-class GuardedRewardTrainer(GuardedLoss, RewardTrainer):  # type: ignore[misc]
-    """TRL's trainer, which stops at a loss that is not finite."""
+class GuardedRewardTrainer(GuardedLoss, MismatchedLoss, RewardTrainer):  # type: ignore[misc]
+    """TRL's trainer, with the loss of mismatched pairs; it stops at one that is not finite."""
 
 
 def check_architecture(model: ModelFolder) -> None:
@@ -89,17 +89,31 @@ def run(job: TrainingJob) -> None:
     pad = choose_pad(encoder)
     chosen = [sequence.ids for sequence in encoder.encode_rows(rows, "chosen")]
     rejected = [sequence.ids for sequence in encoder.encode_rows(rows, "rejected")]
-    pairs = list(zip(chosen, rejected, strict=True))
-    widths = [max(len(a), len(b)) for a, b in pairs]
+    check_mismatched(rows)
+    others = [
+        [encoder.encode(row["dialogue"], text).ids for text in row.get("mismatched", [])]
+        for row in rows
+    ]
+    lengths = [
+        [len(ids) for ids in (a, b, *wrong)]
+        for a, b, wrong in zip(chosen, rejected, others, strict=True)
+    ]
+    widths = [max(each) for each in lengths]
     schedule = make_schedule(
         widths,
-        [len(a) + len(b) for a, b in pairs],
+        [sum(each) for each in lengths],
         options.batch_size * options.accumulation * job.ranks,
         options.epochs,
         job.seed,
     )
     examples = [
-        {"chosen_ids": chosen[row], "rejected_ids": rejected[row], "row": row}
+        {
+            "chosen_ids": chosen[row],
+            "rejected_ids": rejected[row],
+            "mismatched_ids": others[row],
+            "mismatched_weight": float(rows[row].get("mismatched_weight", 0)),
+            "row": row,
+        }
         for row in schedule.order
     ]
     trainer = GuardedRewardTrainer(
@@ -111,7 +125,7 @@ def run(job: TrainingJob) -> None:
         ),
         processing_class=encoder.tokenizer,
         train_dataset=Dataset.from_list(examples),
-        data_collator=WithRows(DataCollatorForPreference(pad_token_id=pad)),
+        data_collator=WithRows(PairCollator(pad)),
     )
     add_row(trainer.model, pad)
     reward_in_float32(trainer.model)

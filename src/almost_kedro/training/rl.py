@@ -25,7 +25,7 @@ from almost_kedro.training.lm_head import use_plain_head
 from almost_kedro.training.over_optimisation import Watch
 from almost_kedro.training.precision import choose_attention
 from almost_kedro.training.reporter import Reporter
-from almost_kedro.training.rollouts import Rewarder, RolloutMixin, use_engine
+from almost_kedro.training.rollouts import Rewarder, Rewarders, RolloutMixin, use_engine
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
 
@@ -111,7 +111,10 @@ def make_trainer(job: TrainingJob, rows: Sequence[Mapping[str, Any]]) -> Any:
     use_engine(trainer.model, job, trainer.eos_token_ids)
     trainer.encoder, trainer.rollouts = encoder, []
     trainer.reader = AnswerReader(encoder, job, trainer.eos_token_ids)
-    trainer.rewarder = Rewarder(job.reward_model, job, trainer.accelerator.device)
+    device = trainer.accelerator.device
+    trainer.rewarder = (
+        Rewarders(job, device) if job.members else Rewarder(job.reward_model, job, device)
+    )
     return trainer
 
 

@@ -15,6 +15,7 @@ from trl.models.utils import unwrap_model_for_generation
 
 from almost_kedro.contract import ModelFolder, Sampling
 from almost_kedro.errors import UserError
+from almost_kedro.feedback.ensemble import Scale, combine_rewards
 from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.not_finite import describe
 from almost_kedro.generation.number_format import choose_dtype
@@ -49,6 +50,26 @@ class Rewarder:
         return self.scorer.score([self.encoder.encode(*pair).ids for pair in pairs], ids=ids)
 
 
+class Rewarders:
+    """Rewards answers by several reward models as one (`feedback.ensemble`)."""
+
+    def __init__(self, job: TrainingJob, device: Any):
+        """Load the job's reward model and its members."""
+        assert job.reward_model
+        assert job.members
+        models = [job.reward_model, *job.members.models]
+        self.rewarders = [Rewarder(model, job, device) for model in models]
+        self.scales = [Scale(*scale) for scale in job.members.scales]
+        self.penalty = job.members.penalty
+
+    def reward(
+        self, dialogues: Sequence[str], answers: Sequence[str], ids: Sequence[str] = ()
+    ) -> list[float]:
+        """Return the reward of each answer; raise UserError if a member's is not finite."""
+        found = [each.reward(dialogues, answers, ids) for each in self.rewarders]
+        return [each.reward for each in combine_rewards(found, self.scales, self.penalty)]
+
+
 @contextmanager
 def own_sampling(model: PreTrainedModel) -> Iterator[None]:
     """Set a model's generation config aside, whose penalties `generate` would add to its options.
@@ -70,7 +91,7 @@ class RolloutMixin:
 
     encoder: TextEncoder
     reader: AnswerReader
-    rewarder: Rewarder
+    rewarder: Rewarder | Rewarders
     rollouts: list[dict[str, Any]]
     eos_token_ids: list[int]
 

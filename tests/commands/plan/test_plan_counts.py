@@ -206,6 +206,60 @@ def test_seeds_train_and_score_again(project: Path, tmp_path: Path) -> None:
     assert work[again[2]].training_tokens == first.training_tokens
 
 
+def test_answers_to_other_prompts_are_trained_on_and_tested(project: Path, tmp_path: Path) -> None:
+    plain = count(make_planner(project, tmp_path), Assumptions())
+    options = {"reward_model": {"mismatched": {"per_pair": 2}}}
+    work = count(make_planner(project, tmp_path, **options), Assumptions())
+    for step in ("reward_model_training", "held_out_reward_model_training", "reward_model_seeds"):
+        key = (step, "seed 1, training" if step == "reward_model_seeds" else "")
+        assert work[key].training_tokens == pytest.approx(2 * plain[key].training_tokens)
+        before, after = plain[key].training, work[key].training
+        assert before
+        assert after
+        assert (after.batch, after.steps) == (2 * before.batch, before.steps)
+    # As many answers as both of each held-out comparison.
+    tested = work["mismatched_pairs", "held_out"]
+    assert tested.requests == plain["held_out_scores", "held_out"].requests
+    assert set(work) - set(plain) == {
+        ("mismatched_pairs", "reward"),
+        ("mismatched_pairs", "held_out"),
+    }
+
+
+def test_reward_models_that_reward_as_one_are_all_trained_and_asked(
+    project: Path, tmp_path: Path
+) -> None:
+    options = {"reward_model": {"ensemble": 3}}
+    plain = count(make_planner(project, tmp_path), Assumptions())
+    work = count(make_planner(project, tmp_path, **options), Assumptions())
+    step = "reward_model_training"
+    assert [key for key in work if key[0] == step] == [
+        (step, ""),
+        (step, "seed 1"),
+        (step, "seed 2"),
+        (step, "rewards"),
+        (step, "seed 1, rewards"),
+        (step, "seed 2, rewards"),
+    ]
+    # The other seed is a member's.
+    assert [key for key in plain if key[0] == "reward_model_seeds"]
+    assert not [key for key in work if key[0] == "reward_model_seeds"]
+    thrice = [("held_out_scores", "reward"), ("self_play_costs", "turn 1, rewards")]
+    thrice += [("sft_policy", "rewards"), ("reward_verdicts", "reward_model")]
+    once = [("held_out_scores", "held_out"), ("rl_policy", "held_out_rewards"), ("judge_cards", "")]
+    for keys, n in ((thrice, 3), (once, 1)):
+        for key in keys:
+            assert work[key].forward_tokens == pytest.approx(n * plain[key].forward_tokens), key
+            assert work[key].requests == plain[key].requests
+    rl, before = (each["rl_policy_training", ""] for each in (work, plain))
+    assert rl.training
+    assert rl.training.judges == 4
+    # Two more rewards of each rollout and of each answer that is watched.
+    text = rl.training_tokens / rl.asks[0].requests
+    more = 2 * (rl.asks[0].requests + rl.asks[1].requests) * text
+    assert rl.forward_tokens - before.forward_tokens == pytest.approx(more)
+
+
 def test_original_rules_stop_nowhere_before_the_limit(project: Path, tmp_path: Path) -> None:
     work = count(make_planner(project, tmp_path, rules="original"), Assumptions())
     assert work["prompts", ""].new_tokens == work["prompts", ""].asks[0].requests * 64

@@ -13,8 +13,6 @@ from almost_kedro.evaluation.stages import JUDGED, POLICIES, PROMPTED
 from almost_kedro.feedback.splits import ANSWERED
 from almost_kedro.options.evaluation import HELD_OUT_SET
 
-READERS = ("reward_model", "held_out_reward_model")
-
 
 def count_work(inputs: PlanInputs) -> list[Work]:
     """Count the work of all programs of a run."""
@@ -59,33 +57,55 @@ def count_responses(inputs: PlanInputs) -> Iterator[Work]:
 
 
 def count_reward_models(inputs: PlanInputs) -> Iterator[Work]:
-    """Return trainings and scorings: post-validation, both reward models, and other seeds.
+    """Return trainings and scorings: post-validation, all reward models, and what tests them.
 
-    Post-validation is counted if the options say how many pairs it has.
+    Post-validation is counted if the options say how many pairs it has. Members of an ensemble are
+    the first of the other seeds, so these find them trained and scored.
     """
+    trained = inputs.options.reward_model
+    others = trained.mismatched.per_pair if trained.mismatched else 0
     as_is, compared = inputs.options.as_is_filter, inputs.compared
     pairs, held_out = (inputs.kept_pairs(name) for name in ("reward_model", "held_out"))
     if as_is.enabled and as_is.max_pairs is not None:
         judged = 2 * sum(map(inputs.kept_pairs, ANSWERED))
         yield train_reward_model(inputs, "post_validation", "training", as_is.max_pairs)
         yield inputs.score("post_validation", "rewards", judged, compared)
-    yield train_reward_model(inputs, "reward_model_training", "", pairs)
-    others = inputs.kept_pairs("held_out_reward_model")
-    yield train_reward_model(inputs, "held_out_reward_model_training", "", others)
-    for program in ("reward", "held_out"):
-        yield inputs.score("held_out_scores", program, 2 * held_out, compared)
-    for seed in range(1, inputs.options.reward_model_seeds):
+    yield train_reward_model(inputs, "reward_model_training", "", pairs, others)
+    yield from count_members(inputs, pairs, others)
+    test = inputs.kept_pairs("held_out_reward_model")
+    yield train_reward_model(inputs, "held_out_reward_model_training", "", test, others)
+    yield inputs.score_together("held_out_scores", "reward", 2 * held_out, compared)
+    yield inputs.score("held_out_scores", "held_out", 2 * held_out, compared)
+    for seed in range(trained.ensemble, inputs.options.reward_model_seeds):
         step, name = "reward_model_seeds", f"seed {seed}"
-        yield train_reward_model(inputs, step, f"{name}, training", pairs)
+        yield train_reward_model(inputs, step, f"{name}, training", pairs, others)
         yield inputs.score(step, f"{name}, rewards", 2 * held_out, compared)
+    if others:
+        yield inputs.score_together("mismatched_pairs", "reward", others * held_out, compared)
+        yield inputs.score("mismatched_pairs", "held_out", others * held_out, compared)
 
 
-def train_reward_model(inputs: PlanInputs, step: str, program: str, pairs: float) -> Work:
-    """Return the training of a reward model on so many comparisons."""
+def count_members(inputs: PlanInputs, pairs: float, others: int) -> Iterator[Work]:
+    """Return what makes several reward models one: their training, and that of their scales."""
+    step, n = "reward_model_training", inputs.options.reward_model.ensemble
+    for seed in range(1, n):
+        yield train_reward_model(inputs, step, f"seed {seed}", pairs, others)
+    for seed in range(n if n > 1 else 0):
+        program = f"seed {seed}, rewards" if seed else "rewards"
+        yield inputs.score(step, program, 2 * pairs, inputs.compared)
+
+
+def train_reward_model(
+    inputs: PlanInputs, step: str, program: str, pairs: float, others: int = 0
+) -> Work:
+    """Return the training of a reward model on so many comparisons, with other texts beside each.
+
+    These are answers to other prompts, as long as those that are compared.
+    """
     options = inputs.options.reward_model
-    tokens = 2 * pairs * min(inputs.compared, options.max_length)
+    tokens = (2 + others) * pairs * min(inputs.compared, options.max_length)
     longest = inputs.longest_prompt + max(each["max_new_tokens"] for each in inputs.assistants)
-    return inputs.train(step, program, options, pairs, tokens, longest)
+    return inputs.train(step, program, options, pairs, tokens, longest, others=others)
 
 
 def list_turns(inputs: PlanInputs) -> list[tuple[float, float]]:
@@ -114,7 +134,7 @@ def count_self_play(inputs: PlanInputs) -> Iterator[Work]:
         ask = inputs.ask_best(going * options.candidates, dialogue, options.max_new_tokens)
         yield inputs.generate(step, f"turn {number}, answers", model, ask)
         rows, tokens = ask.requests * assumed.answers_usable, dialogue + ask.new + 1
-        yield inputs.score(step, f"turn {number}, rewards", rows, tokens)
+        yield inputs.score_together(step, f"turn {number}, rewards", rows, tokens)
         scored, read = scored + rows, read + rows * tokens
         if number < options.turns:
             kept, prefix = going * assumed.turns_kept, inputs.lengths.user_prefix
@@ -147,8 +167,8 @@ def count_sft_test(inputs: PlanInputs) -> Iterator[Work]:
 def score_test(inputs: PlanInputs, step: str, rows: float, limit: int) -> Iterator[Work]:
     """Return the rewards of policies' answers, by both reward models."""
     tokens = inputs.prompt + inputs.assumed.policy_length * limit + 1
-    for program in ("rewards", "held_out_rewards"):
-        yield inputs.score(step, program, rows, tokens)
+    yield inputs.score_together(step, "rewards", rows, tokens)
+    yield inputs.score(step, "held_out_rewards", rows, tokens)
 
 
 def count_answers(
@@ -175,7 +195,8 @@ def count_rl(inputs: PlanInputs) -> Work:
     scores = 1 + ceil(options.steps / options.watch.every)
     watched = scores * inputs.splits["watch"]
     # Rewards, the policy's own log-probabilities, and the reference's.
-    passes = 2 + (options.beta > 0)
+    judges = inputs.options.reward_model.ensemble
+    passes = judges + 1 + (options.beta > 0)
     text = prompt + new + 1
     return Work(
         "rl_policy_training",
@@ -186,7 +207,7 @@ def count_rl(inputs: PlanInputs) -> Work:
             Ask(rollouts, 0, prompt, new, limit, calls=options.steps),
             Ask(watched, 0, prompt, new, limit, calls=scores),
         ),
-        forward_tokens=(passes * rollouts + 2 * watched) * text,
+        forward_tokens=(passes * rollouts + (judges + 1) * watched) * text,
         training_tokens=rollouts * text,
         training=Training(
             steps=options.steps,
@@ -196,6 +217,7 @@ def count_rl(inputs: PlanInputs) -> Work:
             checkpointing=options.gradient_checkpointing,
             labelled=limit,
             reference=options.beta > 0,
+            judges=judges + 1,
         ),
     )
 
@@ -228,8 +250,9 @@ def count_benchmarks(inputs: PlanInputs) -> Iterator[Work]:
                 asks=(Ask(0, prefix, 0, 0, 1),) if prefix else (),
                 forward_tokens=read,
             )
-    for name in READERS:
-        yield inputs.score("reward_verdicts", name, 2 * lengths.pairs, lengths.rewarded)
+    step, n, tokens = "reward_verdicts", 2 * lengths.pairs, lengths.rewarded
+    yield inputs.score_together(step, "reward_model", n, tokens)
+    yield inputs.score(step, "held_out_reward_model", n, tokens)
     yield from count_preferences(inputs)
 
 
@@ -247,8 +270,8 @@ def count_preferences(inputs: PlanInputs) -> Iterator[Work]:
                     step, f"{name} {policy}", model, "likelihood", rows, forward_tokens=tokens
                 )
     for name, (rows, tokens) in inputs.lengths.preferences.items():
-        for reader in READERS:
-            yield inputs.score(step, f"{name} {reader}", rows, tokens / rows + 1)
+        yield inputs.score_together(step, f"{name} reward_model", rows, tokens / rows + 1)
+        yield inputs.score(step, f"{name} held_out_reward_model", rows, tokens / rows + 1)
 
 
 def count_questions(inputs: PlanInputs) -> Iterator[Work]:

@@ -51,7 +51,7 @@ def estimate_training(
     if judge:
         ranks = training.ranks if machine.sharded else 1
         asks = [replace(ask, requests=ask.requests / ranks) for ask in work.asks]
-        seconds += 2 * machine.load(judge)
+        seconds += training.judges * machine.load(judge)
         seconds += machine.read(shape, (work.forward_tokens + work.prompt_tokens) / ranks)
         seconds += sum(write(ask, shape, machine, together=True) for ask in asks)
     return seconds, machine.training_mb(shape, training, judge)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 
@@ -78,6 +78,12 @@ class PlanInputs:
         read = rows * min(tokens, options.max_length)
         return Work(step, program, options.model, "score", rows, forward_tokens=read)
 
+    def score_together(self, step: str, program: str, rows: float, tokens: float) -> Work:
+        """Return the scoring of the same rows by all reward models that reward as one."""
+        once = self.score(step, program, rows, tokens)
+        n = self.options.reward_model.ensemble
+        return replace(once, forward_tokens=n * once.forward_tokens)
+
     def train(
         self,
         step: str,
@@ -87,6 +93,7 @@ class PlanInputs:
         tokens: float,
         longest: float,
         labelled: float = 0,
+        others: int = 0,
     ) -> Work:
         """Return a training.
 
@@ -98,6 +105,7 @@ class PlanInputs:
             tokens: Of all rows.
             longest: Tokens of the longest text, if nothing is cut.
             labelled: Tokens of it whose logits are computed.
+            others: Texts of a row besides its pair, for a reward model.
         """
         reward = isinstance(options, RewardModelOptions)
         step_rows = options.batch_size * options.accumulation * self.ranks
@@ -109,7 +117,7 @@ class PlanInputs:
             training_tokens=tokens * options.epochs,
             training=Training(
                 steps=count_steps(rows, options.epochs, step_rows),
-                batch=options.batch_size * (2 if reward else 1),
+                batch=options.batch_size * (2 + others if reward else 1),
                 longest=min(longest, options.max_length),
                 ranks=self.ranks,
                 checkpointing=options.gradient_checkpointing,

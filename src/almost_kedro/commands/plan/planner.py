@@ -129,7 +129,7 @@ class Planner:
             dtype=options.generation.dtype,
             prefix=longest["prefix"],
             texts=[build_question(line, options.rules) for line in seeds if line.strip()],
-            reward_model=options.reward_model,
+            reward_model=options.reward_model.training,
             launch=options.launch,
             text_tokens=max(8, round(asked + answer)),
             out=self.catalog.load("calibration_work"),

@@ -20,6 +20,7 @@ PIPELINES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "held_out_reward_model_training",
             "held_out_scores",
             "reward_model_seeds",
+            "mismatched_pairs",
         ),
         "rmsp_sft": ("self_play_costs", "sft_policy_training", "sft_policy"),
         "rl": ("rl_policy_training", "rl_policy"),
@@ -59,6 +60,7 @@ class Training:
     checkpointing: bool = False
     labelled: float = 0  # tokens of the longest whose logits are computed; 0 for a reward model
     reference: bool = False  # whether a reference model is computed, too (rl)
+    judges: int = 2  # reward models that are loaded, too (rl)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from kedro.io import DataCatalog
 from almost_kedro.commands.checkpoints import load_reward_model
 from almost_kedro.commands.score.answers import list_answers, read_file
 from almost_kedro.errors import UserError
-from almost_kedro.jobs.reward_models import make_score_job
+from almost_kedro.jobs.reward_models import make_scorer
 from almost_kedro.jobs.score import score
 from almost_kedro.options.all import check_options
 from almost_kedro.processes.locks import hold_root
@@ -32,9 +32,9 @@ def score_file(
     if not file.exists():
         raise UserError(f"{file}: there is no such file; give JSON lines of answers")
     answers = list_answers(read_file(file), file, options.rules)
-    job = make_score_job(checkpoint, options, catalog.load("workplace"))
+    scorer = make_scorer(checkpoint, options, catalog.load("workplace"))
     with hold_root(Path(options.data_root)):
-        rewards, _ = score(job, [row for rows in answers.values() for row in rows])
+        rewards, _ = score(scorer, [row for rows in answers.values() for row in rows])
     for number, rows in answers.items():
         found = {row["id"].split(":")[1]: rewards[row["id"]] for row in rows}
         if "answer" in found:

@@ -13,7 +13,7 @@ from almost_kedro.costs.planned import Plan
 from almost_kedro.evaluation.model_report import show_judge
 from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.pages.render import Script, read_asset, render_page
-from almost_kedro.pages.report import costs, provenance, rule_sets, samples, tables
+from almost_kedro.pages.report import costs, provenance, reward_models, rule_sets, samples, tables
 from almost_kedro.pages.report.caveats import list_caveats
 from almost_kedro.pages.report.charts import prepare_charts
 from almost_kedro.pages.report.figures import Figure, prepare_figure
@@ -125,6 +125,10 @@ def describe_results(found: Findings, model: str) -> dict[str, Any]:
         "models": tables.tabulate_models(metrics["evaluation_metrics"]),
         "preferences": tabulate_preferences(metrics["evaluation_metrics"]["preferences"], model),
         "seeds": metrics["reward_model_seeds_metrics"],
+        "mismatched": reward_models.describe_mismatched(metrics["mismatched_pairs_metrics"]),
+        "ensemble": reward_models.tabulate_ensemble(
+            metrics["reward_model_ensemble_metrics"], metrics["reward_model_training_metrics"]
+        ),
         "edges": tables.tabulate_edges(comparisons, report),
         "factors": tables.tabulate_factors(comparisons, report),
         "comparisons": comparisons,

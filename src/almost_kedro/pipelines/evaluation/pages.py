@@ -21,6 +21,8 @@ METRICS = (
     "reward_model_metrics",
     "held_out_reward_model_metrics",
     "reward_model_seeds_metrics",
+    "mismatched_pairs_metrics",
+    "reward_model_ensemble_metrics",
     "gate",
     "self_play_metrics",
     "self_play_costs_metrics",

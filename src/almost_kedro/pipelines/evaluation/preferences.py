@@ -23,7 +23,7 @@ from almost_kedro.jobs.likelihood import compute_all_logprobs
 from almost_kedro.jobs.policies import Policy, list_policies, name_models
 from almost_kedro.jobs.policy_likelihoods import ask_for_answers
 from almost_kedro.jobs.reward_models import find_judges
-from almost_kedro.jobs.score import score_by_all
+from almost_kedro.jobs.score import Scorer, score_by_all
 from almost_kedro.models.checkpoints import Checkpoint
 from almost_kedro.options.all import Options
 from almost_kedro.options.evaluation import HELD_OUT_SET, HHH_SET
@@ -35,7 +35,6 @@ from almost_kedro.rows.feedback import Assistant, Comparison
 from almost_kedro.rows.metrics import ProgramMetrics
 from almost_kedro.rows.preferences import PreferenceItem, PreferenceVerdict
 from almost_kedro.rows.training import PromptSplit, ScoredComparison
-from almost_kedro.training.job import ScoreJob
 
 # The reward models, and what `held_out_scores` calls them.
 READERS = {"reward_model": "reward", "held_out_reward_model": "held_out"}
@@ -141,7 +140,7 @@ def subtract_bases(policies: Sequence[Policy], logprobs: Scores) -> Scores:
 
 
 def score_by_readers(
-    judges: Sequence[ScoreJob], items: Sequence[PreferenceItem], rules: Rules
+    judges: Sequence[Scorer], items: Sequence[PreferenceItem], rules: Rules
 ) -> tuple[Scores, dict[str, ProgramMetrics]]:
     """Return the rewards of a set's answers by both reward models, and what they cost."""
     rows = [

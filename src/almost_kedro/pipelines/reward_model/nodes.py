@@ -8,24 +8,23 @@ from typing import Any
 from almost_kedro.charts import training as charts
 from almost_kedro.charts.style import Plot
 from almost_kedro.feedback.ledger import summarise_ledger
+from almost_kedro.feedback.mismatched import add_mismatched
 from almost_kedro.feedback.reward_rows import (
+    RewardRow,
     build_answer_rows,
-    build_reward_rows,
     check_enough,
     drop_identical,
 )
 from almost_kedro.feedback.splits import digest_splits, select_comparisons
-from almost_kedro.jobs.reward_models import REMEDY, make_score_job, train_on_rows
-from almost_kedro.jobs.row_files import digest_rows
+from almost_kedro.jobs.reward_models import REMEDY, make_judges, train_reward_models
 from almost_kedro.jobs.score import score_by_all
-from almost_kedro.jobs.train import make_checkpoint
 from almost_kedro.models.checkpoints import Checkpoint, check_same_data
 from almost_kedro.options.all import Options
 from almost_kedro.options.rules import Rules
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.feedback import Comparison, LedgerRow
 from almost_kedro.rows.metrics import ProgramMetrics
-from almost_kedro.rows.training import PromptSplit, ScoredComparison, Split
+from almost_kedro.rows.training import MismatchedPair, PromptSplit, ScoredComparison, Split
 
 
 def select_reward_pairs(
@@ -47,40 +46,64 @@ def select_reward_pairs(
 
 def train_reward_model(
     reward_pairs: list[Comparison],
+    mismatched_pairs: list[MismatchedPair],
     prompt_splits: list[PromptSplit],
     options: Options,
     workplace: Workplace,
 ) -> tuple[Checkpoint, dict[str, Any], Plot]:
-    """Train the reward model on its split; return checkpoint, metrics and training curve."""
-    return _train("reward_model", reward_pairs, prompt_splits, options.seed, options, workplace)
+    """Train the reward model on its split, or as many as are to reward together.
+
+    Returns the checkpoint, the metrics of all programs, and the (first) training curve.
+    """
+    split: Split = "reward_model"
+    n = options.reward_model.ensemble
+    rows = select_training_rows(split, reward_pairs, mismatched_pairs, prompt_splits, options)
+    return _train(split, rows, prompt_splits, options.seed, n, options, workplace)
 
 
 def train_held_out_reward_model(
     reward_pairs: list[Comparison],
+    mismatched_pairs: list[MismatchedPair],
     prompt_splits: list[PromptSplit],
     options: Options,
     workplace: Workplace,
 ) -> tuple[Checkpoint, dict[str, Any], Plot]:
-    """Train the held-out reward model: other prompts, another seed, the same options."""
-    return _train(
-        "held_out_reward_model", reward_pairs, prompt_splits, options.seed + 1, options, workplace
+    """Train the held-out reward model: one, other prompts, another seed, the same options."""
+    split: Split = "held_out_reward_model"
+    rows = select_training_rows(split, reward_pairs, mismatched_pairs, prompt_splits, options)
+    return _train(split, rows, prompt_splits, options.seed + 1, 1, options, workplace)
+
+
+def select_training_rows(
+    split: Split,
+    reward_pairs: Sequence[Comparison],
+    mismatched_pairs: Sequence[MismatchedPair],
+    prompt_splits: Sequence[PromptSplit],
+    options: Options,
+) -> list[RewardRow]:
+    """Return the rows that a split's reward models are trained on."""
+    return add_mismatched(
+        select_comparisons(reward_pairs, prompt_splits, split),
+        mismatched_pairs,
+        options.reward_model.mismatched,
+        options.rules,
     )
 
 
 def _train(
     split: Split,
-    reward_pairs: Sequence[Comparison],
+    rows: Sequence[RewardRow],
     prompt_splits: Sequence[PromptSplit],
     seed: int,
+    n: int,
     options: Options,
     workplace: Workplace,
 ) -> tuple[Checkpoint, dict[str, Any], Plot]:
-    rows = build_reward_rows(select_comparisons(reward_pairs, prompt_splits, split), options.rules)
-    job, trained = train_on_rows(split, rows, seed, options, workplace)
-    data = {"prompt_splits": digest_splits(prompt_splits), "comparisons": digest_rows(rows)}
-    checkpoint = make_checkpoint(trained, job, "reward_model", data)
+    checkpoint, metrics, first = train_reward_models(
+        split, rows, prompt_splits, seed, n, options, workplace
+    )
     title = split.replace("_", " ")
-    return checkpoint, trained.metrics, charts.draw_training_curve(trained.curve, title)
+    return checkpoint, metrics, charts.draw_training_curve(first.curve, title)
 
 
 def score_held_out(
@@ -91,7 +114,10 @@ def score_held_out(
     options: Options,
     workplace: Workplace,
 ) -> tuple[list[ScoredComparison], dict[str, ProgramMetrics]]:
-    """Score the held-out comparisons with both reward models; return rows and costs."""
+    """Score the held-out comparisons with both reward models; return rows and costs.
+
+    Several reward models that reward together score as one, as self-play and RL have them.
+    """
     rows = select_comparisons(reward_pairs, prompt_splits, "held_out")
     answers = build_answer_rows(rows, options.rules)
     scores, costs = {}, {}
@@ -101,8 +127,8 @@ def score_held_out(
     }
     for checkpoint in checkpoints.values():
         check_same_data(checkpoint, "prompt_splits", digest_splits(prompt_splits), REMEDY)
-    jobs = [make_score_job(checkpoint, options, workplace) for checkpoint in checkpoints.values()]
-    for name, found in zip(checkpoints, score_by_all(jobs, answers), strict=True):
+    judges = make_judges((reward_model, held_out_reward_model), options, workplace)
+    for name, found in zip(checkpoints, score_by_all(judges, answers), strict=True):
         scores[name], costs[name] = found
     scored = [
         ScoredComparison(

@@ -2,7 +2,14 @@
 
 from kedro.pipeline import Pipeline
 
-from almost_kedro.pipelines.reward_model import nodes, post_validation, report, seeds
+from almost_kedro.pipelines.reward_model import (
+    ensemble,
+    mismatched,
+    nodes,
+    post_validation,
+    report,
+    seeds,
+)
 from almost_kedro.pipelines.reward_model.checks import check_reward_inputs
 from almost_kedro.pipelines.wiring import make_node
 
@@ -21,6 +28,7 @@ def create_pipeline() -> Pipeline:
                 nodes.select_reward_pairs,
                 ["reward_pairs", "ledger_reward_pairs", "reward_pairs_metrics"],
             ),
+            make_node(mismatched.draw_mismatched_pairs, "mismatched_pairs"),
             make_node(
                 nodes.train_reward_model,
                 ["reward_model", "reward_model_training_metrics", "reward_model_training_plot"],
@@ -45,5 +53,7 @@ def create_pipeline() -> Pipeline:
                 ],
             ),
             make_node(seeds.repeat_with_seeds, "reward_model_seeds_metrics"),
+            make_node(mismatched.measure_mismatched, "mismatched_pairs_metrics"),
+            make_node(ensemble.measure_ensemble, "reward_model_ensemble_metrics"),
         ]
     )

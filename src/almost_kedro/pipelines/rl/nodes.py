@@ -22,7 +22,7 @@ from almost_kedro.jobs.policies import (
     checkpoint_policy,
     name_models,
 )
-from almost_kedro.jobs.reward_models import check_judge, make_judges
+from almost_kedro.jobs.reward_models import check_judge, check_members, find_members, make_judges
 from almost_kedro.jobs.row_files import digest_rows
 from almost_kedro.jobs.train import make_checkpoint, run_training
 from almost_kedro.models.checkpoints import (
@@ -78,6 +78,7 @@ def train_rl_policy(
     base = find_trainee(options.sft.model, options, workplace)
     check_same_base(sft_policy, base, SFT.how_to_train)
     check_same_data(sft_policy, "prompt_splits", digest_splits(prompt_splits), SFT.how_to_train)
+    check_members(reward_model, options)
     for checkpoint in (reward_model, held_out_reward_model):
         check_judge(checkpoint, prompt_splits, options, workplace)
         remedy = "train reward model and policy from models with one tokenizer"
@@ -97,6 +98,7 @@ def train_rl_policy(
         rows=workplace.training,
         rows_sha256="",
         reward_model=as_model(reward_model, judge_bos),
+        members=find_members(reward_model, options),
         held_out_reward_model=as_model(held_out_reward_model, judge_bos),
         reward_max_length=options.reward_model.max_length,
         options=options.rl,
