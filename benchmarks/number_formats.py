@@ -25,12 +25,12 @@ from transformers import AutoModelForSequenceClassification
 
 from almost_kedro.contract import ModelFolder
 from almost_kedro.feedback.reward_rows import build_reward_rows
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.training import LaunchOptions, RewardModelOptions
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training import reward, trainer
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.score import RewardScorer
-from almost_kedro.training.texts import TextEncoder
 
 PROJECT = Path(__file__).parents[1]
 MODEL = PROJECT / "data/01_raw/models/smollm2-135m"

@@ -17,9 +17,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from almost_kedro.contract import Likelihood, LogProb, ModelFolder
 from almost_kedro.errors import UserError
 from almost_kedro.generation.likelihood import keep_float32_logits, main, read_batches, run_job
-from almost_kedro.generation.likelihood_job import LikelihoodJob
+from almost_kedro.generation.likelihood_job import AnswerTexts, LikelihoodJob
 from almost_kedro.jobs.likelihood import compute_logprobs
 from almost_kedro.models.checkpoints import hash_file
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.models.tokens import Encoder
 from almost_kedro.rows.json_lines import read_rows, write_rows
 
@@ -382,3 +383,39 @@ def test_who_asks_imports_nothing_heavy() -> None:
         "assert not {'torch', 'transformers', 'kedro'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+@pytest.mark.parametrize("max_length", [256, 30, 12])
+def test_answers_are_as_probable_as_training_reads_them(
+    tiny: Path, tmp_path: Path, max_length: int
+) -> None:
+    """All labels of the row as SFT trains on it, the eos too; a loss predicts no first token."""
+    rows = [
+        Likelihood(id=str(i), context=f"\n\nHuman: {'a' * i}?\n\nAssistant:", continuation=answer)
+        for i, answer in enumerate(("Yes.", "It is not.", " ", "<eos>", "No way, " * 3))
+    ]
+    texts = AnswerTexts(separator=" ", max_length=max_length)
+    job = make_job(tmp_path, tiny, rows, answers=texts)
+    run_job(job)
+    encoder = TextEncoder(job.model, " ", max_length)
+    model = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32).eval()
+    for row in rows:
+        read = encoder.encode(row["context"], row["continuation"])
+        with torch.no_grad():
+            loss = model(torch.tensor([read.ids]), labels=torch.tensor([read.labels])).loss
+        found = read_answers(tmp_path)[row["id"]]
+        n_tokens = len(read.answer) - (not read.dialogue)
+        assert found["n_tokens"] == n_tokens
+        assert found["cut"] == read.cut
+        assert found["logprob"] == pytest.approx(-loss.item() * n_tokens, abs=TOLERANCE * n_tokens)
+
+
+def test_how_answers_are_read_is_part_of_what_is_kept(tiny: Path, tmp_path: Path) -> None:
+    plain = make_job(tmp_path, tiny, ROWS)
+    texts = AnswerTexts(separator=" ", max_length=64)
+    jobs = [
+        plain,
+        plain.model_copy(update={"answers": texts}),
+        plain.model_copy(update={"answers": texts.model_copy(update={"max_length": 65})}),
+    ]
+    assert len({job.identity("0") for job in jobs}) == len(jobs)

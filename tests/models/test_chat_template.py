@@ -12,8 +12,8 @@ from almost_kedro.errors import UserError
 from almost_kedro.models.chat_template import identify_template
 from almost_kedro.models.checks.job import CheckJob
 from almost_kedro.models.checks.program import look_over
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.models.tokens import Encoder, open_encoder
-from almost_kedro.training.texts import TextEncoder
 
 ASKED = "\n\nHuman: Why?\n\nAssistant:"
 

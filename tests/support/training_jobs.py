@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from almost_kedro.contract import ModelFolder
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.training import (
     DPOOptions,
     LaunchOptions,
@@ -23,7 +24,6 @@ from almost_kedro.processes.run import run_program
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import ScoreJob, TrainingJob
 from almost_kedro.training.launch import launch
-from almost_kedro.training.texts import TextEncoder
 
 SIDES = ("chosen", "rejected")
 PROJECT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from training_jobs import SIDES, Run, as_folder, compare, compute_logp, make_row
 from transformers import AutoModelForCausalLM
 
 from almost_kedro.training.dpo import PairCollator, make_examples
-from almost_kedro.training.texts import TextEncoder
+from almost_kedro.models.texts import TextEncoder
 
 LN2 = math.log(2)
 

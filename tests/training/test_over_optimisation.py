@@ -8,9 +8,9 @@ from crashes import kill_when
 from training_jobs import Run, as_folder, compare, cut_after, make_rows, train
 from transformers import AutoModelForCausalLM, GenerationConfig
 
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.training.launch import launch
 from almost_kedro.training.rollouts import use_engine
-from almost_kedro.training.texts import TextEncoder
 
 pytestmark = pytest.mark.slow
 

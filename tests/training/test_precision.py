@@ -16,6 +16,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.training import LaunchOptions
 from almost_kedro.training import reward
 from almost_kedro.training.precision import (
@@ -25,7 +26,6 @@ from almost_kedro.training.precision import (
     use_bfloat16_copies,
 )
 from almost_kedro.training.score import RewardScorer
-from almost_kedro.training.texts import TextEncoder
 
 
 def make_job(

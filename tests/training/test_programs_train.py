@@ -17,8 +17,8 @@ from training_jobs import (
 )
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, set_seed
 
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.training.batches import order_rows
-from almost_kedro.training.texts import TextEncoder
 
 EOS = 2
 TOLERANCE = 1e-4

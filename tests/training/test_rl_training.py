@@ -10,10 +10,10 @@ from training_jobs import Run, as_folder, compare, compute_margins, make_rows, m
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from trl import RLOOConfig, RLOOTrainer
 
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.rows.json_lines import read_rows
 from almost_kedro.training.rollouts import Rewarder
 from almost_kedro.training.score import run_job
-from almost_kedro.training.texts import TextEncoder
 
 TOLERANCE = 1e-4
 SIDES = ["chosen", "rejected"]

@@ -7,8 +7,8 @@ import torch
 from training_jobs import as_folder, cut_after, make_rows, write_job
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.training.rollouts import use_engine
-from almost_kedro.training.texts import TextEncoder
 
 N_TOKENS = 24
 GREEDY, DRAWN = 1e-6, 1.0

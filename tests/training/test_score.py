@@ -11,9 +11,9 @@ from transformers import AutoModelForSequenceClassification
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.trees import make_batches
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.processes.run import run_program
 from almost_kedro.training.score import RewardScorer, main, measure_padding, run_job
-from almost_kedro.training.texts import TextEncoder
 
 TOLERANCE = 1e-5
 

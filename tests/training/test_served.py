@@ -20,10 +20,10 @@ from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from almost_kedro.feedback.dialogues import write_dialogue
 from almost_kedro.jobs.train import Trained, make_checkpoint
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.rows.dialogues import Message
 from almost_kedro.training.job import SERVED
 from almost_kedro.training.served import make_served_folder, store_as_bfloat16
-from almost_kedro.training.texts import TextEncoder
 
 PIECES = [
     "What is 2 + 12345?", "Well, it's so!", "\n\n- a\n- b", "你好。", "Füße & naïve", "…", "🙂",

@@ -5,9 +5,9 @@ from typing import Any
 
 from training_jobs import as_folder
 
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.show_tokens import main
-from almost_kedro.training.texts import TextEncoder
 from almost_kedro.training.tokens_job import TokensJob
 
 ROW = {"id": "r", "dialogue": "\n\nHuman: a?\n\nAssistant:", "chosen": "Yes.", "rejected": "N€"}

@@ -9,6 +9,7 @@ from functools import cached_property
 from almost_kedro.contract import Likelihood
 from almost_kedro.errors import UserError
 from almost_kedro.generation.trees import Batch, make_batches
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.models.tokens import Encoder
 
 
@@ -59,13 +60,38 @@ def encode_rows(
         else:
             rest = encoder.encode([row["continuation"]])[0][len(encoder.bos) :]
         check_row(row["id"], start, rest, limit, model)
-        if row["id"] in encoded:
-            raise UserError(f"row {row['id']!r}: its id is there twice; give each row its own")
         excess = max(0, len(start) + len(rest) - 1 - limit) if limit else 0
         prefix = "" if excess else row.get("prefix", "")
         start = cut_left(start, encoder.bos, excess)
-        encoded[row["id"]] = Tokens(row["id"], start, rest, excess, prefix)
+        add(encoded, Tokens(row["id"], start, rest, excess, prefix))
     return list(encoded.values())
+
+
+def encode_answers(encoder: TextEncoder, rows: Sequence[Likelihood], model: str) -> list[Tokens]:
+    """Tokenise contexts as dialogues and continuations as their answers, as training does.
+
+    The answer's eos, or what the template puts there, is part of the continuation. Where nothing of
+    the dialogue is left, the answer's first token takes its place: no training predicts it either.
+
+    Raises:
+        UserError: If an id occurs twice, or a row has nothing that can be predicted.
+    """
+    encoded: dict[str, Tokens] = {}
+    for row in rows:
+        texts = encoder.encode(row.get("prefix", "") + row["context"], row["continuation"])
+        start, rest = texts.dialogue, texts.answer
+        if not start:
+            start, rest = rest[:1], rest[1:]
+        check_row(row["id"], start, rest, None, model)
+        add(encoded, Tokens(row["id"], start, rest, texts.cut))
+    return list(encoded.values())
+
+
+def add(encoded: dict[str, Tokens], row: Tokens) -> None:
+    """Add a row; raise UserError if its id is there."""
+    if row.id in encoded:
+        raise UserError(f"row {row.id!r}: its id is there twice; give each row its own")
+    encoded[row.id] = row
 
 
 def check_row(

@@ -24,13 +24,19 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from almost_kedro.contract import Likelihood, LogProb, ModelFolder
 from almost_kedro.errors import UserError
-from almost_kedro.generation.continuations import Tokens, encode_rows, make_row_batches
+from almost_kedro.generation.continuations import (
+    Tokens,
+    encode_answers,
+    encode_rows,
+    make_row_batches,
+)
 from almost_kedro.generation.likelihood_job import LikelihoodJob
 from almost_kedro.generation.not_finite import explain
 from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.reading import Reader
 from almost_kedro.generation.trees import Batch, count_batch
 from almost_kedro.models.checkpoints import hash_file
+from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.models.tokens import Encoder
 from almost_kedro.processes.child import carry_out
 from almost_kedro.processes.memory import measure_memory
@@ -161,10 +167,15 @@ def prepare(job: LikelihoodJob) -> tuple[list[Tokens], list[Batch]]:
         )
     config = AutoConfig.from_pretrained(model.folder, trust_remote_code=model.trust_remote_code)
     config = config.get_text_config()
-    encoder = Encoder(model.folder, model.bos, model.trust_remote_code)
     asked = [cast(Likelihood, row) for row in read_rows(job.out / job.rows)]
-    limit = getattr(config, "max_position_embeddings", None)
-    rows = encode_rows(encoder, asked, limit, model.name)
+    if job.answers:
+        check_context(model, job.answers.max_length, "max_length")
+        texts = TextEncoder(model, job.answers.separator, job.answers.max_length)
+        rows = encode_answers(texts, asked, model.name)
+    else:
+        encoder = Encoder(model.folder, model.bos, model.trust_remote_code)
+        limit = getattr(config, "max_position_embeddings", None)
+        rows = encode_rows(encoder, asked, limit, model.name)
     positions = MAX_LOGITS // config.vocab_size
     return rows, make_row_batches(rows, config.hidden_size, job.batch_tokens, positions)
 

@@ -11,10 +11,19 @@ from almost_kedro.contract import ModelFolder, Part, digest
 VERSION = 3
 
 
+class AnswerTexts(Part):
+    """How training makes token ids of a dialogue and its answer; see `TextEncoder`."""
+
+    separator: str
+    max_length: int
+
+
 class LikelihoodJob(Part):
     """Log-probabilities of continuations; `batch_tokens` are computed at once.
 
     `rows` is a file of JSON lines, each a `Likelihood`; a relative path starts at the work folder.
+    With `answers`, a context is a dialogue and its continuation the answer: their token ids are
+    those of training, eos included. Without, they are plain text and no eos is added.
     """
 
     model: ModelFolder
@@ -22,10 +31,20 @@ class LikelihoodJob(Part):
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     out: Path
     rows: Path = Path("rows.jsonl")
+    answers: AnswerTexts | None = None
 
     def identity(self, rows_sha256: str) -> str:
         """Return what decides the log-probabilities, to the last digit."""
         model = self.model
+        texts = []
+        if self.answers:
+            texts = [self.answers.separator, self.answers.max_length, model.template]
         return digest(
-            VERSION, model.fingerprint, model.bos, rows_sha256, self.batch_tokens, self.dtype
+            VERSION,
+            model.fingerprint,
+            model.bos,
+            rows_sha256,
+            self.batch_tokens,
+            self.dtype,
+            *texts,
         )

@@ -18,12 +18,12 @@ from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.generator import open_embedded
 from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.streaming import withhold
+from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.processes.child import carry_out
 from almost_kedro.processes.conversation import Requests
 from almost_kedro.training.chat_job import Answer, ChatJob, Piece, Question, Ready, Refusal, Reply
 from almost_kedro.training.job import ScoreJob
 from almost_kedro.training.score import RewardScorer
-from almost_kedro.training.texts import TextEncoder, check_context
 
 
 class Interrupted(Exception):  # noqa: N818 (the asker wished so)

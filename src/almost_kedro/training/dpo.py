@@ -29,7 +29,7 @@ from almost_kedro.training.over_optimisation import MarginWatch
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.rollouts import AnswerMixin, Rewarder, use_engine
-from almost_kedro.training.texts import TextEncoder, check_context
+from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
 SIDES = ("chosen", "rejected")

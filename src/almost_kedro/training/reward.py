@@ -18,6 +18,7 @@ from trl.trainer.reward_trainer import DataCollatorForPreference
 from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
 from almost_kedro.models.checks.network import explain_missing_head
+from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.models.tokens import is_text
 from almost_kedro.options.training import RewardModelOptions
 from almost_kedro.training.batches import make_schedule
@@ -25,7 +26,6 @@ from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.precision import choose_attention, reward_in_float32, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
-from almost_kedro.training.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
 # Names of special tokens that nothing else uses.

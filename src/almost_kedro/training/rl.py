@@ -16,6 +16,7 @@ from datasets import Dataset
 from transformers import AutoConfig
 
 from almost_kedro.errors import UserError
+from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.options.training import RLOptions
 from almost_kedro.training.answers import AnswerReader
 from almost_kedro.training.batches import order_rows
@@ -25,7 +26,6 @@ from almost_kedro.training.over_optimisation import Watch
 from almost_kedro.training.precision import choose_attention
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.rollouts import Rewarder, RolloutMixin, use_engine
-from almost_kedro.training.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
 

@@ -19,12 +19,12 @@ from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.not_finite import describe
 from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.sampling import DRAWS, LogitsError
+from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.training.answers import NO_LIMIT, AnswerReader, list_stops
 from almost_kedro.training.devices import is_sharded
 from almost_kedro.training.guards import REMEDY, choose_number
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.score import RewardScorer
-from almost_kedro.training.texts import TextEncoder, check_context
 
 
 class Rewarder:

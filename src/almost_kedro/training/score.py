@@ -20,13 +20,13 @@ from almost_kedro.generation.not_finite import explain
 from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.reading import Reader, read_states
 from almost_kedro.generation.trees import make_batches
+from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.processes.child import carry_out
 from almost_kedro.processes.memory import measure_memory
 from almost_kedro.processes.progress import Progress
 from almost_kedro.rows.json_lines import read_rows, write_json, write_rows
 from almost_kedro.training.job import ScoreJob
 from almost_kedro.training.precision import reward_in_float32
-from almost_kedro.training.texts import TextEncoder, check_context
 
 
 class RewardScorer:

@@ -20,12 +20,12 @@ from almost_kedro.feedback.self_play import build_dialogue
 from almost_kedro.models.chat_template import TEMPLATE, write_chat_template
 from almost_kedro.models.checkpoints import link_file
 from almost_kedro.models.files import CONFIG, INDEX, TOKENIZER_CONFIG, read_json
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.rules import Rules
 from almost_kedro.processes.child import carry_out
 from almost_kedro.processes.work_folders import METRICS
 from almost_kedro.training.job import MODEL, SERVED, TrainingJob
 from almost_kedro.training.policy_files import write_json
-from almost_kedro.training.texts import TextEncoder
 
 # Where a base model's own template may be.
 OTHER_TEMPLATE = "chat_template.json"

@@ -8,6 +8,7 @@ from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
+from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.options.training import SFTOptions
 from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
@@ -15,7 +16,6 @@ from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import use_plain_head
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
-from almost_kedro.training.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+from almost_kedro.models.texts import Sequence, TextEncoder
 from almost_kedro.processes.child import carry_out
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.answers import NO_LIMIT
-from almost_kedro.training.texts import Sequence, TextEncoder
 from almost_kedro.training.tokens_job import ReadText, TokensJob
 
 

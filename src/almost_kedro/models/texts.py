@@ -15,10 +15,14 @@ from almost_kedro.models.tokens import open_encoder
 
 @dataclass(frozen=True)
 class Sequence:
-    """A dialogue and an answer as token ids; the answer ends in eos, or as the template ends it."""
+    """A dialogue and an answer as token ids; the answer ends in eos, or as the template ends it.
+
+    `cut` counts the tokens that were cut off at the beginning.
+    """
 
     dialogue: list[int]
     answer: list[int]
+    cut: int = 0
 
     @property
     def ids(self) -> list[int]:
@@ -90,7 +94,7 @@ class TextEncoder:
         """Cut what is too long at its beginning."""
         excess = len(dialogue) + len(answer) - self.max_length
         cut = self.cut(dialogue, excess)
-        return Sequence(cut, answer[max(0, excess - len(dialogue)) :])
+        return Sequence(cut, answer[max(0, excess - len(dialogue)) :], max(0, excess))
 
     def cut(self, dialogue: list[int], excess: int) -> list[int]:
         """Cut ids off a dialogue's beginning, but keep its bos if more than the bos fits."""

@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 from training_jobs import as_folder
 
 from almost_kedro.errors import UserError
-from almost_kedro.training.texts import TextEncoder, check_context
+from almost_kedro.models.texts import TextEncoder, check_context
 
 DIALOGUE, EOS, BOS = "\n\nHuman: a?\n\nAssistant:", 2, 1
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_models: dict[str, Path]) -> Path:
+    return tiny_models["tiny-large"]
 
 
 @pytest.fixture(scope="module")
