@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_jobs import SIDES, Run, as_folder, compare, compute_logp, make_rows
+from training_jobs import SIDES, Run, as_folder, compare, compute_logp
 from transformers import AutoModelForCausalLM
 
-from almost_kedro.training.dpo import PairCollator, make_examples
 from almost_kedro.models.texts import TextEncoder
 
 LN2 = math.log(2)
@@ -39,8 +38,12 @@ def test_the_implicit_reward_comes_to_prefer_the_chosen_answers(dpo_run: Run, ti
     assert before == pytest.approx([0] * 48, abs=1e-5)
     assert sum(margin > 0 for margin in after) > 43
     assert dpo_run.losses[-1] < LN2 / 2
-    assert compare({k: v.float() for k, v in load_file(tiny / "model.safetensors").items()},
-                   dpo_run.load()) > 0.001
+    assert (
+        compare(
+            {k: v.float() for k, v in load_file(tiny / "model.safetensors").items()}, dpo_run.load()
+        )
+        > 0.001
+    )
 
 
 def test_the_last_step_is_computed_by_hand_from_the_checkpoint_before_it(dpo_run: Run) -> None:

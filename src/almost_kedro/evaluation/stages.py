@@ -96,8 +96,21 @@ RL = Stage(
     remedy="Train longer (rl.steps) or faster (rl.learning_rate), on more prompts.",
     by_reward=True,
 )
+DPO = Stage(
+    name="dpo",
+    pipeline="dpo",
+    title="direct preference optimisation",
+    base=BASE,
+    base_title="base model",
+    tested_with=(BASE, PROMPTED),
+    compared_with=(BASE, SFT.name, RL.name),
+    remedy="Train longer (dpo.epochs) or faster (dpo.learning_rate), on more prompts.",
+)
 # In the order of the chain.
 STAGES = (SFT, RL)
+# Run by name only, and beside the chain: no other stage starts from them.
+APART = (DPO,)
+TRAINED = (*STAGES, *APART)
 
 POLICIES = (BASE, PROMPTED, *(stage.name for stage in STAGES))
 # Who is compared on benchmarks.

@@ -165,7 +165,7 @@ class RLOptions(TrainingOptions):
 
 
 class DPOWatchOptions(Block):
-    """When DPO stops by itself and the best checkpoint is kept; how the watch's answers are drawn."""
+    """When DPO stops by itself, the best checkpoint kept; and how answers are drawn for that."""
 
     every: Positive = Field(10, description="Steps between scores by the held-out reward model")
     patience: Positive = Field(

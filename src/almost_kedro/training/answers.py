@@ -7,12 +7,8 @@ from collections.abc import Collection
 from almost_kedro.contract import Completion, Sampling
 from almost_kedro.feedback.responses import STOPS, extract_answer
 from almost_kedro.generation.endings import Endings
-<<<<<<< HEAD
-from almost_kedro.options.training import DPOOptions, RLOptions
-=======
 from almost_kedro.models.texts import TextEncoder
-from almost_kedro.options.training import RLOptions
->>>>>>> main
+from almost_kedro.options.training import DPOOptions, RLOptions
 from almost_kedro.training.job import TrainingJob
 
 # A maximum length that cuts nothing.

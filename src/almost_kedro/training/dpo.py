@@ -19,6 +19,7 @@ from transformers import Trainer
 from trl import DPOConfig, DPOTrainer
 
 from almost_kedro.generation.endings import find_end_ids
+from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.options.training import DPOOptions
 from almost_kedro.training.answers import AnswerReader
 from almost_kedro.training.batches import make_schedule
@@ -29,7 +30,6 @@ from almost_kedro.training.over_optimisation import MarginWatch
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.rollouts import AnswerMixin, Rewarder, use_engine
-from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
 SIDES = ("chosen", "rejected")
@@ -41,6 +41,8 @@ class WithoutReference(Trainer):  # type: ignore[misc]
     DPOTrainer asks once it has made the trainer below it, and last computes log-probabilities of
     the reference, which the rows have already.
     """
+
+    is_fsdp_enabled: bool
 
     def __init__(self, *args: Any, **kwargs: Any):
         """Make the trainer, then hide that it shards."""

@@ -25,9 +25,7 @@ from almost_kedro.options.training import (
 # kept models are then trained again.
 # 2: the first step's learning rate is above 0; the weights that bfloat16 computed with are saved;
 # padding of its own; rollouts are without dropout, and cut like the reward model's answers.
-TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType(
-    {"reward": 2, "sft": 2, "rl": 2, "dpo": 1}
-)
+TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 2, "sft": 2, "rl": 2, "dpo": 1})
 # Raised by hand when the same job leads to other rewards: kept ones are then scored again.
 # 2: rewards that are not finite are refused instead of kept; the head computes in float32.
 SCORE_VERSION = 2

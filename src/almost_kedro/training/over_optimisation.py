@@ -43,7 +43,7 @@ class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
         self.ids = [row["id"] for row in rows]
         self.scores: list[Score] = []
 
-    def measure(self, answers: Sequence[list[int]], last: int) -> Any:
+    def measure(self, answers: Sequence[list[int]], last: int) -> dict[str, float]:
         """Return what training itself rewards, as fields of a `Score`; `last` had the last one."""
         raise NotImplementedError
 
@@ -87,13 +87,13 @@ class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
             answers += trainer.answer(self.dialogues[some], self.job.seed + start, self.ids[some])
         last = self.scores[-1]["step"] if self.scores else 0
         held_out = self.reward(self.held_out, answers)
-        new = Score(
-            step=step,
-            held_out_reward=mean(held_out),
-            held_out_error=standard_error(held_out),
+        new: Score = {  # type: ignore[typeddict-item]
+            "step": step,
+            "held_out_reward": mean(held_out),
+            "held_out_error": standard_error(held_out),
             **self.measure(answers, last),
-            length=mean([len(answer) for answer in answers]),
-        )
+            "length": mean([len(answer) for answer in answers]),
+        }
         # All ranks follow the first one: rounding may differ between devices.
         shared = [new]
         broadcast_object_list(shared)
@@ -145,7 +145,7 @@ class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
 class Watch(HeldOutWatch):
     """Watches reinforcement learning; keeps its rollouts, too. Its trainer is a `RolloutMixin`."""
 
-    def measure(self, answers: Sequence[list[int]], last: int) -> Any:
+    def measure(self, answers: Sequence[list[int]], last: int) -> dict[str, float]:
         """Return the reward of the answers, and the KL of the rollouts since the last score."""
         kls = [row["kl"] for row in self.trainer.rollouts if row["step"] > last]
         return {"reward": mean(self.reward(self.trainer.rewarder, answers)), "kl": mean(kls)}
@@ -164,7 +164,7 @@ class Watch(HeldOutWatch):
 class MarginWatch(HeldOutWatch):
     """Watches DPO."""
 
-    def measure(self, answers: Sequence[list[int]], last: int) -> Any:
+    def measure(self, answers: Sequence[list[int]], last: int) -> dict[str, float]:
         """Return the mean margin of the steps since the last score; at first there is none.
 
         The current step is logged after it is scored, so it counts for the next score.
