@@ -13,7 +13,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from almost_kedro.datasets.whole_file import StreamedRowsDataset, TextFileDataset
-from almost_kedro.evaluation.stages import STAGES
+from almost_kedro.evaluation.stages import TRAINED
 from almost_kedro.hooks import summary_lines as summary
 from almost_kedro.processes.run import PLAIN
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # Metrics that need no other dataset to be described, in the order of the lines.
 DESCRIBE: dict[str, Callable[[Any], list[str]]] = {
     "self_play_metrics": summary.describe_self_play,
-    **{stage.metrics: summary.describe_policies for stage in STAGES},
+    **{stage.metrics: summary.describe_policies for stage in TRAINED},
     "evaluation_metrics": summary.describe_evaluation,
 }
 SUMMARIES = {"comparisons_metrics", "reward_model_metrics", "report", *DESCRIBE}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from almost_kedro.contract import Sampling
 from almost_kedro.evaluation.judge import list_cases, votes_from_reviews, votes_from_rewards
 from almost_kedro.evaluation.judge_card import judge_card
-from almost_kedro.evaluation.stages import JUDGED
+from almost_kedro.evaluation.stages import list_judged
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.jobs.generate import read_answers, run_worker
 from almost_kedro.jobs.models import find_model
@@ -42,7 +42,8 @@ def judge_by_rewards(dialogues: Mapping[str, str], answers: Answers, job: ScoreJ
         model: {item: scores[row["answer_id"]] for item, row in found.items()}
         for model, found in answers.items()
     }
-    return [vote for a, b in JUDGED for vote in votes_from_rewards(a, b, rewards)], {
+    pairs = list_judged(answers)
+    return [vote for a, b in pairs for vote in votes_from_rewards(a, b, rewards)], {
         "judge": HELD_OUT,
         "description": "held-out reward model; it comes from the same synthetic rules",
         "models": {HELD_OUT: {"fingerprint": job.model.fingerprint}},
@@ -65,7 +66,7 @@ def judge_on_servers(
     entry = options.models.root[name]
     assert isinstance(entry, ServerModel)  # `options` refuses any other
     judge = find_model(name, options, workplace)
-    cases = list_cases(JUDGED, questions, take_texts(answers))
+    cases = list_cases(list_judged(answers), questions, take_texts(answers))
     prompts = [case.prompt for case in cases]
     sampling = Sampling(0.0, 1.0, options.evaluation.judge_max_new_tokens, seed=SEED)
     group = RequestGroup(name="reviews", prefix="", sampling=sampling, texts=prompts)
@@ -117,7 +118,7 @@ def make_cards(votes: list[Vote], answers: Answers, seed: int) -> dict[str, Judg
     """Sum up the votes on each pair of models."""
     texts = take_texts(answers)
     cards = {}
-    for a, b in JUDGED:
+    for a, b in list_judged(answers):
         found = [vote for vote in votes if (vote["model_a"], vote["model_b"]) == (a, b)]
         cards[f"{a}-vs-{b}"] = judge_card(found, texts, seed)
     return cards

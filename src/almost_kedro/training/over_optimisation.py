@@ -87,11 +87,11 @@ class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
             answers += trainer.answer(self.dialogues[some], self.job.seed + start, self.ids[some])
         last = self.scores[-1]["step"] if self.scores else 0
         held_out = self.reward(self.held_out, answers)
-        new: Score = {  # type: ignore[typeddict-item]
+        new: Score = {
             "step": step,
             "held_out_reward": mean(held_out),
             "held_out_error": standard_error(held_out),
-            **self.measure(answers, last),
+            **self.measure(answers, last),  # type: ignore[typeddict-item]
             "length": mean([len(answer) for answer in answers]),
         }
         # All ranks follow the first one: rounding may differ between devices.

@@ -8,8 +8,8 @@ from almost_kedro.charts import training as charts
 from almost_kedro.charts.style import Plot
 from almost_kedro.contract import ModelFolder
 from almost_kedro.evaluation.gate import carry_gate
-from almost_kedro.evaluation.policy_rewards import compare_policies
-from almost_kedro.evaluation.stages import BASE, DPO
+from almost_kedro.evaluation.policy_rewards import compare_policies, keep_common
+from almost_kedro.evaluation.stages import BASE, BEST_OF_N, DPO
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.feedback.reward_rows import (
     RewardRow,
@@ -21,6 +21,7 @@ from almost_kedro.feedback.splits import digest_splits, require_prompts, select_
 from almost_kedro.jobs.models import find_trainee
 from almost_kedro.jobs.policies import (
     Policy,
+    answer_by_best,
     answer_test_prompts,
     checkpoint_policy,
     find_prompted,
@@ -35,7 +36,7 @@ from almost_kedro.options.all import Options
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.feedback import Assistant, Comparison, Prompt
 from almost_kedro.rows.json_lines import read_rows
-from almost_kedro.rows.metrics import GateResult, PolicyMetrics
+from almost_kedro.rows.metrics import DPOMetrics, GateResult
 from almost_kedro.rows.training import PolicyAnswer, PromptSplit
 from almost_kedro.training.job import TrainingJob
 
@@ -110,19 +111,27 @@ def test_dpo_policy(
     gate: GateResult,
     options: Options,
     workplace: Workplace,
-) -> tuple[list[PolicyAnswer], PolicyMetrics]:
-    """Compare base model, best assistant and DPO policy on prompts that nothing was trained on."""
+) -> tuple[list[PolicyAnswer], DPOMetrics]:
+    """Compare the DPO policy with base model, best assistant and its best of n on test prompts.
+
+    Best of n is the way that trains no policy: the reward model picks one of several answers.
+    """
     judges = find_judges(reward_model, held_out_reward_model, prompt_splits, options, workplace)
     base = find_trainee(options.sft.model, options, workplace)
     check_same_base(dpo_policy, base, DPO.how_to_train)
     check_same_data(dpo_policy, "prompt_splits", digest_splits(prompt_splits), DPO.how_to_train)
-    policies = [
-        Policy(BASE, base),
-        find_prompted(assistants, options, workplace),
-        checkpoint_policy(DPO.name, dpo_policy, base.bos),
-    ]
-    rows, costs = answer_test_prompts(
-        policies, require_prompts(prompts, prompt_splits, "policy_test"), judges, options, workplace
-    )
-    found = compare_policies(rows, DPO.pair_with(DPO.tested_with), options.seed)
-    return rows, {**carry_gate(gate), **found, "models": name_models(policies), "cost": costs}
+    prompted = find_prompted(assistants, options, workplace)
+    policies = [Policy(BASE, base), prompted, checkpoint_policy(DPO.name, dpo_policy, base.bos)]
+    asked = require_prompts(prompts, prompt_splits, "policy_test")
+    rows, costs = answer_test_prompts(policies, asked, judges, options, workplace)
+    n = options.self_play.candidates
+    best, best_costs = answer_by_best(prompted, n, asked, judges, options, workplace)
+    rows = keep_common([*rows, *best])
+    pairs = [*DPO.pair_with(DPO.tested_with), (BEST_OF_N, BASE), (DPO.name, BEST_OF_N)]
+    return rows, {
+        **carry_gate(gate),
+        **compare_policies(rows, pairs, options.seed),
+        "best_of": n,
+        "models": name_models([*policies, prompted._replace(name=BEST_OF_N)]),
+        "cost": {**costs, **best_costs},
+    }
