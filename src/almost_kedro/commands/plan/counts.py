@@ -7,7 +7,12 @@ from math import ceil
 
 from almost_kedro.commands.plan.inputs import PlanInputs
 from almost_kedro.commands.plan.workload import Ask, Training, Work
-from almost_kedro.evaluation.stages import JUDGED, POLICIES, PROMPTED
+from almost_kedro.evaluation.stages import (
+    POLICIES,
+    PROMPTED,
+    SFT,
+    list_judged,
+)
 from almost_kedro.feedback.splits import ANSWERED
 from almost_kedro.options.evaluation import HELD_OUT
 
@@ -140,17 +145,24 @@ def count_sft_test(inputs: PlanInputs) -> Iterator[Work]:
     yield from score_test(inputs, step, 3 * rows, limit)
 
 
-def score_test(inputs: PlanInputs, step: str, rows: float, limit: int) -> Iterator[Work]:
-    """Return the rewards of policies' answers, by both reward models."""
+def score_test(
+    inputs: PlanInputs, step: str, rows: float, limit: int, of: str = ""
+) -> Iterator[Work]:
+    """Return the rewards of policies' answers, by both reward models; `of` begins their names."""
     tokens = inputs.prompt + inputs.assumed.policy_length * limit + 1
     for program in ("rewards", "held_out_rewards"):
-        yield inputs.score(step, program, rows, tokens)
+        yield inputs.score(step, f"{of}{program}", rows, tokens)
 
 
 def count_answers(
-    inputs: PlanInputs, step: str, requests: float, prompt: float, limit: int
+    inputs: PlanInputs,
+    step: str,
+    requests: float,
+    prompt: float,
+    limit: int,
+    policy: str = SFT.name,
 ) -> Iterator[Work]:
-    """Return how base model, best assistant and SFT policy answer; one program for one model."""
+    """Return how base model, best assistant and a policy answer; one program for one model."""
     base, best = inputs.options.sft.model, inputs.best["model"]
     plain = inputs.ask_policy(requests, prompt, limit)
     shown = inputs.ask_best(requests, prompt, limit)
@@ -159,7 +171,7 @@ def count_answers(
     else:
         yield inputs.generate(step, "base", base, plain)
         yield inputs.generate(step, "prompted", best, shown)
-    yield inputs.generate(step, "sft", base, plain)
+    yield inputs.generate(step, policy, base, plain)
 
 
 def count_rl(inputs: PlanInputs) -> Work:
@@ -238,7 +250,7 @@ def count_questions(inputs: PlanInputs) -> Iterator[Work]:
         tokens = lengths.question + plain.new + 1
         yield inputs.score("judge_cards", "", len(POLICIES) * n, tokens)
     else:
-        requests, most = n * len(JUDGED) * 2, options.judge_max_new_tokens
+        requests, most = n * len(list_judged(POLICIES)) * 2, options.judge_max_new_tokens
         new, prompt = inputs.assumed.review_length * most, lengths.question + 2 * plain.new
         ask = Ask(requests, 0, prompt, new, most)
         yield inputs.generate("judge_cards", "", options.judge, ask)
