@@ -10,11 +10,12 @@ from transformers import AutoModelForCausalLM
 
 from almost_kedro.training.launch import launch
 
-PROGRAMS = ["reward", "sft", "rl"]
+PROGRAMS = ["reward", "sft", "dpo", "rl"]
 IDS = torch.arange(3, 200)[None]
 OPTIONS = {
     "reward": {},
     "sft": {},
+    "dpo": {},
     # Nothing stops it, so that all steps are compared.
     "rl": {"learning_rate": 1e-3, "watch": {"every": 3, "max_kl": 1e3, "max_length_ratio": 1e3}},
 }
@@ -93,7 +94,7 @@ def make_pairs(
 
     The policy ends its answers after 5 to 20 tokens, so ranks generate for unlike times.
     """
-    bases = {"reward": tiny, "sft": tiny, "rl": policy}
+    bases = {"reward": tiny, "sft": tiny, "dpo": policy, "rl": policy}
     with ThreadPoolExecutor() as pool:
         started = {
             program: pool.submit(Pair, program, root / program, base, judge, ranks, env)

@@ -149,7 +149,7 @@ def write_job(
 ) -> Run:
     """Write a job file; what is not given is small."""
     out.mkdir(parents=True, exist_ok=True)
-    if program == "dpo" and base.is_dir():
+    if program == "dpo" and rows and base.is_dir():
         rows = add_reference(base, rows)
     write_rows(out / "rows.jsonl", rows)
     write_rows(out / "watch_rows.jsonl", watch_rows or rows[:4])

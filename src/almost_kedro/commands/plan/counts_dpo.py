@@ -41,7 +41,7 @@ def count_dpo_test(inputs: PlanInputs) -> Iterator[Work]:
 
     The first of the n answers is that of the best assistant.
     """
-    step, base, rows = "dpo_policy", inputs.options.sft.model, inputs.splits["policy_test"]
+    step, rows = DPO.policy, inputs.splits["policy_test"]
     limit, n = inputs.options.policy_test.max_new_tokens, inputs.options.self_play.candidates
     yield from count_answers(inputs, step, rows, inputs.prompt, limit, DPO.name)
     yield from score_test(inputs, step, 3 * rows, limit)
