@@ -1,6 +1,8 @@
 """DPO really trains a tiny model, on the loss that is computed by hand."""
 
+import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from almost_kedro.models.texts import TextEncoder
 from almost_kedro.training import dpo
 
 LN2 = math.log(2)
+DROPOUT = "attention_dropout"
 
 
 def measure_margins(model: Path, rows: list[dict[str, Any]]) -> list[float]:
@@ -46,15 +49,31 @@ def test_the_implicit_reward_comes_to_prefer_the_chosen_answers(dpo_run: Run, ti
     assert curve[-1]["rewards/accuracies"] == 1
 
 
-def flatten(tiny: Path, folder: Path) -> Path:
-    """A model that gives each of its V tokens the same probability."""
+def test_a_policy_with_dropout_begins_as_the_reference_too(
+    tiny: Path, reward_model: Path, tmp_path: Path
+) -> None:
+    base = save_changed(tiny, tmp_path / "base", lambda net: setattr(net.config, DROPOUT, 0.5))
+    rows = make_rows(8, seed=0)
+    run = write_job("dpo", tmp_path / "out", base, rows, reward_model=reward_model)
+    dpo.run(run.job)
+    assert run.losses[0] == pytest.approx(LN2, abs=1e-5)
+    assert json.loads((run.model / "config.json").read_text())[DROPOUT] == 0.5
+
+
+def save_changed(tiny: Path, folder: Path, change: Callable[[Any], None]) -> Path:
+    """A tiny model with a change, and its tokenizer."""
     network = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     with torch.no_grad():
-        network.model.norm.weight.zero_()
+        change(network)
     network.save_pretrained(folder)
     for file in ("tokenizer.json", "tokenizer_config.json"):
         (folder / file).write_bytes((tiny / file).read_bytes())
     return folder
+
+
+def flatten(tiny: Path, folder: Path) -> Path:
+    """A model that gives each of its V tokens the same probability."""
+    return save_changed(tiny, folder, lambda network: network.model.norm.weight.zero_())
 
 
 def test_the_loss_of_two_pairs_by_hand(tiny: Path, reward_model: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kedro_datasets._typing import JSONPreview
+
 from almost_kedro.datasets.checkpoint import CheckpointDataset
 from almost_kedro.datasets.whole_file import FigureDataset, JSONFileDataset, RowsDataset
 from almost_kedro.models.checkpoints import Checkpoint
@@ -49,3 +51,7 @@ class OptionalCheckpointDataset(CheckpointDataset):
     def load(self) -> Checkpoint | None:  # type: ignore[override]
         """Read the manifest and see that all files are there; None if it was never trained."""
         return super().load() if self._exists() else None
+
+    def preview(self) -> JSONPreview:
+        """Return for kedro-viz what the model is and was made from; nothing if there is none."""
+        return super().preview() if self._exists() else JSONPreview("null")

@@ -30,16 +30,23 @@ from almost_kedro.training.over_optimisation import MarginWatch
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.rollouts import AnswerMixin, Rewarder, use_engine
-from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
+from almost_kedro.training.trainer import (
+    find_dropout,
+    keep_dropout,
+    make_arguments,
+    read_job_rows,
+    train_model,
+)
 
 SIDES = ("chosen", "rejected")
 
 
 class WithoutReference(Trainer):  # type: ignore[misc]
-    """What DPOTrainer builds on: it tells it not to load a reference where the policy is sharded.
+    """Keeps DPOTrainer from loading a reference where the policy is sharded.
 
-    DPOTrainer asks once it has made the trainer below it, and last computes log-probabilities of
-    the reference, which the rows have already.
+    It stands between DPOTrainer and transformers' Trainer: DPOTrainer makes the trainer below, then
+    asks whether it shards, and at its end computes the reference's log-probabilities, which the
+    rows have already. In between, it is told no.
     """
 
     is_fsdp_enabled: bool
@@ -131,6 +138,9 @@ def run(job: TrainingJob) -> None:
         {**pairs[row], **{name: rows[row][name] for name in logps}, "row": row}
         for row in schedule.order
     ]
+    # With dropout, the policy would not begin as the reference.
+    dropout = find_dropout(job)
+    loading = {"dtype": "float32", **choose_attention(job, widths), **dict.fromkeys(dropout, 0.0)}
     trainer = GuardedDPOTrainer(
         model=str(job.base.folder),
         args=DPOConfig(
@@ -138,12 +148,13 @@ def run(job: TrainingJob) -> None:
             beta=options.beta,
             max_length=None,
             precompute_ref_log_probs=True,
-            model_init_kwargs={"dtype": "float32", **choose_attention(job, widths)},
+            model_init_kwargs=loading,
         ),
         processing_class=encoder.tokenizer,
         train_dataset=Dataset.from_list(examples),
         data_collator=WithRows(PairCollator(encoder.pad)),
     )
+    keep_dropout(trainer.model, dropout)
     use_plain_head(trainer.model, mean_logits=True)
     use_bfloat16_copies(trainer.model, job)
     trainer.row_ids = [row["id"] for row in rows]
