@@ -6,7 +6,7 @@ from kedro.pipeline import Pipeline
 from almost_kedro.pipelines import synthetic_feedback
 
 # Run by name only.
-APART = ("rule_audit", "contrasts")
+APART = ("rule_audit", "contrasts", "dpo")
 
 
 def register_pipelines() -> dict[str, Pipeline]:

@@ -17,7 +17,7 @@ from almost_kedro.options.training import GateOptions
 from almost_kedro.pipelines.wiring import make_node
 
 # What puts everything side by side takes more than 12 datasets.
-WIDE = {"write_report", "report_evaluation"}
+WIDE = {"write_report", "report_evaluation", "write_cards"}
 
 
 def weigh(

@@ -25,6 +25,7 @@ PROGRAMS = {
     "reward": "reward",
     "mismatched": "reward",  # with answers to other prompts
     "sft": "sft",
+    "dpo": "dpo",
     "rl": "rl",
     "ensemble": "rl",  # with two reward models as one
 }
@@ -33,6 +34,7 @@ IDS = torch.arange(3, 200)[None]
 OPTIONS = {
     "reward": {},
     "sft": {},
+    "dpo": {},
     # Nothing stops it, so that all steps are compared.
     "rl": {"learning_rate": 1e-3, "watch": {"every": 3, "max_kl": 1e3, "max_length_ratio": 1e3}},
 }
@@ -119,7 +121,7 @@ def make_pairs(
 
     The policy ends its answers after 5 to 20 tokens, so ranks generate for unlike times.
     """
-    bases = {"reward": tiny, "sft": tiny, "rl": policy}
+    bases = {"reward": tiny, "sft": tiny, "dpo": policy, "rl": policy}
     with ThreadPoolExecutor() as pool:
         started = {
             name: pool.submit(Pair, name, root / name, bases[program], judge, ranks, env)

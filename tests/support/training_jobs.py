@@ -9,21 +9,30 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from almost_kedro.contract import ModelFolder
 from almost_kedro.models.texts import TextEncoder
-from almost_kedro.options.training import LaunchOptions, RewardModelOptions, RLOptions, SFTOptions
+from almost_kedro.options.training import (
+    DPOOptions,
+    LaunchOptions,
+    RewardModelOptions,
+    RLOptions,
+    SFTOptions,
+)
 from almost_kedro.processes.run import run_program
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import ScoreJob, TrainingJob
 from almost_kedro.training.launch import launch
 
+SIDES = ("chosen", "rejected")
 PROJECT = Path(__file__).parents[2]
 FSDP_ON_CPU = {"PYTHONPATH": str(PROJECT / "tests/support/fsdp_on_cpu")}
 OPTIONS: dict[str, Any] = {
     "reward": RewardModelOptions,
     "sft": SFTOptions,
     "rl": RLOptions,
+    "dpo": DPOOptions,
 }
 DEFAULTS: dict[str, dict[str, Any]] = {
     "reward": {"model": "tiny", "learning_rate": 3e-3, "batch_size": 4, "save_every": 4},
@@ -36,7 +45,16 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "save_every": 2,
         "watch": {"every": 3},
     },
+    "dpo": {
+        "learning_rate": 3e-3,
+        "batch_size": 4,
+        "save_every": 4,
+        "max_length": 256,
+        # Nothing stops it.
+        "watch": {"every": 4, "patience": 99, "max_length_ratio": 99, "max_new_tokens": 12},
+    },
 }
+WATCHED = ("rl", "dpo")
 
 
 def make_rows(n: int, seed: int) -> list[dict[str, Any]]:
@@ -72,6 +90,29 @@ def add_mismatched(
         }
         for number, row in enumerate(rows)
     ]
+
+
+def add_reference(base: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with the base's log-probabilities of both answers, each text computed alone."""
+    network = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    encoder = TextEncoder(as_folder(base), " ", 256)
+    return [
+        {
+            **{f"ref_{s}_logps": compute_logp(network, encoder, row, s) for s in SIDES},
+            **row,
+        }
+        for row in rows
+    ]
+
+
+def compute_logp(network: Any, encoder: TextEncoder, row: dict[str, Any], side: str) -> float:
+    """Log-probability of an answer and its eos, in nats; 0 if it is none."""
+    text = encoder.encode(row["dialogue"], row[side])
+    with torch.no_grad():
+        logps = network(torch.tensor([text.ids])).logits[0, :-1].log_softmax(-1)
+    targets = torch.tensor(text.ids[1:])[:, None]
+    answer = logps.gather(1, targets)[-len(text.answer) :]
+    return float(answer.double().sum().nan_to_num())
 
 
 def as_folder(folder: Path) -> ModelFolder:
@@ -124,6 +165,8 @@ def write_job(
 ) -> Run:
     """Write a job file; what is not given is small."""
     out.mkdir(parents=True, exist_ok=True)
+    if program == "dpo" and rows and base.is_dir():
+        rows = add_reference(base, rows)
     write_rows(out / "rows.jsonl", rows)
     write_rows(out / "watch_rows.jsonl", watch_rows or rows[:4])
     fields = {
@@ -139,9 +182,10 @@ def write_job(
         "accelerate": PROJECT / f"conf/accelerate/{config}.yaml",
         "out": out,
     }
-    if program == "rl":
+    if program in WATCHED:
         assert reward_model
-        fields["reward_model"] = as_folder(reward_model)
+        if program == "rl":
+            fields["reward_model"] = as_folder(reward_model)
         fields["held_out_reward_model"] = as_folder(held_out or reward_model)
         fields["watch_rows"] = out / "watch_rows.jsonl"
     run = Run(TrainingJob(**{**fields, **(changes or {})}))

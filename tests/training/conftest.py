@@ -27,6 +27,13 @@ def sft_run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
+def dpo_run(tiny: Path, reward_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A policy that comes to prefer the longer answers."""
+    out, rows = tmp_path_factory.mktemp("dpo"), make_rows(48, seed=0)
+    return train("dpo", out, tiny, rows, reward_model=reward_model)
+
+
+@pytest.fixture(scope="session")
 def reward_model(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reward model of random weights."""
     torch.manual_seed(0)

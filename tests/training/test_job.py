@@ -18,7 +18,7 @@ def make_job(tmp_path: Path, program: str = "reward", **kwargs: Any) -> Training
     ).job
 
 
-@pytest.mark.parametrize("program", ["reward", "sft", "rl"])
+@pytest.mark.parametrize("program", ["reward", "sft", "rl", "dpo"])
 def test_a_job_file_reads_back_as_it_was_written(tmp_path: Path, program: str) -> None:
     job = make_job(tmp_path, program)
     assert TrainingJob.model_validate_json(job.model_dump_json()) == job

@@ -27,7 +27,8 @@ SIZES: dict[str, Any] = {
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
 }
-FIELDS = ("log_probs", "entropy", "is_top1", "label_mask")
+OUTPUTS = ("log_probs", "entropy", "is_top1", "mean_logits")
+FIELDS = (*OUTPUTS, "label_mask")
 MODELS: dict[str, Callable[[], Any]] = {
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES)),
     "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SIZES)),
@@ -68,9 +69,9 @@ def run_model(model: Any, batch: dict[str, torch.Tensor]) -> tuple[FusedCausalLM
 def test_outputs_and_gradients_are_those_of_trl(name: str, first: int, temperature: float) -> None:
     torch.manual_seed(0)
     model = MODELS[name]()
-    add_fused_lm_head(model, temperature=temperature, outputs=("log_probs", "entropy", "is_top1"))
+    add_fused_lm_head(model, temperature=temperature, outputs=OUTPUTS)
     expected, expected_gradients = run_model(model, make_batch(first))
-    use_plain_head(model, temperature)
+    use_plain_head(model, temperature, mean_logits=True)
     found, gradients = run_model(model, make_batch(first))
     for field in FIELDS:
         torch.testing.assert_close(found[field], expected[field], atol=1e-5, rtol=1e-5)

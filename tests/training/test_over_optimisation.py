@@ -59,6 +59,24 @@ def by_reward(
     )
 
 
+@pytest.fixture(scope="module")
+def by_preference(reward_run: Run, sft_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """DPO on pairs of which the longer answer is chosen; the held-out reward model likes it."""
+    return train(
+        "dpo",
+        tmp_path_factory.mktemp("preference"),
+        sft_run.model,
+        make_rows(64, seed=13),
+        reward_model=reward_run.model,
+        watch_rows=WATCH,
+        epochs=3,
+        batch_size=8,  # all prompts of the watch at once, as `measure_length` asks them
+        learning_rate=3e-4,
+        save_every=1,
+        watch={"every": 1, "max_length_ratio": 1.5, "max_new_tokens": 40, "temperature": 1.0},
+    )
+
+
 def measure_length(run: Run, model: Path) -> float:
     """The mean length of a model's answers to the watch's prompts, as the watch draws them."""
     network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
@@ -101,6 +119,28 @@ def test_the_kept_policy_is_the_best_steps(by_length: Run, by_reward: Run, sft_r
         assert measure_length(run, run.model) == score["length"]
         assert (compare(run.load(), sft_run.load()) == 0) == (best == 0)
         assert not (run.job.out / "state").exists()
+
+
+def test_the_same_watch_stops_dpo_and_keeps_its_best_policy(
+    by_preference: Run, sft_run: Run
+) -> None:
+    run = by_preference
+    scores, metrics = run.read("watch.jsonl"), run.metrics
+    assert metrics["stopped"]
+    assert "tokens an answer; at most 1.5 x" in metrics["reason"]
+    assert metrics["steps"] == scores[-1]["step"] < 24
+    best = metrics["best_step"]
+    [score] = [score for score in scores if score["step"] == best]
+    assert measure_length(run, run.model) == score["length"]
+    assert (compare(run.load(), sft_run.load()) == 0) == (best == 0)
+
+
+def test_what_dpo_is_rewarded_for_is_the_margin_of_its_pairs(by_preference: Run) -> None:
+    """A score has the mean of the steps since the last one; its own is logged after it."""
+    scores, curve = by_preference.read("watch.jsonl"), by_preference.read("curve.jsonl")
+    margins = [step["rewards/margins"] for step in curve]
+    assert [score["reward"] for score in scores] == [0, 0, *margins[: len(scores) - 2]]
+    assert scores[-1]["reward"] > scores[1]["reward"]
 
 
 def test_rollouts_and_curve_end_where_it_stopped(by_length: Run) -> None:

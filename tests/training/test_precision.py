@@ -109,14 +109,22 @@ def test_attention_is_plain_for_short_sequences_on_cpus_and_where_scores_are_cap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("program", "ranks"), [("reward", 2), ("sft", 1)])
-def test_programs_train_as_in_float32(program: str, ranks: int, tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("program", "ranks"), [("reward", 2), ("sft", 1), ("dpo", 1)])
+def test_programs_train_as_in_float32(
+    program: str, ranks: int, tiny: Path, reward_model: Path, tmp_path: Path
+) -> None:
     runs: dict[str, Run] = {}
     for dtype in ("float32", "bfloat16"):
         launch = LaunchOptions(processes=ranks, dtype=dtype)
         rows = make_rows(32, seed=0)
         runs[dtype] = train(
-            program, tmp_path / dtype, tiny, rows, ranks=ranks, changes={"launch": launch}
+            program,
+            tmp_path / dtype,
+            tiny,
+            rows,
+            ranks=ranks,
+            reward_model=reward_model,
+            changes={"launch": launch},
         )
     exact, rounded = runs["float32"], runs["bfloat16"]
     assert rounded.metrics["bfloat16"]

@@ -99,7 +99,7 @@ def reinforce_twice(out: Path, **options: Any) -> tuple[Run, Run]:
 
 @pytest.fixture(scope="module")
 def killed(
-    reward_run: Run, sft_run: Run, tmp_path_factory: pytest.TempPathFactory
+    reward_run: Run, sft_run: Run, dpo_run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Run, Run]]:
     """Each program undisturbed and killed; together, since most of a launch is imports."""
     out = tmp_path_factory.mktemp("killed")
@@ -112,15 +112,17 @@ def killed(
     with ThreadPoolExecutor() as pool:
         reward = pool.submit(repeat, reward_run, out / "reward", 0)
         sft = pool.submit(repeat, sft_run, out / "sft", 1, 2)
+        dpo = pool.submit(repeat, dpo_run, out / "dpo", 3)
         rl = pool.submit(reinforce_twice, out, **options)
         return {
             "reward": (reward_run, reward.result()),
             "sft": (sft_run, sft.result()),
+            "dpo": (dpo_run, dpo.result()),
             "rl": rl.result(),
         }
 
 
-@pytest.mark.parametrize("program", ["reward", "sft", "rl"])
+@pytest.mark.parametrize("program", ["reward", "sft", "dpo", "rl"])
 def test_kill_9_of_anyone_costs_nothing(program: str, killed: dict[str, tuple[Run, Run]]) -> None:
     undisturbed, run = killed[program]
     assert run.metrics["resumed_from_step"] < 1000
@@ -135,6 +137,12 @@ def test_answers_rewards_and_watch_scores_are_those_of_an_undisturbed_run(
     assert [row["step"] for row in run.read("watch.jsonl")] == [0, 2, 4, 6]
     for name in ("rollouts.jsonl", "watch.jsonl"):
         assert run.read(name) == undisturbed.read(name)
+
+
+def test_the_watch_over_dpo_scores_as_if_undisturbed(killed: dict[str, tuple[Run, Run]]) -> None:
+    undisturbed, run = killed["dpo"]
+    assert [row["step"] for row in run.read("watch.jsonl")] == [0, 4, 8, 12]
+    assert run.read("watch.jsonl") == undisturbed.read("watch.jsonl")
 
 
 def test_only_whole_checkpoints_are_resumed_and_half_ones_removed(tmp_path: Path) -> None:
@@ -166,6 +174,7 @@ def poison(model: Path, folder: Path) -> Path:
             "error: the loss is nan at rows row0-5; the model computes in float32, and",
         ),
         ("sft", 100, "error: the loss is nan at rows row0-5; the model computes in float32, and"),
+        ("dpo", 100, "error: the loss is nan at rows row0-5; the model computes in float32, and"),
         ("sft", 1, "error: after step 1 the weights are not finite (model.embed_tokens.weight)"),
     ],
 )
@@ -174,6 +183,7 @@ def test_what_is_no_number_stops_and_names_the_rows(
     save_every: int,
     error: str,
     tiny: Path,
+    reward_model: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -182,7 +192,8 @@ def test_what_is_no_number_stops_and_names_the_rows(
         row["dialogue"] = row["dialogue"].replace("z", "a")
     rows[5]["dialogue"] = "z" + rows[5]["dialogue"]
     base = poison(tiny, tmp_path / "base")
-    run = write_job(program, tmp_path, base, rows, batch_size=1, save_every=save_every)
+    options = {"batch_size": 1, "save_every": save_every, "reward_model": reward_model}
+    run = write_job(program, tmp_path, base, rows, **options)
     assert rank.main(str(run.job_file)) == 2
     assert error in capsys.readouterr().err
     assert not run.model.exists()

@@ -30,7 +30,7 @@ def test_every_step_learns_and_one_at_the_peak(n_steps: int, share: float) -> No
     assert rates == sorted(rates[: peak + 1]) + sorted(rates[peak + 1 :], reverse=True)
 
 
-@pytest.mark.parametrize("program", ["reward", "sft", "rl"])
+@pytest.mark.parametrize("program", ["reward", "sft", "rl", "dpo"])
 def test_one_step_changes_the_weights(
     program: str, tiny: Path, reward_model: Path, tmp_path: Path
 ) -> None:

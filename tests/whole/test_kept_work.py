@@ -35,6 +35,7 @@ TAKEN = {
     "reward": False,
     "sft": False,
     "rl": False,
+    "dpo": True,
     "scoring": False,
 }
 # The versions under which `4692f1d` kept its work.

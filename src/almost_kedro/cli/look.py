@@ -117,7 +117,9 @@ def compare_command(
 
 
 @click.command("plan")
-@click.option("--pipeline", default="__default__", help="One of the five; by default all of them.")
+@click.option(
+    "--pipeline", default="__default__", help="dpo, or one of the five; by default all of the five."
+)
 @click.option(
     "--gpu",
     metavar="FIGURES",

@@ -6,17 +6,17 @@ from kedro.io import DataCatalog, Version
 
 from almost_kedro.datasets.checkpoint import CheckpointDataset
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.stages import STAGES
+from almost_kedro.evaluation.stages import TRAINED
 from almost_kedro.models.checkpoints import Checkpoint
 
 # By dataset, which is also their name: what trains it.
 REWARD_MODELS = {"reward_model": "reward_model", "held_out_reward_model": "reward_model"}
 # By name: its dataset.
-POLICIES = {stage.name: stage.policy for stage in STAGES}
+POLICIES = {stage.name: stage.policy for stage in TRAINED}
 
 
 # By name, of policies and reward models: what trains it.
-PIPELINES = {**{stage.name: stage.pipeline for stage in STAGES}, **REWARD_MODELS}
+PIPELINES = {**{stage.name: stage.pipeline for stage in TRAINED}, **REWARD_MODELS}
 
 
 def load_policy(catalog: DataCatalog, name: str, version: str | None = None) -> Checkpoint:

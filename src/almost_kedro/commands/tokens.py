@@ -79,6 +79,7 @@ READINGS = {
     "rollouts": read_answers("rollout_id", "completion"),
     "sft_answers": read_answers("answer_id", "text"),
     "rl_answers": read_answers("answer_id", "text"),
+    "dpo_answers": read_answers("answer_id", "text"),
 }
 
 

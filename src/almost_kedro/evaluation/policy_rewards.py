@@ -93,6 +93,15 @@ def add_rewards(
     ]
 
 
+def keep_common(rows: Sequence[PolicyAnswer]) -> list[PolicyAnswer]:
+    """Keep the answers to prompts that all policies answered."""
+    by_prompt: dict[str, set[str]] = {}
+    for row in rows:
+        by_prompt.setdefault(row["prompt_id"], set()).add(row["policy"])
+    policies = {row["policy"] for row in rows}
+    return [row for row in rows if by_prompt[row["prompt_id"]] == policies]
+
+
 def compare_policies(
     rows: Sequence[PolicyAnswer], pairs: Sequence[tuple[str, str]], seed: int
 ) -> PolicyComparison:

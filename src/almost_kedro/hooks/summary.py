@@ -13,7 +13,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from almost_kedro.datasets.whole_file import StreamedRowsDataset, TextFileDataset
-from almost_kedro.evaluation.stages import STAGES
+from almost_kedro.evaluation.stages import TRAINED
 from almost_kedro.hooks import summary_lines as summary
 from almost_kedro.processes.run import PLAIN
 
@@ -23,7 +23,7 @@ DESCRIBE: dict[str, Callable[[Any], list[str]]] = {
     "mismatched_pairs_metrics": summary.describe_mismatched,
     "reward_model_ensemble_metrics": summary.describe_ensemble,
     "self_play_metrics": summary.describe_self_play,
-    **{stage.metrics: summary.describe_policies for stage in STAGES},
+    **{stage.metrics: summary.describe_policies for stage in TRAINED},
     "evaluation_metrics": summary.describe_evaluation,
 }
 SUMMARIES = {"comparisons_metrics", "reward_model_metrics", "report", *DESCRIBE}

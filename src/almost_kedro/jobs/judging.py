@@ -22,7 +22,7 @@ from almost_kedro.evaluation.letter_judge import (
     measure_worth,
     votes_from_letters,
 )
-from almost_kedro.evaluation.stages import JUDGED
+from almost_kedro.evaluation.stages import list_judged
 from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.generation.likelihood_job import LikelihoodJob
 from almost_kedro.jobs.generate import read_answers, run_worker
@@ -57,7 +57,8 @@ def judge_by_rewards(dialogues: Mapping[str, str], answers: Answers, job: Scorer
         model: {item: scores[row["answer_id"]] for item, row in found.items()}
         for model, found in answers.items()
     }
-    return [vote for a, b in JUDGED for vote in votes_from_rewards(a, b, rewards)], {
+    pairs = list_judged(answers)
+    return [vote for a, b in pairs for vote in votes_from_rewards(a, b, rewards)], {
         "judge": HELD_OUT,
         "description": "held-out reward model; it comes from the same synthetic rules",
         "models": {HELD_OUT: {"fingerprint": job.model.fingerprint}},
@@ -80,7 +81,7 @@ def judge_on_servers(
     entry = options.models.root[name]
     assert isinstance(entry, ServerModel)  # `options` refuses any other
     judge = find_model(name, options, workplace)
-    cases = list_cases(JUDGED, questions, take_texts(answers), build_judge_prompt)
+    cases = list_cases(list_judged(answers), questions, take_texts(answers), build_judge_prompt)
     prompts = [case.prompt for case in cases]
     sampling = Sampling(0.0, 1.0, options.evaluation.judge_max_new_tokens, seed=SEED)
     group = RequestGroup(name="reviews", prefix="", sampling=sampling, texts=prompts)
@@ -124,7 +125,7 @@ def judge_by_letters(
     name = options.evaluation.judge
     judge = find_letter_judge(name, options, workplace)
     form = MESSAGE if judge.template else PLAIN
-    cases = list_cases(JUDGED, questions, take_texts(answers), build_letter_prompt)
+    cases = list_cases(list_judged(answers), questions, take_texts(answers), build_letter_prompt)
     requests = build_letter_requests([*cases, *list_pair_cases(items)], form)
     job = LikelihoodJob(model=judge, dtype=options.generation.dtype, out=workplace.evaluation)
     found, cost = compute_logprobs(job, requests)
@@ -162,7 +163,7 @@ def make_cards(votes: list[Vote], answers: Answers, seed: int) -> dict[str, Judg
     """Sum up the votes on each pair of models."""
     texts = take_texts(answers)
     cards = {}
-    for a, b in JUDGED:
+    for a, b in list_judged(answers):
         found = [vote for vote in votes if (vote["model_a"], vote["model_b"]) == (a, b)]
         cards[f"{a}-vs-{b}"] = judge_card(found, texts, seed)
     return cards

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from almost_kedro.contract import Completion, ModelFolder, Sampling
+from almost_kedro.errors import UserError
 from almost_kedro.evaluation.policy_rewards import (
     Completions,
     add_rewards,
     keep_answered,
     make_policy_answers,
 )
-from almost_kedro.evaluation.stages import BASE, PROMPTED, STAGES
+from almost_kedro.evaluation.stages import APART, BASE, BEST_OF_N, PROMPTED, STAGES, Stage
 from almost_kedro.feedback.planning import find_best_assistant
 from almost_kedro.feedback.responses import build_question, response_sampling
 from almost_kedro.feedback.splits import digest_splits
@@ -21,7 +22,13 @@ from almost_kedro.generation.job import RequestGroup, ResponsesTask
 from almost_kedro.jobs.generate import Asked, read_answers, run_workers
 from almost_kedro.jobs.models import find_model, find_trainee
 from almost_kedro.jobs.score import Scorer, score_by_all
-from almost_kedro.models.checkpoints import Checkpoint, as_model, check_same_base, check_same_data
+from almost_kedro.models.checkpoints import (
+    Checkpoint,
+    as_model,
+    check_same_base,
+    check_same_data,
+    check_same_options,
+)
 from almost_kedro.options.all import Options
 from almost_kedro.options.generation import GenerationOptions
 from almost_kedro.processes.workplace import Workplace
@@ -75,6 +82,47 @@ def answer_test_prompts(
     return add_rewards(rows, rewards, held_out), {**costs, **scoring}
 
 
+def answer_by_best(
+    policy: Policy,
+    n: int,
+    prompts: Sequence[Prompt],
+    judges: tuple[Scorer, Scorer],
+    options: Options,
+    workplace: Workplace,
+) -> tuple[list[PolicyAnswer], dict[str, ProgramMetrics]]:
+    """Let a policy answer each prompt n times, and keep the answer of the highest reward.
+
+    The rewards are those of the first judge; of equal ones the first counts. The rows' policy is
+    `BEST_OF_N`. Prompts that a server did not answer are left out. Returns answers and job costs.
+    """
+    rules, test = options.rules, options.policy_test
+    sampling = response_sampling(test, test.max_new_tokens, rules, options.seed)
+    named = policy._replace(name=BEST_OF_N)
+    asked = [prompt for prompt in prompts for _ in range(n)]
+    questions = [build_question(prompt["text"], rules) for prompt in prompts]
+    found, costs = let_answer(
+        "best of n", [named], questions, sampling, options.generation, workplace, n
+    )
+    asked, found = leave_out("answers to choose from", asked, found)
+    rows = make_policy_answers(asked, BEST_OF_N, found[BEST_OF_N], rules)
+    texts = [
+        {
+            "id": row["answer_id"],
+            "dialogue": build_question(prompt["text"], rules),
+            "answer": row["text"],
+        }
+        for prompt, row in zip(asked, rows, strict=True)
+    ]
+    (rewards, cost), (held_out, held_out_cost) = score_by_all(judges, texts)
+    best: dict[str, PolicyAnswer] = {}
+    for row in add_rewards(rows, rewards, held_out):
+        kept = best.setdefault(row["prompt_id"], row)
+        if row["reward"] > kept["reward"]:
+            best[row["prompt_id"]] = row
+    scoring = {f"{BEST_OF_N} rewards": cost, f"{BEST_OF_N} held_out_rewards": held_out_cost}
+    return list(best.values()), {**costs, **scoring}
+
+
 def let_answer(
     title: str,
     policies: Sequence[Policy],
@@ -82,15 +130,16 @@ def let_answer(
     sampling: Sampling,
     generation: GenerationOptions,
     workplace: Workplace,
+    samples: int = 1,
 ) -> tuple[dict[str, list[tuple[str, Completion]]], dict[str, ProgramMetrics]]:
-    """Let each policy continue each text once; policies of one model share a job.
+    """Let each policy continue each text, `samples` times; policies of one model share a job.
 
     The jobs share a process, unless vLLM runs them. `title` names the jobs. No server has a
     checkpoint of ours, so it runs embedded instead.
 
     Returns:
-        By policy, the request key and the completion of each text. By job, named after its policies
-        ("base+prompted"), the cost.
+        By policy, the request key and the completion of each text, all samples of a text before the
+        next text's. By job, named after its policies ("base+prompted"), the cost.
     """
     models: dict[tuple[str, str, str | None], list[Policy]] = {}
     for policy in policies:
@@ -105,7 +154,11 @@ def let_answer(
             ResponsesTask(
                 groups=[
                     RequestGroup(
-                        name=policy.name, prefix=policy.prefix, sampling=sampling, texts=texts
+                        name=policy.name,
+                        prefix=policy.prefix,
+                        sampling=sampling,
+                        texts=texts,
+                        samples=samples,
                     )
                     for policy in group
                 ]
@@ -160,7 +213,7 @@ def find_prompted(assistants: list[Assistant], options: Options, workplace: Work
 
 
 def list_policies(
-    checkpoints: Mapping[str, Checkpoint],
+    checkpoints: Mapping[str, Checkpoint | None],
     prompt_splits: list[PromptSplit],
     assistants: list[Assistant],
     options: Options,
@@ -168,19 +221,61 @@ def list_policies(
 ) -> list[Policy]:
     """Return base model, best assistant ("prompted"), and the policy of each stage.
 
-    `checkpoints` are by dataset name. Raises UserError if one was not trained from the one before,
-    or if it was trained with other prompt splits.
+    `checkpoints` are by dataset name. A policy of `APART` is left out where there is none, or where
+    it does not fit this run (see `find_misfits`). Raises UserError if one of the chain was not
+    trained from the one before, or if it was trained with other prompt splits.
     """
     base = find_trainee(options.sft.model, options, workplace)
     digest = digest_splits(prompt_splits)
-    models = {BASE: base}
+    models, stages = {BASE: base}, list[Stage]()
     for stage in STAGES:
         checkpoint = checkpoints[stage.policy]
+        assert checkpoint
         check_same_base(checkpoint, models[stage.base], stage.how_to_train)
         check_same_data(checkpoint, "prompt_splits", digest, stage.how_to_train)
         models[stage.name] = as_model(checkpoint, base.bos)
+        stages.append(stage)
+    misfits = find_misfits(checkpoints, prompt_splits, options, workplace)
+    stages += [stage for stage in APART if checkpoints[stage.policy] and stage.name not in misfits]
     return [
         Policy(BASE, base),
         find_prompted(assistants, options, workplace),
-        *(checkpoint_policy(each.name, checkpoints[each.policy], base.bos) for each in STAGES),
+        *(
+            checkpoint_policy(stage.name, checkpoint, base.bos)
+            for stage in stages
+            if (checkpoint := checkpoints[stage.policy])
+        ),
     ]
+
+
+def find_misfits(
+    checkpoints: Mapping[str, Checkpoint | None],
+    prompt_splits: list[PromptSplit],
+    options: Options,
+    workplace: Workplace,
+) -> dict[str, str]:
+    """Return, by stage, why a policy of `APART` does not fit this run, and how to train it anew.
+
+    It was trained from another base, with other prompt splits or options, or on other comparisons
+    than the reward model, which is among the checkpoints.
+    """
+    base = find_trainee(options.sft.model, options, workplace)
+    reward_model = checkpoints["reward_model"]
+    assert reward_model
+    data = {
+        "prompt_splits": digest_splits(prompt_splits),
+        "comparisons": reward_model.manifest["data"]["comparisons"],
+    }
+    misfits = {}
+    for stage in APART:
+        if not (checkpoint := checkpoints[stage.policy]):
+            continue
+        given = {**getattr(options, stage.name).model_dump(mode="json"), "seed": options.seed}
+        try:
+            check_same_base(checkpoint, base, stage.how_to_train)
+            for what, digest in data.items():
+                check_same_data(checkpoint, what, digest, stage.how_to_train)
+            check_same_options(checkpoint, given, stage.how_to_train)
+        except UserError as exc:
+            misfits[stage.name] = str(exc)
+    return misfits

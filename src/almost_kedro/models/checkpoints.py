@@ -189,6 +189,22 @@ def check_same_base(checkpoint: Checkpoint, model: ModelFolder, remedy: str) -> 
         )
 
 
+def check_same_options(checkpoint: Checkpoint, options: Mapping[str, Any], remedy: str) -> None:
+    """Raise UserError, with the first one, if a model was trained with other options.
+
+    `options` are plain values. The model's name is none of them, as its base is known by its
+    fingerprint, nor are options of after its training.
+    """
+    manifest = checkpoint.manifest
+    for name, value in options.items():
+        trained = manifest["options"].get(name, value)
+        if name != "model" and trained != value:
+            raise UserError(
+                f"{manifest['name']} was trained with {name} {trained!r} ({checkpoint.folder}), "
+                f"this run has {value!r}; {remedy}"
+            )
+
+
 def check_same_tokenizer(checkpoint: Checkpoint, folder: Path, remedy: str) -> None:
     """Raise UserError if the model in `folder` has another tokenizer than the checkpoint.
 

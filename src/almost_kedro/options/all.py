@@ -19,6 +19,7 @@ from almost_kedro.options.models import Models, ServerModel
 from almost_kedro.options.rules import Rules
 from almost_kedro.options.training import (
     AsIsFilterOptions,
+    DPOOptions,
     GateOptions,
     LaunchOptions,
     PolicyTestOptions,
@@ -62,6 +63,7 @@ class Options(Block):
     self_play: SelfPlayOptions
     sft: SFTOptions
     rl: RLOptions
+    dpo: DPOOptions
     policy_test: PolicyTestOptions
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
     contrasts: dict[str, list[str]] = Field(
@@ -88,6 +90,8 @@ class Options(Block):
             for number, server in enumerate(self.generation.servers)
         }
         trained = {"reward_model.model": self.reward_model.model, "sft.model": self.sft.model}
+        if self.dpo.model is not None:
+            trained["dpo.model"] = self.dpo.model
         judge = {"evaluation.judge": self.evaluation.judge}
         if self.evaluation.judge == HELD_OUT:
             judge = {}

@@ -203,6 +203,45 @@ class RLOptions(TrainingOptions):
     )
 
 
+class DPOWatchOptions(Block):
+    """When DPO stops by itself, the best checkpoint kept; and how answers are drawn for that."""
+
+    every: Positive = Field(10, description="Steps between scores by the held-out reward model")
+    patience: Positive = Field(
+        2, description="Scores in a row below the best, while the margin of training rises"
+    )
+    max_length_ratio: float = Field(
+        2.0, gt=1, description="Largest mean length of answers, as a multiple of the first one"
+    )
+    temperature: float = Field(0.7, gt=0, description="Divides the logits")
+    top_p: Share = Field(1.0, description="Mass of the nucleus")
+    max_new_tokens: Positive = Field(64, description="Token limit of an answer")
+
+
+class DPOOptions(TrainingOptions):
+    """Direct preference optimisation on the reward model's comparisons (pipeline dpo)."""
+
+    model: str | None = Field(
+        None, description="Name in models.yml of what it starts from; null, or as sft.model"
+    )
+    epochs: Positive = Field(1, description="Passes over the comparisons")
+    max_length: Positive = Field(1024, description="Tokens; longer texts lose their beginning")
+    beta: float = Field(
+        0.1, gt=0, description="Factor of the log-ratios; the higher, the nearer to the base"
+    )
+    watch: DPOWatchOptions = Field(default_factory=lambda: DPOWatchOptions.model_validate({}))
+
+    @model_validator(mode="after")
+    def check_lengths(self) -> DPOOptions:
+        """Refuse answers to watch prompts that leave no room for the prompts."""
+        if self.watch.max_new_tokens >= self.max_length:
+            raise ValueError(
+                f"watch.max_new_tokens is {self.watch.max_new_tokens}, which leaves nothing of "
+                f"max_length ({self.max_length}) for a prompt; lower it"
+            )
+        return self
+
+
 class PolicyTestOptions(Block):
     """How policies answer the test prompts."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from almost_kedro.evaluation.model_report import show_judge
-from almost_kedro.evaluation.stages import STAGES
+from almost_kedro.evaluation.stages import APART, TRAINED
 from almost_kedro.feedback.responses import STOPS
 from almost_kedro.pages.render import open_templates
 from almost_kedro.pages.report.caveats import list_caveats
@@ -71,7 +71,7 @@ def write_dataset_card(
 
 
 def write_model_card(run: RunRecord, metrics: Documents) -> str:
-    """Write the card of the aligned models: the SFT policy and the RL policy."""
+    """Write the card of the aligned models: the SFT policy, the RL policy, and what is beside."""
     options = run["options"]
     name = options["sft"]["model"]
     entry = options["models"][name]
@@ -93,11 +93,14 @@ def write_model_card(run: RunRecord, metrics: Documents) -> str:
         lines=reach_verdict(metrics),
         caveats=list_caveats(metrics, options),
         models=tabulate_models(metrics["evaluation_metrics"]),
-        rewards=tabulate_rewards(*(metrics[stage.metrics] for stage in STAGES)),
+        rewards=tabulate_rewards(
+            *(metrics[stage.metrics] for stage in TRAINED if stage.metrics in metrics)
+        ),
         evaluation=metrics["evaluation_metrics"],
         judge=show_judge(metrics["evaluation_metrics"]["questions"]),
         self_play=metrics["self_play_metrics"],
         training=metrics["rl_policy_training_metrics"],
+        apart=[stage for stage in APART if stage.metrics in metrics],
         endings=list_endings(metrics),
         stop=[Markup(json.dumps(each)) for each in STOPS]  # noqa: S704 - our own constants
         if options["rules"] == "corrected"
@@ -110,7 +113,11 @@ def list_endings(metrics: Documents) -> list[dict[str, Any]]:
 
     A run of before it was counted has none.
     """
-    found = [(stage.name, metrics[stage.metrics]["policies"][stage.name]) for stage in STAGES]
+    found = [
+        (stage.name, metrics[stage.metrics]["policies"][stage.name])
+        for stage in TRAINED
+        if stage.metrics in metrics
+    ]
     return [
         {
             "name": name,

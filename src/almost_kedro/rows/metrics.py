@@ -263,3 +263,9 @@ class PolicyMetrics(PolicyComparison, Gated):
 
     models: Models
     cost: dict[str, ProgramMetrics]
+
+
+class DPOMetrics(PolicyMetrics):
+    """`dpo_policy_metrics`; `best_of` is the number of answers of which `best_of_n` takes one."""
+
+    best_of: int

@@ -226,3 +226,9 @@ class RLAnswers(SFTAnswers):
     """Validator of `rl_answers`."""
 
     plan = "rl_policy_metrics"
+
+
+class DPOAnswers(SFTAnswers):
+    """Validator of `dpo_answers`."""
+
+    plan = "dpo_policy_metrics"

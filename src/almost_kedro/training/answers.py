@@ -8,7 +8,7 @@ from almost_kedro.contract import Completion, Sampling
 from almost_kedro.feedback.responses import STOPS, extract_answer
 from almost_kedro.generation.endings import Endings
 from almost_kedro.models.texts import TextEncoder
-from almost_kedro.options.training import RLOptions
+from almost_kedro.options.training import DPOOptions, RLOptions
 from almost_kedro.training.job import TrainingJob
 
 # A maximum length that cuts nothing.
@@ -20,13 +20,9 @@ class AnswerReader:
 
     def __init__(self, encoder: TextEncoder, job: TrainingJob, end_ids: Collection[int]):
         """Say what ends an answer: `end_ids`, and by the job's rules the strings of rule 11."""
-        options = job.options
-        assert isinstance(options, RLOptions)
         self.rules = job.rules
-        sampling = Sampling(
-            options.temperature, options.top_p, options.max_new_tokens, list_stops(job)
-        )
-        self.endings = Endings(encoder.tokenizer, end_ids, sampling)
+        self.sampling = make_sampling(job)
+        self.endings = Endings(encoder.tokenizer, end_ids, self.sampling)
 
     def cut(self, ids: list[int]) -> list[int]:
         """Return ids up to and including the one that ended the answer."""
@@ -38,6 +34,14 @@ class AnswerReader:
         completion = self.endings.complete(ids)
         assert completion
         return extract_answer(completion.text, completion.finish_reason, self.rules), completion
+
+
+def make_sampling(job: TrainingJob) -> Sampling:
+    """Return how the policy writes in training: its rollouts (rl), or for the watch alone (dpo)."""
+    options = job.options
+    assert isinstance(options, RLOptions | DPOOptions)
+    drawn = options if isinstance(options, RLOptions) else options.watch
+    return Sampling(drawn.temperature, drawn.top_p, drawn.max_new_tokens, list_stops(job))
 
 
 def list_stops(job: TrainingJob) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from almost_kedro.contract import ModelFolder, digest, tell_version
 from almost_kedro.options.rules import Rules
 from almost_kedro.options.training import (
+    DPOOptions,
     LaunchOptions,
     RewardModelOptions,
     RLOptions,
@@ -19,11 +20,12 @@ from almost_kedro.options.training import (
     TrainingOptions,
 )
 
-# Raised by hand when the same job leads to other weights (rl: or other rollouts, rewards, watch):
+# Raised by hand when the same job leads to other weights (rl: or other rollouts, rewards, watch;
+# dpo: or another watch):
 # kept models are then trained again.
 # 2: the first step's learning rate is above 0; the weights that bfloat16 computed with are saved;
 # padding of its own; rollouts are without dropout, and cut like the reward model's answers.
-TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 2, "sft": 2, "rl": 2})
+TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 2, "sft": 2, "rl": 2, "dpo": 1})
 # Raised by hand when the same job leads to other rewards: kept ones are then scored again.
 # 2: rewards that are not finite are refused instead of kept; the head computes in float32.
 SCORE_VERSION = 2
@@ -53,23 +55,24 @@ class TrainingJob(BaseModel):
 
     Attributes:
         base: Weights to start from.
-        rows: JSON lines: `id`, `dialogue`, and `chosen` and `rejected` (reward), `answer` (sft) or
-            nothing (rl: the policy answers).
-        watch_rows: Dialogues that the policy answers for the over-optimisation watch (rl).
+        rows: JSON lines: `id`, `dialogue`, and `chosen` and `rejected` (reward, dpo), `answer`
+            (sft) or nothing (rl: the policy answers). For dpo also `ref_chosen_logps` and
+            `ref_rejected_logps`, what the base makes of both answers, in nats.
+        watch_rows: Dialogues that the policy answers for the over-optimisation watch (rl, dpo).
         reward_model: Rewards the rollouts (rl).
         members: Who rewards them together with it; None: nobody (rl).
-        held_out_reward_model: Judges in the watch (rl).
+        held_out_reward_model: Judges in the watch (rl, dpo).
         reward_max_length: Tokens that both reward models were trained on; a longer text loses its
-            beginning, as it did there. None: nothing is cut (rl).
+            beginning, as it did there. None: nothing is cut (rl, dpo).
         separator: Text between a dialogue and its answer.
-        rules: How answers are cut before they are rewarded (rl).
+        rules: How answers are cut before they are rewarded (rl, dpo).
         accelerate: The configuration file for `accelerate launch`.
         out: The work folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    program: Literal["reward", "sft", "rl"]
+    program: Literal["reward", "sft", "rl", "dpo"]
     name: str
     base: ModelFolder
     rows: Path
@@ -80,7 +83,7 @@ class TrainingJob(BaseModel):
     members: RewardMembers | None = None
     held_out_reward_model: ModelFolder | None = None
     reward_max_length: int | None = None
-    options: RewardModelOptions | SFTOptions | RLOptions
+    options: RewardModelOptions | SFTOptions | RLOptions | DPOOptions
     separator: str
     rules: Rules = "corrected"
     seed: int
@@ -96,6 +99,7 @@ class TrainingJob(BaseModel):
             "reward": RewardModelOptions,
             "sft": SFTOptions,
             "rl": RLOptions,
+            "dpo": DPOOptions,
         }
         if isinstance(value, dict) and info.data.get("program") in kinds:
             return kinds[info.data["program"]].model_validate(value)
@@ -120,7 +124,7 @@ class TrainingJob(BaseModel):
         parts += [self.options.model_dump(mode="json"), self.separator, self.seed]
         if self.reward_max_length:
             parts.append(self.reward_max_length)
-        if self.program == "rl":
+        if self.program in ("rl", "dpo"):
             parts.append(self.rules)
         if self.members:
             parts += [[identify_model(model) for model in self.members.models]]

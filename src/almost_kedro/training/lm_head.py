@@ -21,12 +21,15 @@ IGNORED = -100
 ROWS = 64
 
 
-def use_plain_head(model: PreTrainedModel, temperature: float = 1.0) -> None:
+def use_plain_head(
+    model: PreTrainedModel, temperature: float = 1.0, mean_logits: bool = False
+) -> None:
     """Let `model(..., labels=labels, fused_lm_head=True)` go through ordinary logits on CPUs.
 
     Call it after TRL's trainer has given the model its fused head. The result is the same except
     for rounding. TRL's head stays in use on other devices, for a mixture of experts, and without
-    labels. `temperature` divides the logits; it is TRL's own value.
+    labels. `temperature` divides the logits; it is TRL's own value. With `mean_logits`, the output
+    has the mean of each position's logits, too, which DPO reports.
     """
     fused = model.forward
     crops = "logits_to_keep" in signature(type(model).forward).parameters
@@ -55,12 +58,19 @@ def use_plain_head(model: PreTrainedModel, temperature: float = 1.0) -> None:
         if crops:
             kwargs["logits_to_keep"] = width
         logits = fused(*args, **kwargs).logits[:, -width:-1]
-        found = score_labels(logits[mask[:, first:]], labels[:, 1:][mask], temperature)
-        log_probs, entropy, is_top1 = (
+        picked = logits[mask[:, first:]]
+        found = [*score_labels(picked, labels[:, 1:][mask], temperature)]
+        if mean_logits:
+            found.append(picked.detach().float().mean(dim=-1) / temperature)
+        log_probs, entropy, is_top1, *means = (
             each.new_zeros(mask.shape).masked_scatter(mask, each) for each in found
         )
         return FusedCausalLMOutput(
-            log_probs=log_probs, entropy=entropy, is_top1=is_top1, label_mask=mask
+            log_probs=log_probs,
+            entropy=entropy,
+            is_top1=is_top1,
+            label_mask=mask,
+            mean_logits=means[0] if means else None,
         )
 
     model.forward = MethodType(forward, model)

@@ -1,4 +1,4 @@
-"""The watch over reinforcement learning in action: it scores, stops, and keeps the best policy."""
+"""The watch in action: it scores a policy in training, stops it, and keeps the best one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import TrainerCallback
 
 from almost_kedro.errors import UserError
-from almost_kedro.options.training import RLOptions
+from almost_kedro.options.training import DPOOptions, RLOptions
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.reporter import find_checkpoint
@@ -22,18 +22,20 @@ from almost_kedro.training.trainer import STATE, rename_folder, save_weights
 from almost_kedro.training.watch import Score, judge_scores
 
 ROLLOUTS, SCORES = "rollouts.jsonl", "watch.jsonl"
+# What TRL calls the mean margin of a step's pairs.
+MARGIN = "rewards/margins"
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
-    """Scores a fixed set of prompts every few steps, and stops when the reward is over-optimised.
+class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
+    """Scores a fixed set of prompts every few steps, and stops when training goes too far.
 
     The policy with the best score is kept as `best-STEP` in the work folder's state.
     """
 
     def __init__(self, trainer: Any, job: TrainingJob, held_out: Rewarder):
-        """Remember what is watched; `trainer` is a `RolloutMixin`."""
+        """Remember what is watched; `trainer` is an `AnswerMixin`."""
         assert job.watch_rows
-        assert isinstance(job.options, RLOptions)
+        assert isinstance(job.options, RLOptions | DPOOptions)
         self.trainer, self.job, self.held_out = trainer, job, held_out
         self.options = job.options.watch
         rows = list(read_rows(job.watch_rows))
@@ -41,15 +43,26 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.ids = [row["id"] for row in rows]
         self.scores: list[Score] = []
 
+    def measure(self, answers: Sequence[list[int]], last: int) -> dict[str, float]:
+        """Return what training itself rewards, as fields of a `Score`; `last` had the last one."""
+        raise NotImplementedError
+
     def resume(self, checkpoint: str | None) -> None:
-        """Load a checkpoint's rollouts and scores; UserError if broken or not finite."""
+        """Load what a checkpoint kept; raise UserError if it is broken or not finite."""
         if not checkpoint:
             return
         try:
-            self.trainer.rollouts[:] = read_rows(Path(checkpoint) / ROLLOUTS)
-            self.scores = [Score(**row) for row in read_rows(Path(checkpoint) / SCORES)]  # type: ignore[typeddict-item]
+            self.read(Path(checkpoint))
         except ValueError as exc:
             raise UserError(f"{exc}; delete {self.job.out} to train from the start") from exc
+
+    def read(self, folder: Path) -> None:
+        """Read what `write` wrote."""
+        self.scores = [Score(**row) for row in read_rows(folder / SCORES)]  # type: ignore[typeddict-item]
+
+    def write(self, folder: Path) -> None:
+        """Write the scores."""
+        write_rows(folder / SCORES, self.scores)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Score the untrained policy."""
@@ -73,16 +86,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             some = slice(start, start + size)
             answers += trainer.answer(self.dialogues[some], self.job.seed + start, self.ids[some])
         last = self.scores[-1]["step"] if self.scores else 0
-        kls = [row["kl"] for row in trainer.rollouts if row["step"] > last]
         held_out = self.reward(self.held_out, answers)
-        new = Score(
-            step=step,
-            held_out_reward=mean(held_out),
-            held_out_error=standard_error(held_out),
-            reward=mean(self.reward(trainer.rewarder, answers)),
-            kl=mean(kls),
-            length=mean([len(answer) for answer in answers]),
-        )
+        new: Score = {
+            "step": step,
+            "held_out_reward": mean(held_out),
+            "held_out_error": standard_error(held_out),
+            **self.measure(answers, last),  # type: ignore[typeddict-item]
+            "length": mean([len(answer) for answer in answers]),
+        }
         # All ranks follow the first one: rounding may differ between devices.
         shared = [new]
         broadcast_object_list(shared)
@@ -107,11 +118,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         return self.job.out / STATE / f"best-{step}"
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write rollouts and scores into the checkpoint."""
+        """Write into the checkpoint what a resumed run needs."""
         if state.is_world_process_zero:
-            folder = find_checkpoint(args.output_dir, state.global_step)
-            write_rows(folder / ROLLOUTS, self.trainer.rollouts)
-            write_rows(folder / SCORES, self.scores)
+            self.write(find_checkpoint(args.output_dir, state.global_step))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Delete the policies that no whole checkpoint calls the best any more."""
@@ -123,15 +132,46 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 shutil.rmtree(folder)
 
     def finish(self, model: Path) -> dict[str, Any]:
-        """Write rollouts and scores; put the best policy into `model` if training was stopped."""
-        write_rows(self.job.out / ROLLOUTS, self.trainer.rollouts)
-        write_rows(self.job.out / SCORES, self.scores)
+        """Write what was kept; put the best policy into `model` if training was stopped."""
+        self.write(self.job.out)
         verdict = judge_scores(self.scores, self.options)
         if verdict.stop:
             shutil.rmtree(model)
             # Links: a run killed before the metrics are written needs the kept policy again.
             shutil.copytree(self.find_kept(verdict.best_step), model, copy_function=os.link)
         return {"stopped": verdict.stop, "reason": verdict.reason, "best_step": verdict.best_step}
+
+
+class Watch(HeldOutWatch):
+    """Watches reinforcement learning; keeps its rollouts, too. Its trainer is a `RolloutMixin`."""
+
+    def measure(self, answers: Sequence[list[int]], last: int) -> dict[str, float]:
+        """Return the reward of the answers, and the KL of the rollouts since the last score."""
+        kls = [row["kl"] for row in self.trainer.rollouts if row["step"] > last]
+        return {"reward": mean(self.reward(self.trainer.rewarder, answers)), "kl": mean(kls)}
+
+    def read(self, folder: Path) -> None:
+        """Read rollouts and scores."""
+        self.trainer.rollouts[:] = read_rows(folder / ROLLOUTS)
+        super().read(folder)
+
+    def write(self, folder: Path) -> None:
+        """Write rollouts and scores."""
+        write_rows(folder / ROLLOUTS, self.trainer.rollouts)
+        super().write(folder)
+
+
+class MarginWatch(HeldOutWatch):
+    """Watches DPO."""
+
+    def measure(self, answers: Sequence[list[int]], last: int) -> dict[str, float]:
+        """Return the mean margin of the steps since the last score; at first there is none.
+
+        The current step is logged after it is scored, so it counts for the next score.
+        """
+        history = self.trainer.state.log_history
+        margins = [entry[MARGIN] for entry in history if MARGIN in entry and entry["step"] >= last]
+        return {"reward": mean(margins)}
 
 
 def mean(values: Sequence[float]) -> float:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoConfig
 
 from almost_kedro.errors import UserError
 from almost_kedro.models.texts import TextEncoder, check_context
@@ -26,7 +24,13 @@ from almost_kedro.training.over_optimisation import Watch
 from almost_kedro.training.precision import choose_attention
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.rollouts import Rewarder, Rewarders, RolloutMixin, use_engine
-from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
+from almost_kedro.training.trainer import (
+    find_dropout,
+    keep_dropout,
+    make_arguments,
+    read_job_rows,
+    train_model,
+)
 
 
 def make_trainer_class(algorithm: str) -> tuple[Any, Any]:
@@ -70,17 +74,6 @@ def make_rl_arguments(job: TrainingJob, options: RLOptions) -> dict[str, Any]:
     }
 
 
-def find_dropout(job: TrainingJob) -> dict[str, float]:
-    """Return the dropout that the base's configuration asks for, by option."""
-    base = job.base
-    config = AutoConfig.from_pretrained(base.folder, trust_remote_code=base.trust_remote_code)
-    return {
-        name: value
-        for name, value in config.to_dict().items()
-        if "drop" in name and isinstance(value, float) and value
-    }
-
-
 def make_trainer(job: TrainingJob, rows: Sequence[Mapping[str, Any]]) -> Any:
     """Make TRL's trainer with our rollouts; `rows` are the prompts, in the order of answering."""
     options = job.options
@@ -102,10 +95,7 @@ def make_trainer(job: TrainingJob, rows: Sequence[Mapping[str, Any]]) -> Any:
             [{"prompt": row["dialogue"], "prompt_id": row["id"]} for row in rows]
         ),
     )
-    if dropout:
-        # Save the base's dropout; the layers keep the configuration that they were made with.
-        trainer.model.config = deepcopy(trainer.model.config)
-        trainer.model.config.update(dropout)
+    keep_dropout(trainer.model, dropout)
     for model in filter(None, (trainer.model, trainer.ref_model)):
         use_plain_head(model, options.temperature)
     use_engine(trainer.model, job, trainer.eos_token_ids)

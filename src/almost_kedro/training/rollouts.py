@@ -83,17 +83,95 @@ def own_sampling(model: PreTrainedModel) -> Iterator[None]:
         model.generation_config = kept
 
 
-class RolloutMixin:
+class AnswerMixin:
+    """What we add to TRL's trainers of policies whose answers are watched.
+
+    A trainer that doesn't generate itself has no other use of the attributes below.
+    """
+
+    encoder: TextEncoder
+    reader: AnswerReader
+    eos_token_ids: list[int]
+
+    @contextmanager
+    def name_prompts(self, ids: Sequence[str]) -> Iterator[None]:
+        """Raise UserError with the prompts at which the policy's logits are not finite."""
+        found = "the policy's logits are no finite numbers"
+        try:
+            yield
+        except LogitsError as exc:
+            raise UserError(f"prompt {ids[exc.row]}: {found}; {self.describe()}") from exc
+        except RuntimeError as exc:
+            # torch refuses to draw with this error, where the model writes and not our engine.
+            if "probability tensor contains" not in str(exc):
+                raise
+            raise UserError(f"prompts {', '.join(ids)}: {found}; {self.describe()}") from exc
+
+    def describe(self) -> str:
+        """Describe the policy after a result that is not finite."""
+        known = describe(self.model.named_parameters(), choose_number(self.args))  # type: ignore[attr-defined]
+        return f"after step {self.state.global_step}, {known}; {REMEDY}"  # type: ignore[attr-defined]
+
+    def _cast_once(self) -> Any:
+        """Keep the weights in bfloat16 while tokens are written, to cast them only once.
+
+        Shards are left alone: the copy would be whole. The engine has a copy of its own.
+        """
+        kind = self.accelerator.device.type  # type: ignore[attr-defined]
+        own = is_sharded(self.model) or "generate" in vars(self.model)  # type: ignore[attr-defined]
+        enabled = self.args.bf16 and not own  # type: ignore[attr-defined]
+        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
+
+    def answer(self, dialogues: Sequence[str], seed: int, names: Sequence[str]) -> list[list[int]]:
+        """Let the policy answer; training's own random stream stays where it was.
+
+        `seed` must be the same on every rank; `names` are the dialogues' ids, for errors. Return
+        token ids of the answers, up to and including the token that ended them.
+        """
+        rows = [self.encoder.encode_dialogue(dialogue) for dialogue in dialogues]
+        width = max(map(len, rows))
+        pad, ends = self.encoder.pad, self.eos_token_ids
+        ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        device = self.accelerator.device  # type: ignore[attr-defined]
+        sampling = {
+            "max_new_tokens": self.reader.sampling.max_new_tokens,
+            "do_sample": True,
+            "temperature": self.reader.sampling.temperature,
+            "top_p": self.reader.sampling.top_p,
+            "top_k": 0,
+            "pad_token_id": pad,
+            "eos_token_id": ends,
+        }
+        with (
+            torch.random.fork_rng(),
+            torch.no_grad(),
+            self._cast_once(),
+            self.name_prompts(names),
+            own_sampling(self.model),  # type: ignore[attr-defined]
+            unwrap_model_for_generation(
+                self.model_wrapped,  # type: ignore[attr-defined]
+                self.accelerator,  # type: ignore[attr-defined]
+                generation_kwargs=sampling,
+            ) as model,
+        ):
+            torch.manual_seed(seed)
+            output = model.generate(
+                input_ids=ids.to(device),
+                attention_mask=mask.to(device),
+                generation_config=GenerationConfig(**sampling, disable_compile=True),
+            )
+        return [self.reader.cut(answer) for answer in output[:, width:].tolist()]
+
+
+class RolloutMixin(AnswerMixin):
     """What we add to TRL's RLOO and GRPO trainers: our token ids, our rewards, and the rollouts.
 
     TRL itself would score completions without eos, and let them run on into another dialogue.
     """
 
-    encoder: TextEncoder
-    reader: AnswerReader
     rewarder: Rewarder | Rewarders
     rollouts: list[dict[str, Any]]
-    eos_token_ids: list[int]
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return [self.encoder.encode_dialogue(prompt) for prompt in prompts], None, {}
@@ -151,25 +229,6 @@ class RolloutMixin:
             self.rollouts.append({"step": step, "sample": sample, **row})
         return output
 
-    @contextmanager
-    def name_prompts(self, ids: Sequence[str]) -> Iterator[None]:
-        """Raise UserError with the prompts at which the policy's logits are not finite."""
-        found = "the policy's logits are no finite numbers"
-        try:
-            yield
-        except LogitsError as exc:
-            raise UserError(f"prompt {ids[exc.row]}: {found}; {self.describe()}") from exc
-        except RuntimeError as exc:
-            # torch refuses to draw with this error, where the model writes and not our engine.
-            if "probability tensor contains" not in str(exc):
-                raise
-            raise UserError(f"prompts {', '.join(ids)}: {found}; {self.describe()}") from exc
-
-    def describe(self) -> str:
-        """Describe the policy after a result that is not finite."""
-        known = describe(self.model.named_parameters(), choose_number(self.args))  # type: ignore[attr-defined]
-        return f"after step {self.state.global_step}, {known}; {REMEDY}"  # type: ignore[attr-defined]
-
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         with self._cast_once(), own_sampling(self.model):  # type: ignore[attr-defined]
             found = super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
@@ -179,57 +238,6 @@ class RolloutMixin:
         written, logps = found
         ids = [self.reader.cut(each) for each in written]
         return ids, logps and [row[: len(own)] for row, own in zip(logps, ids, strict=True)]
-
-    def _cast_once(self) -> Any:
-        """Keep the weights in bfloat16 while tokens are written, to cast them only once.
-
-        Shards are left alone: the copy would be whole. The engine has a copy of its own.
-        """
-        kind = self.accelerator.device.type  # type: ignore[attr-defined]
-        own = is_sharded(self.model) or "generate" in vars(self.model)  # type: ignore[attr-defined]
-        enabled = self.args.bf16 and not own  # type: ignore[attr-defined]
-        return torch.autocast(kind, torch.bfloat16, enabled=enabled)
-
-    def answer(self, dialogues: Sequence[str], seed: int, names: Sequence[str]) -> list[list[int]]:
-        """Let the policy answer; training's own random stream stays where it was.
-
-        `seed` must be the same on every rank; `names` are the dialogues' ids, for errors. Return
-        token ids of the answers, up to and including the token that ended them.
-        """
-        rows = [self.encoder.encode_dialogue(dialogue) for dialogue in dialogues]
-        width = max(map(len, rows))
-        pad, ends = self.encoder.pad, self.eos_token_ids
-        ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        device = self.accelerator.device  # type: ignore[attr-defined]
-        sampling = {
-            "max_new_tokens": self.max_completion_length,  # type: ignore[attr-defined]
-            "do_sample": True,
-            "temperature": self.temperature,  # type: ignore[attr-defined]
-            "top_p": self.top_p,  # type: ignore[attr-defined]
-            "top_k": 0,
-            "pad_token_id": pad,
-            "eos_token_id": ends,
-        }
-        with (
-            torch.random.fork_rng(),
-            torch.no_grad(),
-            self._cast_once(),
-            self.name_prompts(names),
-            own_sampling(self.model),  # type: ignore[attr-defined]
-            unwrap_model_for_generation(
-                self.model_wrapped,  # type: ignore[attr-defined]
-                self.accelerator,  # type: ignore[attr-defined]
-                generation_kwargs=sampling,
-            ) as model,
-        ):
-            torch.manual_seed(seed)
-            output = model.generate(
-                input_ids=ids.to(device),
-                attention_mask=mask.to(device),
-                generation_config=GenerationConfig(**sampling, disable_compile=True),
-            )
-        return [self.reader.cut(answer) for answer in output[:, width:].tolist()]
 
 
 def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from copy import deepcopy
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import PrinterCallback, Trainer
+from transformers import AutoConfig, PreTrainedModel, PrinterCallback, Trainer
 
 from almost_kedro.errors import UserError
 from almost_kedro.generation.number_format import choose_dtype
@@ -56,6 +57,27 @@ def make_arguments(job: TrainingJob, n_steps: int) -> dict[str, Any]:
         "disable_tqdm": True,
         "ddp_find_unused_parameters": False,
     }
+
+
+def find_dropout(job: TrainingJob) -> dict[str, float]:
+    """Return the dropout that the base's configuration asks for, by option."""
+    base = job.base
+    config = AutoConfig.from_pretrained(base.folder, trust_remote_code=base.trust_remote_code)
+    return {
+        name: value
+        for name, value in config.to_dict().items()
+        if "drop" in name and isinstance(value, float) and value
+    }
+
+
+def keep_dropout(model: PreTrainedModel, dropout: dict[str, float]) -> None:
+    """Save a model that was loaded without dropout with that of its base, as `find_dropout` has it.
+
+    The layers keep the configuration that they were made with.
+    """
+    if dropout:
+        model.config = deepcopy(model.config)
+        model.config.update(dropout)
 
 
 def scale_rate(step: int, warmup_share: float, n_steps: int) -> float:

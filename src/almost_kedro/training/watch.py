@@ -1,4 +1,4 @@
-"""The watch over reinforcement learning: stops it when the policy games the reward model.
+"""The watch over RL and DPO: stops them when the policy games what it is trained by.
 
 The held-out reward model judges, as no policy was trained on it. If the reward still rises while
 the held-out reward falls, that is over-optimisation (Gao et al. 2023, "Scaling laws for reward
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, NotRequired, TypedDict
 
-from almost_kedro.options.training import WatchOptions
+from almost_kedro.options.training import DPOWatchOptions, WatchOptions
 from almost_kedro.rows.finite import require_finite
 
 REWARDS: tuple[Literal["held_out_reward", "held_out_error", "reward"], ...] = (
@@ -21,18 +21,23 @@ REWARDS: tuple[Literal["held_out_reward", "held_out_error", "reward"], ...] = (
 )
 
 
+Bounds = WatchOptions | DPOWatchOptions
+
+
 class Score(TypedDict):
-    """Means over the policy's answers to the watch prompts at one step; 0 is the SFT policy.
+    """Means over the policy's answers to the watch prompts at one step; 0 is the untrained policy.
 
     Rewards are log-odds, `held_out_error` is the standard error of the held-out reward, `kl` is
-    nats an answer, `length` is tokens.
+    nats an answer, `length` is tokens. DPO has no reward model: its `reward` is the mean margin of
+    the pairs that it was trained on since the score before (chosen's implicit reward - rejected's),
+    and it has no `kl`.
     """
 
     step: int
     held_out_reward: float
     held_out_error: float
     reward: float
-    kl: float
+    kl: NotRequired[float]
     length: float
 
 
@@ -44,7 +49,7 @@ class WatchVerdict(NamedTuple):
     best_step: int
 
 
-def judge_scores(scores: Sequence[Score], options: WatchOptions) -> WatchVerdict:
+def judge_scores(scores: Sequence[Score], options: Bounds) -> WatchVerdict:
     """Tell whether training has gone too far, and which step was the best.
 
     It has if the newest score is out of bounds (KL, or length against the first score). It also has
@@ -65,9 +70,9 @@ def judge_scores(scores: Sequence[Score], options: WatchOptions) -> WatchVerdict
     return WatchVerdict(bool(reason), reason, best["step"])
 
 
-def _check_bounds(score: Score, first: Score, options: WatchOptions) -> str:
+def _check_bounds(score: Score, first: Score, options: Bounds) -> str:
     # "not at most" instead of "above": NaN is out of bounds, too.
-    if not score["kl"] <= options.max_kl:
+    if isinstance(options, WatchOptions) and not score["kl"] <= options.max_kl:
         return (
             f"step {score['step']}: KL {score['kl']:.4g} nats an answer; "
             f"at most {options.max_kl:.4g} (max_kl)"
@@ -80,7 +85,7 @@ def _check_bounds(score: Score, first: Score, options: WatchOptions) -> str:
     return ""
 
 
-def _check_decline(scores: Sequence[Score], best: Score, options: WatchOptions) -> str:
+def _check_decline(scores: Sequence[Score], best: Score, options: Bounds) -> str:
     # While `best` is among the recent ones, it is not below itself. Answers are drawn, so a small
     # fall means nothing. That the prompts stay the same is ignored, which errs on waiting.
     recent, newest = scores[-options.patience :], scores[-1]

@@ -23,7 +23,7 @@ from almost_kedro.feedback.responses import STOPS
 @pytest.mark.parametrize(
     ("names", "line"),
     [
-        (["sfx"], "policy 'sfx': unknown; there are base, prompted, sft, rl"),
+        (["sfx"], "policy 'sfx': unknown; there are base, prompted, sft, rl, dpo"),
         (["rl", "sft", "rl"], "policy 'rl': named twice; name each policy once"),
         (["rl"] * 5, "5 policies: at most 4 answer side by side; name fewer"),
     ],

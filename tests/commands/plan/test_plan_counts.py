@@ -41,7 +41,8 @@ def root(project: Path, evaluated: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def actual(root: Path) -> dict[Key, Cost]:
-    costs = list_costs({name: read_document(root, name) for name in METRICS})
+    made = [name for name in METRICS if list(root.glob(f"08_reporting/{name}.json"))]
+    costs = list_costs({name: read_document(root, name) for name in made})
     return {(cost.step, cost.program): cost for cost in costs}
 
 

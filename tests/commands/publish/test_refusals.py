@@ -88,7 +88,7 @@ def test_what_is_public_is_not_taken_for_private(context: KedroContext, hub: Hub
         (
             "ppo",
             {},
-            "'ppo' can't be published; there are sft, rl, reward_model, held_out_reward_mod",
+            "'ppo' can't be published; there are sft, rl, dpo, reward_model, held_out_rewa",
         ),
         ("sft", {"repo": "model"}, "--repo model: give USER/NAME, or ORGANISATION/NAME"),
         ("sft", {"repo": "a/../b"}, "--repo a/../b: give USER/NAME, or ORGANISATION/NAME"),

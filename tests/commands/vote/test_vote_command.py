@@ -160,9 +160,9 @@ def test_a_file_given_twice_counts_once(
 @pytest.mark.parametrize(
     ("names", "how", "message"),
     [
-        ([], {}, "give two of base, prompted, sft, rl; found 0"),
-        (["sft"], {}, "give two of base, prompted, sft, rl; found 1"),
-        (["sft", "best"], {}, "policy 'best': unknown; there are base, prompted, sft, rl"),
+        ([], {}, "give two of base, prompted, sft, rl, dpo; found 0"),
+        (["sft"], {}, "give two of base, prompted, sft, rl, dpo; found 1"),
+        (["sft", "best"], {}, "policy 'best': unknown; there are base, prompted, sft, rl, dpo"),
         (["sft", "sft"], {}, "policy 'sft' twice: a vote is between two"),
         (["sft", "base"], {"n": 6}, "--questions 6: there are 5 that both answered"),
         (["sft", "base"], {"to": "/nowhere/x.html"}, "page /nowhere/x.html: there is no folder"),

@@ -11,7 +11,7 @@ from almost_kedro.commands.checkpoints import POLICIES as TRAINED
 from almost_kedro.commands.checkpoints import REWARD_MODELS, load_policy, load_reward_model
 from almost_kedro.contract import Sampling
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.stages import BASE, POLICIES, PROMPTED, SFT, STAGES
+from almost_kedro.evaluation.stages import APART, BASE, NAMES, PROMPTED, SFT, STAGES
 from almost_kedro.feedback.planning import find_best_assistant
 from almost_kedro.feedback.responses import response_sampling
 from almost_kedro.jobs.models import find_trainee
@@ -41,15 +41,15 @@ def check_names(names: Sequence[str]) -> None:
     if len(names) > MOST:
         raise UserError(f"{len(names)} policies: at most {MOST} answer side by side; name fewer")
     for number, name in enumerate(names):
-        if name not in POLICIES:
-            raise UserError(f"policy {name!r}: unknown; there are {', '.join(POLICIES)}")
+        if name not in NAMES:
+            raise UserError(f"policy {name!r}: unknown; there are {', '.join(NAMES)}")
         if name in names[:number]:
             raise UserError(f"policy {name!r}: named twice; name each policy once")
 
 
 def name_last_trained(catalog: DataCatalog) -> str:
-    """Return the last stage whose policy is there; the first one if none was trained."""
-    there = [stage.name for stage in STAGES if catalog.exists(stage.policy)]
+    """Return the last stage whose policy is there, the chain's first; SFT if none was trained."""
+    there = [stage.name for stage in (*APART, *STAGES) if catalog.exists(stage.policy)]
     return there[-1] if there else SFT.name
 
 
@@ -67,7 +67,7 @@ def find_policies(
         found[BASE] = Policy(BASE, find_trainee(options.sft.model, options, workplace))
     if PROMPTED in names:
         found[PROMPTED] = find_assistant(catalog, options, workplace)
-    for stage in STAGES:
+    for stage in (*STAGES, *APART):
         if stage.name in names:
             checkpoint = load_policy(catalog, stage.name)
             if stage.base in found:

@@ -16,7 +16,7 @@ from almost_kedro.commands.compare.scores import (
     score_votes,
 )
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS, OPEN_QUESTIONS
-from almost_kedro.evaluation.stages import STAGES
+from almost_kedro.evaluation.stages import TRAINED
 from almost_kedro.evaluation.statistics import estimate_mean
 from almost_kedro.options.evaluation import HELD_OUT_SET, HHH_SET
 
@@ -137,7 +137,7 @@ def measure_policies(
     side: RunData, fingerprints: Mapping[str, str | None], seed: int
 ) -> Iterator[tuple[Figure, Measure]]:
     """Return the policies' rewards and lengths on the test prompts."""
-    tables = [side.load_rows(stage.answers) for stage in STAGES]
+    tables = [side.load_rows(stage.answers) for stage in TRAINED]
     kinds: tuple[tuple[str, Unit, str | None], ...] = (
         ("held_out_reward", "number", fingerprints["held_out_reward_model"]),
         ("reward", "number", fingerprints["reward_model"]),

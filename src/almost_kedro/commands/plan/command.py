@@ -12,7 +12,7 @@ from almost_kedro.commands.plan.assumptions import Assumptions
 from almost_kedro.commands.plan.planner import Planner
 from almost_kedro.commands.plan.roofline import read_gpu_figures
 from almost_kedro.commands.plan.show import draw_plan
-from almost_kedro.commands.plan.workload import PIPELINES
+from almost_kedro.commands.plan.workload import DEFAULT, PIPELINES
 from almost_kedro.commands.terminal import open_console
 from almost_kedro.costs.planned import COST_PLAN
 from almost_kedro.errors import UserError
@@ -25,14 +25,14 @@ def plan_run(context: KedroContext, pipeline: str, gpu: str | None, anew: bool) 
 
     Args:
         context: Of its environment.
-        pipeline: One of the five, or `__default__` for all.
+        pipeline: One that has a plan, or `__default__` for the five of a whole run.
         gpu: Figures of GPUs; None measures this machine.
         anew: Measure this machine even if that was done before.
 
     Raises:
         UserError: A pipeline that has no plan, a model that is not here, bad figures.
     """
-    if pipeline not in (*PIPELINES, "__default__"):
+    if pipeline not in (*PIPELINES, DEFAULT):
         raise UserError(
             f"pipeline {pipeline!r}: there is no plan for it; give one of {', '.join(PIPELINES)}, "
             "or none for all of them"
@@ -41,9 +41,7 @@ def plan_run(context: KedroContext, pipeline: str, gpu: str | None, anew: bool) 
     catalog = context.catalog
     assert isinstance(catalog, DataCatalog)
     planner = Planner(check_options(context.config_loader["parameters"]), catalog)
-    work = [
-        each for each in planner.count(Assumptions()) if pipeline in (each.pipeline, "__default__")
-    ]
+    work = planner.count(Assumptions(), pipeline)
     machine, name = planner.take(figures) if figures else planner.measure(anew)
     plan = planner.make(work, machine, name)
     catalog.save(COST_PLAN, plan)

@@ -9,7 +9,12 @@ from almost_kedro.commands.plan.inputs import PlanInputs
 from almost_kedro.commands.plan.workload import Ask, Training, Work
 from almost_kedro.contract import LETTERS
 from almost_kedro.evaluation.judge import ORDERS
-from almost_kedro.evaluation.stages import JUDGED, POLICIES, PROMPTED
+from almost_kedro.evaluation.stages import (
+    POLICIES,
+    PROMPTED,
+    SFT,
+    list_judged,
+)
 from almost_kedro.feedback.splits import ANSWERED
 from almost_kedro.options.evaluation import HELD_OUT_SET
 
@@ -164,17 +169,24 @@ def count_sft_test(inputs: PlanInputs) -> Iterator[Work]:
     yield from score_test(inputs, step, 3 * rows, limit)
 
 
-def score_test(inputs: PlanInputs, step: str, rows: float, limit: int) -> Iterator[Work]:
-    """Return the rewards of policies' answers, by both reward models."""
+def score_test(
+    inputs: PlanInputs, step: str, rows: float, limit: int, of: str = ""
+) -> Iterator[Work]:
+    """Return the rewards of policies' answers, by both reward models; `of` begins their names."""
     tokens = inputs.prompt + inputs.assumed.policy_length * limit + 1
-    yield inputs.score_together(step, "rewards", rows, tokens)
-    yield inputs.score(step, "held_out_rewards", rows, tokens)
+    yield inputs.score_together(step, f"{of}rewards", rows, tokens)
+    yield inputs.score(step, f"{of}held_out_rewards", rows, tokens)
 
 
 def count_answers(
-    inputs: PlanInputs, step: str, requests: float, prompt: float, limit: int
+    inputs: PlanInputs,
+    step: str,
+    requests: float,
+    prompt: float,
+    limit: int,
+    policy: str = SFT.name,
 ) -> Iterator[Work]:
-    """Return how base model, best assistant and SFT policy answer; one program for one model."""
+    """Return how base model, best assistant and a policy answer; one program for one model."""
     base, best = inputs.options.sft.model, inputs.best["model"]
     plain = inputs.ask_policy(requests, prompt, limit)
     shown = inputs.ask_best(requests, prompt, limit)
@@ -183,7 +195,7 @@ def count_answers(
     else:
         yield inputs.generate(step, "base", base, plain)
         yield inputs.generate(step, "prompted", best, shown)
-    yield inputs.generate(step, "sft", base, plain)
+    yield inputs.generate(step, policy, base, plain)
 
 
 def count_rl(inputs: PlanInputs) -> Work:
@@ -285,7 +297,7 @@ def count_questions(inputs: PlanInputs) -> Iterator[Work]:
     plain = inputs.ask_policy(n, lengths.question, limit)
     yield from count_answers(inputs, step, n, lengths.question, limit)
     yield inputs.generate(step, "rl", inputs.options.sft.model, plain)
-    cases = n * len(JUDGED) * len(ORDERS)
+    cases = n * len(list_judged(POLICIES)) * len(ORDERS)
     if inputs.options.judge_kind == "rewards":
         tokens = lengths.question + plain.new + 1
         yield inputs.score("judge_cards", "", len(POLICIES) * n, tokens)

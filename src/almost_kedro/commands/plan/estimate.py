@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from almost_kedro.commands.plan.machine import Machine
-from almost_kedro.commands.plan.workload import Ask, Training, Work
+from almost_kedro.commands.plan.workload import JUDGED_IN_TRAINING, Ask, Training, Work
 from almost_kedro.costs.planned import PlannedStep
 from almost_kedro.options.models import ModelShape
 
@@ -25,7 +25,7 @@ def estimate(
         machine: Where.
         judge: Size of the model that reward models start from, if known.
     """
-    if shape is None or (work.kind == "rl" and judge is None):
+    if shape is None or (work.kind in JUDGED_IN_TRAINING and judge is None):
         return None, None
     if work.kind == "generate" and not work.asks:  # all of it is in the request cache
         return 0.0, None
@@ -44,10 +44,10 @@ def estimate(
 def estimate_training(
     work: Work, training: Training, shape: ModelShape, machine: Machine, judge: ModelShape | None
 ) -> Estimate:
-    """Estimate a training; in reinforcement learning, each rank writes and judges its own share."""
+    """Estimate a training; if answers are judged in it, each rank writes and judges its share."""
     seconds = machine.load(shape)
     seconds += machine.train(shape, work.training_tokens, work.kind, training)
-    judge = judge if work.kind == "rl" else None
+    judge = judge if work.kind in JUDGED_IN_TRAINING else None
     if judge:
         ranks = training.ranks if machine.sharded else 1
         asks = [replace(ask, requests=ask.requests / ranks) for ask in work.asks]

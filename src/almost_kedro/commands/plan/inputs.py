@@ -9,11 +9,11 @@ from statistics import fmean
 
 from almost_kedro.commands.plan.assumptions import Assumptions
 from almost_kedro.commands.plan.lengths import Lengths
-from almost_kedro.commands.plan.workload import Ask, Training, Work, count_steps
+from almost_kedro.commands.plan.workload import Ask, Kind, Training, Work, count_steps
 from almost_kedro.feedback.comparisons import rank_rubric
 from almost_kedro.feedback.splits import SPLITS, count_shares
 from almost_kedro.options.all import Options
-from almost_kedro.options.training import RewardModelOptions, SFTOptions
+from almost_kedro.options.training import DPOOptions, RewardModelOptions, SFTOptions
 from almost_kedro.rows.feedback import Assistant
 
 
@@ -88,7 +88,7 @@ class PlanInputs:
         self,
         step: str,
         program: str,
-        options: RewardModelOptions | SFTOptions,
+        options: RewardModelOptions | SFTOptions | DPOOptions,
         rows: float,
         tokens: float,
         longest: float,
@@ -101,29 +101,37 @@ class PlanInputs:
             step: Its name in the report's costs.
             program: Its place there.
             options: Of the training.
-            rows: Pairs for a reward model, else dialogues.
+            rows: Pairs for a reward model and DPO, else dialogues.
             tokens: Of all rows.
             longest: Tokens of the longest text, if nothing is cut.
             labelled: Tokens of it whose logits are computed.
             others: Texts of a row besides its pair, for a reward model.
         """
-        reward = isinstance(options, RewardModelOptions)
+        kind = name_kind(options)
         step_rows = options.batch_size * options.accumulation * self.ranks
         return Work(
             step,
             program,
-            options.model,
-            "reward" if reward else "sft",
+            options.model or self.options.sft.model,
+            kind,
             training_tokens=tokens * options.epochs,
             training=Training(
                 steps=count_steps(rows, options.epochs, step_rows),
-                batch=options.batch_size * (2 + others if reward else 1),
+                batch=options.batch_size * (1 if kind == "sft" else 2 + others),
                 longest=min(longest, options.max_length),
                 ranks=self.ranks,
                 checkpointing=options.gradient_checkpointing,
                 labelled=min(labelled, options.max_length),
+                judges=1,
             ),
         )
+
+
+def name_kind(options: RewardModelOptions | SFTOptions | DPOOptions) -> Kind:
+    """Return what the options train."""
+    if isinstance(options, RewardModelOptions):
+        return "reward"
+    return "dpo" if isinstance(options, DPOOptions) else "sft"
 
 
 def make_inputs(

@@ -72,7 +72,7 @@ def training_bytes(
         shape: The model's.
         training: What it trains on.
         activation: Bytes of activations a token.
-        judge: The reward models of reinforcement learning, all whole on every rank, in bfloat16.
+        judge: Reward models that judge in training, whole on every rank, in bfloat16.
         shards: Over how many ranks weights, gradients and moments are spread.
         cpu_number: Bytes of a number that a CPU computes with; 0 on GPUs, where TRL never holds the
             logits of a whole batch.

@@ -12,15 +12,17 @@ from almost_kedro.commands.plan.assumptions import CHARACTERS, Assumptions
 from almost_kedro.commands.plan.benchmarks import find_benchmarks
 from almost_kedro.commands.plan.calibration import CalibrationJob, calibrate
 from almost_kedro.commands.plan.counts import count_work
+from almost_kedro.commands.plan.counts_dpo import count_dpo
 from almost_kedro.commands.plan.estimate import describe_step, estimate
 from almost_kedro.commands.plan.inputs import make_inputs
 from almost_kedro.commands.plan.lengths import measure_lengths
 from almost_kedro.commands.plan.machine import Machine
 from almost_kedro.commands.plan.roofline import GPUFigures, make_gpus
-from almost_kedro.commands.plan.workload import Work, count_processes
+from almost_kedro.commands.plan.workload import DEFAULT, PIPELINES, Work, count_processes
 from almost_kedro.contract import ModelFolder
 from almost_kedro.costs.planned import Plan, digest_options
 from almost_kedro.errors import UserError
+from almost_kedro.evaluation.stages import APART
 from almost_kedro.feedback.planning import plan_assistants
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.models.find import locate_model, resolve_model
@@ -82,9 +84,13 @@ class Planner:
         found = count_tokens(folder.folder if folder else None, text)
         return round(len(text) / CHARACTERS) if found is None else found
 
-    def count(self, assumptions: Assumptions) -> list[Work]:
-        """Count the work of all programs."""
-        return count_work(make_inputs(self.options, self.assistants, self.lengths, assumptions))
+    def count(self, assumptions: Assumptions, pipeline: str = DEFAULT) -> list[Work]:
+        """Count the work of all programs of a pipeline; by default, of a whole run."""
+        inputs = make_inputs(self.options, self.assistants, self.lengths, assumptions)
+        apart = [stage.pipeline for stage in APART]
+        asked = PIPELINES.keys() - apart if pipeline == DEFAULT else {pipeline}
+        work = [*count_work(inputs), *count_dpo(inputs)]
+        return [each for each in work if each.pipeline in asked]
 
     def measure(self, anew: bool) -> tuple[Machine, str]:
         """Calibrate with the smallest model that generates.

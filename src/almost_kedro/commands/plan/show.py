@@ -91,7 +91,7 @@ def find_remedy(step: PlannedStep) -> str:
     """Say what lowers a program's memory."""
     if step["kind"] == "generate":
         return "take a smaller model, or spread it (generation.tensor_parallel)"
-    if step["kind"] in ("reward", "sft", "rl"):
+    if step["kind"] in ("reward", "sft", "rl", "dpo"):
         return "lower its batch_size, set gradient_checkpointing, or launch on more ranks"
     return "take a smaller model"
 

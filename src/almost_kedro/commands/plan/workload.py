@@ -9,7 +9,11 @@ from math import ceil
 from types import MappingProxyType
 from typing import Literal
 
-Kind = Literal["generate", "likelihood", "score", "reward", "sft", "rl"]
+Kind = Literal["generate", "likelihood", "score", "reward", "sft", "rl", "dpo"]
+# Policies whose answers reward models judge while they train.
+JUDGED_IN_TRAINING: tuple[Kind, ...] = ("rl", "dpo")
+# A whole run.
+DEFAULT = "__default__"
 # The steps of each pipeline, as the report's costs name them.
 PIPELINES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -31,10 +35,11 @@ PIPELINES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "open_answers",
             "judge_cards",
         ),
+        "dpo": ("dpo_policy_training", "dpo_policy"),
     }
 )
 # Steps in which policies answer, as `jobs.policies` lets them.
-ANSWERS = ("sft_policy", "rl_policy", "open_answers")
+ANSWERS = ("sft_policy", "rl_policy", "dpo_policy", "open_answers")
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Training:
     checkpointing: bool = False
     labelled: float = 0  # tokens of the longest whose logits are computed; 0 for a reward model
     reference: bool = False  # whether a reference model is computed, too (rl)
-    judges: int = 2  # reward models that are loaded, too (rl)
+    judges: int = 2  # reward models beside it, where any judge: 2 or more (rl), or 1 (dpo)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from almost_kedro.evaluation.answer_pairs import (
     pair_open_answers,
     pair_test_answers,
 )
-from almost_kedro.evaluation.stages import POLICIES, STAGES, Pair
+from almost_kedro.evaluation.stages import NAMES, TRAINED, Pair
 
 OPEN = "open_answers"
 # By dataset of answers: the document with the fingerprints of who wrote them.
-WRITERS = {OPEN: "open_answers_metrics", **{each.answers: each.metrics for each in STAGES}}
+WRITERS = {OPEN: "open_answers_metrics", **{each.answers: each.metrics for each in TRAINED}}
 
 
 class FoundAnswers(NamedTuple):
@@ -32,10 +32,10 @@ class FoundAnswers(NamedTuple):
 def check_models(names: tuple[str, ...]) -> Pair:
     """Return two different policies; raise UserError for anything else."""
     if len(names) != 2:
-        raise UserError(f"give two of {', '.join(POLICIES)}; found {len(names)}")
+        raise UserError(f"give two of {', '.join(NAMES)}; found {len(names)}")
     for name in names:
-        if name not in POLICIES:
-            raise UserError(f"policy {name!r}: unknown; there are {', '.join(POLICIES)}")
+        if name not in NAMES:
+            raise UserError(f"policy {name!r}: unknown; there are {', '.join(NAMES)}")
     if names[0] == names[1]:
         raise UserError(f"policy {names[0]!r} twice: a vote is between two; give another one")
     return names[0], names[1]

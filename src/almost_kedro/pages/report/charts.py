@@ -86,6 +86,28 @@ CHARTS = (
             "length": "tokens an answer",
         },
     ),
+    Chart(
+        "dpo_policy_training_plot",
+        "DPO, step by step. The margin is by how much the implicit reward of a chosen answer "
+        "exceeds that of the rejected one; what is more probable than at first need not be either.",
+        {
+            "loss": "loss",
+            "rewards/accuracies": "accuracy",
+            "rewards/margins": "margin",
+            "rewards/chosen": "reward, chosen",
+            "rewards/rejected": "reward, rejected",
+        },
+    ),
+    Chart(
+        "dpo_watch_plot",
+        "The DPO policy on prompts that it isn't trained on. A margin that rises without the "
+        "held-out reward is over-optimisation.",
+        {
+            "held_out_reward": "held-out reward",
+            "reward": "margin in training",
+            "length": "tokens an answer",
+        },
+    ),
 )
 
 
@@ -94,5 +116,6 @@ def prepare_charts(plots: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
     figures = {
         chart.plot: prepare_figure(chart.plot, chart.caption, plots[chart.plot], chart.panels)
         for chart in CHARTS
+        if chart.plot in plots
     }
     return {name: figure for name, figure in figures.items() if figure}

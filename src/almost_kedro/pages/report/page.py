@@ -11,7 +11,8 @@ from almost_kedro.charts.training import draw_rule_audit
 from almost_kedro.costs.actual import list_costs
 from almost_kedro.costs.planned import Plan
 from almost_kedro.evaluation.model_report import show_judge
-from almost_kedro.evaluation.stages import STAGES
+from almost_kedro.evaluation.stages import TRAINED
+from almost_kedro.evaluation.ways import compare_ways
 from almost_kedro.pages.render import Script, read_asset, render_page
 from almost_kedro.pages.report import costs, provenance, reward_models, rule_sets, samples, tables
 from almost_kedro.pages.report.caveats import list_caveats
@@ -116,6 +117,8 @@ def describe_results(found: Findings, model: str) -> dict[str, Any]:
     """
     metrics = found.metrics
     comparisons, report = metrics["comparisons_metrics"], metrics["reward_model_metrics"]
+    stages = [stage for stage in TRAINED if stage.metrics in metrics]
+    ways = compare_ways(metrics, found.test_answers, found.run["options"]["seed"])
     return {
         "lines": reach_verdict(metrics),
         "caveats": list_caveats(metrics, found.run["options"]),
@@ -132,8 +135,9 @@ def describe_results(found: Findings, model: str) -> dict[str, Any]:
         "edges": tables.tabulate_edges(comparisons, report),
         "factors": tables.tabulate_factors(comparisons, report),
         "comparisons": comparisons,
-        "rewards": tables.tabulate_rewards(*(metrics[stage.metrics] for stage in STAGES)),
-        "stages": [(each, metrics[each.training] if each.by_reward else None) for each in STAGES],
+        "rewards": tables.tabulate_rewards(*(metrics[stage.metrics] for stage in stages)),
+        "ways": tables.tabulate_ways(ways) if ways else None,
+        "stages": [(each, metrics[each.training] if each.watched else None) for each in stages],
         "audit": tables.tabulate_audit(found.rule_audit) if found.rule_audit else None,
         "human_votes": tabulate_human_votes(found.human_votes) if found.human_votes else [],
     }

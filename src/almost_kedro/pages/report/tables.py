@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS
 from almost_kedro.evaluation.model_report import list_results
 from almost_kedro.evaluation.stages import BASE
+from almost_kedro.evaluation.ways import Way
 from almost_kedro.pages.report.numbers import (
     show_count,
     show_difference,
@@ -75,6 +78,30 @@ def tabulate_rewards(*policies: PolicyMetrics) -> Table:
     )
     heads = ("models", "test prompts", "reward", "held-out reward", "better answer (held-out)")
     return Table("Differences in reward (log-odds) with 95 % intervals", heads, rows)
+
+
+def tabulate_ways(ways: Sequence[Way]) -> Table:
+    """Put the ways to a better policy side by side: what each gains, and what it takes."""
+    rows = tuple(
+        (
+            show_name(way.name),
+            str(way.n),
+            show_difference(way.held_out),
+            f"{way.seconds:,.1f}",
+            show_count(way.tokens),
+            str(way.answers),
+        )
+        for way in ways
+    )
+    heads = (
+        "policy",
+        "test prompts",
+        "held-out reward against base",
+        "seconds to train",
+        "tokens to train",
+        "answers generated for one",
+    )
+    return Table("From the same comparisons: gains with 95 % intervals, and costs", heads, rows)
 
 
 def tabulate_edges(comparisons: ComparisonsMetrics, report: RewardModelMetrics) -> Table:

@@ -14,7 +14,7 @@ from almost_kedro.evaluation.model_report import (
     read_win_rates,
     show_invalid_votes,
 )
-from almost_kedro.evaluation.stages import BASE, STAGES
+from almost_kedro.evaluation.stages import BASE, TRAINED
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.pages.report.numbers import show_name, show_points
 from almost_kedro.pages.report.weak_link import find_weakest_link
@@ -110,7 +110,7 @@ def list_gains(evaluation: EvaluationMetrics) -> list[Gain]:
     found = questions.get("judge_worth")
     worth = f" (right in {show_share(found['accuracy'])} of HHH pairs)" if found else ""
     gains = []
-    for stage in STAGES:
+    for stage in TRAINED:
         pair = f"{stage.name}-vs-{BASE}"
         if rate := wins.get(stage.name):
             text = f"wins {show_share(rate)} of {questions['n']} questions by the judge{worth}"

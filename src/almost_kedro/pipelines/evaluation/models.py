@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from almost_kedro.contract import Likelihood, LogProb
+from almost_kedro.evaluation import stages
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS, SETS
 from almost_kedro.evaluation.hhh import build_hhh_answers, score_hhh_rewards
-from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.feedback.responses import end_dialogue
 from almost_kedro.jobs.likelihood import compute_all_logprobs
-from almost_kedro.jobs.policies import list_policies, name_models
+from almost_kedro.jobs.policies import find_misfits, list_policies, name_models
 from almost_kedro.jobs.policy_likelihoods import ask_for_answers, ask_for_texts
 from almost_kedro.jobs.reward_models import find_judges
 from almost_kedro.jobs.score import score_by_all
 from almost_kedro.models.checkpoints import Checkpoint
 from almost_kedro.options.all import Options
 from almost_kedro.options.evaluation import EvaluationOptions
+from almost_kedro.processes.run import PLAIN
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.evaluation import PairItem, RewardVerdict
 from almost_kedro.rows.feedback import Assistant
 from almost_kedro.rows.training import PromptSplit
 
-# Datasets: what benchmarks ask, and the trained policies.
+logger = logging.getLogger(__name__)
+# Datasets: what benchmarks ask; the trained policies, and the reward model that they fit.
 ASKED = (
     *(each.items for each in SETS),
     *(each.preset for each in BENCHMARKS if each.has_forms),
 )
-TRAINED = tuple(stage.policy for stage in STAGES)
+TRAINED = (*(stage.policy for stage in stages.TRAINED), "reward_model")
 
 
 def evaluate_policies(
@@ -45,6 +48,8 @@ def evaluate_policies(
     """
     asked = options.evaluation
     texts, answers = list_requests(found, asked)
+    for name, why in find_misfits(found, prompt_splits, options, workplace).items():
+        logger.warning("policy %s is left out: %s", name, why, extra=PLAIN)
     policies = list_policies(found, prompt_splits, assistants, options, workplace)
     computed = compute_all_logprobs(
         [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from almost_kedro.evaluation.stages import STAGES
+from almost_kedro.evaluation.stages import APART, TRAINED
 from almost_kedro.pages.cards import write_dataset_card, write_model_card
 from almost_kedro.pages.report import Findings, make_report
 from almost_kedro.pages.report.charts import CHARTS
 from almost_kedro.pages.report.provenance import RunRecord
 from almost_kedro.rows.feedback import Comparison
+from almost_kedro.rows.metrics import Documents
 
 METRICS = (
     "prompts_metrics",
@@ -26,7 +27,7 @@ METRICS = (
     "gate",
     "self_play_metrics",
     "self_play_costs_metrics",
-    *(name for stage in STAGES for name in (stage.training, stage.metrics)),
+    *(name for stage in TRAINED for name in (stage.training, stage.metrics)),
     "policy_verdicts_metrics",
     "reward_verdicts_metrics",
     "preference_verdicts_metrics",
@@ -44,7 +45,7 @@ LEDGERS = (
     "ledger_self_play",
     "ledger_sft_demonstrations",
 )
-TESTS = tuple(stage.answers for stage in STAGES)
+TESTS = tuple(stage.answers for stage in TRAINED)
 ROWS = ("prompts", "open_questions", "open_answers", "judge_votes", *TESTS)
 AUDIT = "rule_audit_metrics"
 PLAN = "cost_plan"
@@ -58,25 +59,26 @@ ON_CARDS = (
     "held_out_reward_model_metrics",
     "gate",
     "self_play_metrics",
-    *(stage.training for stage in STAGES if stage.by_reward),
-    *(stage.metrics for stage in STAGES),
+    *(stage.training for stage in TRAINED if stage.by_reward),
+    *(stage.metrics for stage in TRAINED),
     "evaluation_metrics",
 )
 
 
 def write_report(run_record: RunRecord, **found: Any) -> str:
     """Write the report; `found` has all datasets of `REPORTED` by name."""
+    found = leave_out(found)
     return make_report(
         Findings(
             run=run_record,
-            metrics={name: found[name] for name in METRICS},
-            plots={name: found[name] for name in PLOTS},
+            metrics={name: found[name] for name in METRICS if name in found},
+            plots={name: found[name] for name in PLOTS if name in found},
             ledgers={name: found[name] for name in LEDGERS},
             prompts=found["prompts"],
             questions=found["open_questions"],
             answers=found["open_answers"],
             votes=found["judge_votes"],
-            test_answers=[row for name in TESTS for row in found[name]],
+            test_answers=[row for name in TESTS for row in found.get(name, [])],
             rule_audit=found[AUDIT],
             plan=found[PLAN],
             human_votes=found[VOTES],
@@ -88,7 +90,19 @@ def write_cards(
     run_record: RunRecord, comparisons: list[Comparison], **metrics: Any
 ) -> tuple[str, str]:
     """Write dataset card and model card, which go with published data and models."""
+    metrics = leave_out(metrics)
     return (
         write_dataset_card(run_record, metrics, comparisons),
         write_model_card(run_record, metrics),
     )
+
+
+def leave_out(found: Documents) -> dict[str, Any]:
+    """Leave out all of each stage of `APART` that was not evaluated, or was trained anew since."""
+    evaluated = found["evaluation_metrics"]["models"]
+    gone: set[str] = set()
+    for stage in APART:
+        models = (found[stage.metrics] or {}).get("models", {})
+        if stage.name not in models or models[stage.name] != evaluated.get(stage.name):
+            gone |= set(stage.reported)
+    return {name: data for name, data in found.items() if name not in gone}

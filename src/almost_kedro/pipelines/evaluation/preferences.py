@@ -58,7 +58,7 @@ def judge_preferences(
     held_out_reward_model: Checkpoint,
     options: Options,
     workplace: Workplace,
-    **checkpoints: Checkpoint,
+    **checkpoints: Checkpoint | None,
 ) -> tuple[list[PreferenceVerdict], dict[str, Any]]:
     """Let both reward models, and trained policies by implicit rewards, judge preference sets.
 
@@ -67,7 +67,8 @@ def judge_preferences(
     """
     named = group_by_set(preference_items)
     held_out = list_held_out(select_comparisons(reward_pairs, prompt_splits, "held_out"))
-    policies = list_policies(checkpoints, prompt_splits, assistants, options, workplace)
+    found = {**checkpoints, "reward_model": reward_model}
+    policies = list_policies(found, prompt_splits, assistants, options, workplace)
     judges = find_judges(reward_model, held_out_reward_model, prompt_splits, options, workplace)
     scores, costs = score_by_policies(
         policies, {HELD_OUT_SET: held_out, **named}, options, workplace

@@ -22,7 +22,7 @@ def answer_questions(
     assistants: list[Assistant],
     options: Options,
     workplace: Workplace,
-    **checkpoints: Checkpoint,
+    **checkpoints: Checkpoint | None,
 ) -> tuple[list[OpenAnswer], dict[str, Any]]:
     """Let base model, best assistant and trained policies answer; return answers and figures."""
     policies = list_policies(checkpoints, prompt_splits, assistants, options, workplace)

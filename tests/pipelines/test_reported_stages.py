@@ -1,0 +1,37 @@
+"""Report and cards show a stage beside the chain only as it was evaluated."""
+
+from typing import Any
+
+import pytest
+
+from almost_kedro.evaluation.stages import DPO
+from almost_kedro.pipelines.evaluation.pages import leave_out
+
+OTHERS = {"sft_policy_metrics": {"models": {"sft": {"fingerprint": "s"}}}, "gate": None}
+
+
+def find(tested: Any, evaluated: dict[str, Any]) -> dict[str, Any]:
+    own = dict.fromkeys(DPO.reported, [] if tested is None else ["something"])
+    models = {"sft": {"fingerprint": "s"}, **evaluated}
+    return {**OTHERS, **own, DPO.metrics: tested, "evaluation_metrics": {"models": models}}
+
+
+def test_what_was_tested_and_evaluated_is_shown() -> None:
+    found = find({"models": {"dpo": {"fingerprint": "d"}}}, {"dpo": {"fingerprint": "d"}})
+    assert leave_out(found) == found
+
+
+@pytest.mark.parametrize(
+    ("tested", "evaluated"),
+    [
+        (None, {}),  # never trained
+        ({"models": {"dpo": {"fingerprint": "d"}}}, {}),  # left out by the evaluation
+        # Trained anew after it, or not tested since.
+        ({"models": {"dpo": {"fingerprint": "d"}}}, {"dpo": {"fingerprint": "e"}}),
+    ],
+)
+def test_all_else_of_it_is_left_out_and_nothing_of_others(
+    tested: Any, evaluated: dict[str, Any]
+) -> None:
+    left = leave_out(find(tested, evaluated))
+    assert left.keys() == {*OTHERS, "evaluation_metrics"}
