@@ -14,7 +14,7 @@ from option_values import PARAMETERS, make_options, make_workplace
 from pydantic import SecretStr
 
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.stages import JUDGED
+from almost_kedro.evaluation.stages import list_judged
 from almost_kedro.jobs.generate import CACHE
 from almost_kedro.pipelines.evaluation.judging import judge_answers
 from almost_kedro.rows.evaluation import JudgeVotes, OpenAnswer
@@ -90,7 +90,12 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
 
 def test_a_judge_by_length_never_flips_and_its_card_is_worked_out_by_hand(judged: Judged) -> None:
     votes = judged.votes
-    assert len(votes) == len(judged.server.bodies) == 2 * len(JUDGED) * len(QUESTIONS) == 24
+    assert (
+        len(votes)
+        == len(judged.server.bodies)
+        == 2 * len(list_judged(LENGTHS)) * len(QUESTIONS)
+        == 24
+    )
     assert [vote["vote_id"] for vote in votes[:4]] == [
         "sft-vs-base/q1/a_first",
         "sft-vs-base/q1/b_first",

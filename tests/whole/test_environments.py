@@ -15,7 +15,7 @@ from almost_kedro.feedback.planning import check_rubric, plan_assistants
 from almost_kedro.options.all import Options, check_options
 
 ENVIRONMENTS = ["base", "paper", "study", "contrasts", "smoke"]
-APART = {"rule_audit", "contrasts"}
+APART = {"rule_audit", "contrasts", "dpo"}
 PIPELINES = {"synthetic_feedback", "reward_model", "rmsp_sft", "rl", "evaluation"}
 VERSIONED = ("prompts", "responses", "comparisons", "ledger_prompts", "ledger_comparisons")
 
@@ -70,7 +70,7 @@ def test_the_five_pipelines_are_the_default_and_others_are_apart(project: Path) 
     assert set(pipelines) == PIPELINES | APART | {"__default__"}
     names = {node.name for name in PIPELINES for node in pipelines[name].nodes}
     assert {node.name for node in pipelines["__default__"].nodes} == names
-    assert not names & {"audit_rules", "try_contrasts"}
+    assert not names & {"audit_rules", "try_contrasts", "train_dpo_policy"}
 
 
 def test_the_paper_environment_is_the_published_set_up(project: Path) -> None:
