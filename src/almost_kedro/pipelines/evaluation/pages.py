@@ -27,7 +27,7 @@ METRICS = (
     *(name for stage in STAGES for name in (stage.training, stage.metrics)),
     "policy_verdicts_metrics",
     "reward_verdicts_metrics",
-    "preference_verdicts_metrics",
+    "preference_scores_metrics",
     "open_answers_metrics",
     "judge_cards",
     "evaluation_metrics",
