@@ -36,9 +36,9 @@ def test_an_implicit_reward_is_what_training_added_to_an_answers_log_probability
     items = make_items("p")
     # The base finds the right answer less probable by 5; training narrows that to 2: +3 and +0.
     policy, base = make_scores(items, (-12.0, -10.0)), make_scores(items, (-15.0, -10.0))
-    rewards = subtract_base(policy, base)
-    assert rewards == {"mine-0001/0": 3.0, "mine-0001/1": 0.0}
-    [row] = judge_items(items, "sft", rewards)
+    rewards = subtract_base({"base": base, "sft": policy, "prompted": base})
+    assert rewards == {"sft": {"mine-0001/0": 3.0, "mine-0001/1": 0.0}}
+    [row] = judge_items(items, "sft", rewards["sft"])
     assert (row["verdict"], row["hit"], row["score_right"], row["score_wrong"]) == (
         *("right", 1.0),
         *(3.0, 0.0),
@@ -49,7 +49,7 @@ def test_an_implicit_reward_is_what_training_added_to_an_answers_log_probability
 def test_a_policy_that_nothing_changed_prefers_nothing() -> None:
     items = make_items("p")
     same = make_scores(items, (-12.0, -10.0))
-    [row] = judge_items(items, "rl", subtract_base(same, same))
+    [row] = judge_items(items, "rl", subtract_base({"base": same, "rl": same})["rl"])
     assert (row["verdict"], row["hit"]) == ("tie", 0.5)
 
 

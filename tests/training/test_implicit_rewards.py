@@ -10,7 +10,7 @@ from training_jobs import Run, as_folder, make_rows
 from transformers import AutoModelForCausalLM
 
 from almost_kedro.contract import Likelihood
-from almost_kedro.evaluation.preferences import judge_by_floors, judge_items
+from almost_kedro.evaluation.preferences import judge_by_floors, judge_items, subtract_base
 from almost_kedro.feedback.responses import SPLITTER
 from almost_kedro.jobs.policies import Policy
 from almost_kedro.jobs.policy_likelihoods import ask_for_answers
@@ -61,8 +61,8 @@ def test_a_policy_comes_to_prefer_what_it_was_trained_on(
         Policy("sft", as_folder(sft_run.model), is_checkpoint=True),
     ]
     scores, costs = score_by_policies(policies, {"mine": items}, options, make_workplace(tmp_path))
-    assert scores["mine"].keys() == {"sft"}
-    rewards = scores["mine"]["sft"]
+    assert scores["mine"].keys() == {"base", "sft"}
+    rewards = subtract_base(scores["mine"])["sft"]
     hits = [row["hit"] for row in judge_items(items, "sft", rewards)]
     assert hits == [1.0] * 12
     # It does not go by length: the longer answer is always the wrong one here.

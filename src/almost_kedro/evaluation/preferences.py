@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from almost_kedro.contract import row_id
 from almost_kedro.evaluation.model_report import compare, measure
 from almost_kedro.evaluation.reward_report import name_edge
+from almost_kedro.evaluation.stages import BASE, PROMPTED
 from almost_kedro.evaluation.truthfulqa import judge_choices
 from almost_kedro.evaluation.verdicts import read_score
 from almost_kedro.feedback.responses import build_question
@@ -23,6 +24,8 @@ from almost_kedro.rows.evaluation_metrics import PreferenceReport
 from almost_kedro.rows.feedback import Comparison
 from almost_kedro.rows.preferences import PreferenceItem, PreferenceVerdict
 
+# By judge, the scores of answers by their ids (see `list_answers`).
+Scores = dict[str, dict[str, float]]
 LONGER_WINS = "longer_wins"
 # Judges that read nothing: what they score an answer with.
 FLOORS: Mapping[str, Callable[[str], float]] = {
@@ -76,9 +79,16 @@ def list_answers(items: Sequence[PreferenceItem]) -> list[AnswerRow]:
     ]
 
 
-def subtract_base(policy: Mapping[str, float], base: Mapping[str, float]) -> dict[str, float]:
-    """Return implicit rewards, in nats; both have log-probabilities of the same answers by id."""
-    return {id_: logprob - base[id_] for id_, logprob in policy.items()}
+def subtract_base(logprobs: Scores) -> Scores:
+    """Return the implicit rewards of all trained policies, in nats.
+
+    `logprobs` has the log-probabilities of the base model and of the policies.
+    """
+    return {
+        policy: {id_: logprob - logprobs[BASE][id_] for id_, logprob in found.items()}
+        for policy, found in logprobs.items()
+        if policy not in (BASE, PROMPTED)
+    }
 
 
 def judge_items(

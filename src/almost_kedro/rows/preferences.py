@@ -28,6 +28,22 @@ class PreferenceItem(TypedDict):
 
 
 @with_config(STRICT)
+class PreferenceScore(TypedDict):
+    """A model's score of an answer, the one with this number among the item's choices, from 0.
+
+    A reward model gives a reward (log-odds), a policy its log-probability (nats). `score_id` is
+    SET/MODEL/ITEM/NUMBER.
+    """
+
+    score_id: str
+    set: str
+    model: str
+    item_id: str
+    answer: int
+    score: float
+
+
+@with_config(STRICT)
 class PreferenceVerdict(ChoiceVerdict):
     """A judge's verdict on an item; `verdict_id` is SET/MODEL/ITEM.
 
@@ -47,9 +63,17 @@ class PreferenceItems(RowsValidator):
     texts = ("dialogue",)
 
 
+class PreferenceScores(RowsValidator):
+    """Validator of `preference_scores`."""
+
+    row, key = PreferenceScore, "score_id"
+    parents: ClassVar = {"item_id": ("comparisons", "preference_items")}
+    model, plan = "model", "preference_scores_metrics"
+
+
 class PreferenceVerdicts(RowsValidator):
     """Validator of `preference_verdicts`."""
 
     row, key = PreferenceVerdict, "verdict_id"
     parents: ClassVar = {"item_id": ("hhh_items", "comparisons", "preference_items")}
-    model, plan = "model", "preference_verdicts_metrics"
+    model, plan = "model", "preference_scores_metrics"

@@ -133,7 +133,7 @@ def test_what_benchmarks_have_read_is_exact(
 def test_what_policies_read_of_held_out_comparisons_is_near_what_it_was(
     planned: dict[Key, Work], actual: dict[Key, Cost]
 ) -> None:
-    keys = [("preference_verdicts", f"held_out {name}") for name in ("base", "sft", "rl")]
+    keys = [("preference_scores", f"held_out {name}") for name in ("base", "sft", "rl")]
     scored = planned["held_out_scores", "reward"].requests
     for key in keys:
         assert planned[key].requests == scored
@@ -158,9 +158,9 @@ def test_a_set_of_the_users_is_read_by_policies_and_by_both_reward_models(
     assert {each.requests for each in own.values()} == {4}
     # Bytes are tokens here: four times the dialogue with a space, and 3 + 3 + 1 + 3 characters.
     read = 4 * len("\n\nHuman: Why?\n\nAssistant: ") + 10
-    assert own["preference_verdicts", "mine sft"].counted_tokens == read
+    assert own["preference_scores", "mine sft"].counted_tokens == read
     # Reward models read the eos, too.
-    assert own["preference_verdicts", "mine reward_model"].counted_tokens == read + 4
+    assert own["preference_scores", "mine reward_model"].counted_tokens == read + 4
 
 
 def test_tokens_are_near_what_they_were(planned: dict[Key, Work], actual: dict[Key, Cost]) -> None:

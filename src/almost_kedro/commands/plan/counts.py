@@ -270,7 +270,7 @@ def count_benchmarks(inputs: PlanInputs) -> Iterator[Work]:
 
 def count_preferences(inputs: PlanInputs) -> Iterator[Work]:
     """Return what policies read of held-out comparisons, and all of the user's sets."""
-    step, model = "preference_verdicts", inputs.options.sft.model
+    step, model = "preference_scores", inputs.options.sft.model
     answers = 2 * inputs.kept_pairs("held_out")
     # The eos, which the last token of `compared` stands for, is not read.
     read = answers * min(inputs.compared - 1, inputs.options.sft.max_length)

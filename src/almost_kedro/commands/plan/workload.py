@@ -31,7 +31,7 @@ PIPELINES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "evaluation": (
             "policy_verdicts",
             "reward_verdicts",
-            "preference_verdicts",
+            "preference_scores",
             "open_answers",
             "judge_cards",
         ),

@@ -30,7 +30,7 @@ METRICS = (
     *(name for stage in TRAINED for name in (stage.training, stage.metrics)),
     "policy_verdicts_metrics",
     "reward_verdicts_metrics",
-    "preference_verdicts_metrics",
+    "preference_scores_metrics",
     "open_answers_metrics",
     "judge_cards",
     "evaluation_metrics",

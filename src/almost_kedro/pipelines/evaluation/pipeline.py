@@ -36,10 +36,11 @@ def create_pipeline() -> Pipeline:
                 models.evaluate_reward_models, ["reward_verdicts", "reward_verdicts_metrics"]
             ),
             make_node(
-                preferences.judge_preferences,
-                ["preference_verdicts", "preference_verdicts_metrics"],
+                preferences.score_preferences,
+                ["preference_scores", "preference_scores_metrics"],
                 models.TRAINED,
             ),
+            make_node(preferences.judge_preferences, ["preference_verdicts", "preference_reports"]),
             make_node(
                 questions.answer_questions,
                 ["open_answers", "open_answers_metrics"],

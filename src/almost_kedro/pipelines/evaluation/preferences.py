@@ -1,4 +1,4 @@
-"""The node that lets reward models and policies say which answers they prefer."""
+"""Nodes that let reward models and policies say which answers they prefer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from almost_kedro.contract import Likelihood
 from almost_kedro.evaluation.benchmark_records import HHH
 from almost_kedro.evaluation.benchmark_sources import name_source
 from almost_kedro.evaluation.preferences import (
+    Scores,
     judge_items,
     list_answers,
     list_held_out,
@@ -16,7 +17,7 @@ from almost_kedro.evaluation.preferences import (
     report_preferences,
     subtract_base,
 )
-from almost_kedro.evaluation.stages import BASE, PROMPTED
+from almost_kedro.evaluation.stages import PROMPTED
 from almost_kedro.feedback.responses import end_dialogue
 from almost_kedro.feedback.splits import select_comparisons
 from almost_kedro.jobs.likelihood import compute_all_logprobs
@@ -33,15 +34,61 @@ from almost_kedro.rows.evaluation import LikelihoodVerdict, PairItem, RewardVerd
 from almost_kedro.rows.evaluation_metrics import PreferenceReport
 from almost_kedro.rows.feedback import Assistant, Comparison
 from almost_kedro.rows.metrics import ProgramMetrics
-from almost_kedro.rows.preferences import PreferenceItem, PreferenceVerdict
+from almost_kedro.rows.preferences import PreferenceItem, PreferenceScore, PreferenceVerdict
 from almost_kedro.rows.training import PromptSplit, ScoredComparison
 
 # The reward models, and what `held_out_scores` calls them.
 READERS = {"reward_model": "reward", "held_out_reward_model": "held_out"}
-# Where the sources of sets are that have names of their own there.
-SOURCES = {HHH_SET: HHH.option}
-# By judge, the scores of answers by their ids (see `list_answers`).
-Scores = dict[str, dict[str, float]]
+# What each job cost, by set and by model.
+Costs = dict[str, dict[str, ProgramMetrics]]
+
+
+def score_preferences(
+    reward_pairs: list[Comparison],
+    preference_items: list[PreferenceItem],
+    prompt_splits: list[PromptSplit],
+    assistants: list[Assistant],
+    reward_model: Checkpoint,
+    held_out_reward_model: Checkpoint,
+    options: Options,
+    workplace: Workplace,
+    **checkpoints: Checkpoint | None,
+) -> tuple[list[PreferenceScore], dict[str, Any]]:
+    """Let the base model and what was trained from it say how probable answers are.
+
+    These are the answers of held-out comparisons and of the user's sets, which both reward models
+    score, too. Returns the scores; and models and costs.
+    """
+    named = group_by_set(preference_items)
+    held_out = list_held_out(select_comparisons(reward_pairs, prompt_splits, "held_out"))
+    trained = {**checkpoints, "reward_model": reward_model}
+    policies = list_policies(trained, prompt_splits, assistants, options, workplace)
+    judges = find_judges(reward_model, held_out_reward_model, prompt_splits, options, workplace)
+    scores, costs = score_by_policies(
+        policies, {HELD_OUT_SET: held_out, **named}, options, workplace
+    )
+    for name, items in named.items():
+        rewards, cost = score_by_readers(judges, items, options.rules)
+        scores[name] |= rewards
+        costs[name] |= cost
+    rows = [
+        PreferenceScore(
+            score_id=f"{name}/{model}/{answer}",
+            set=name,
+            model=model,
+            item_id=answer.rpartition("/")[0],
+            answer=int(answer.rpartition("/")[2]),
+            score=score,
+        )
+        for name, by_model in scores.items()
+        for model, found in by_model.items()
+        for answer, score in found.items()
+    ]
+    models = name_models(policies) | {
+        reader: {"fingerprint": judge.model.fingerprint}
+        for reader, judge in zip(READERS, judges, strict=True)
+    }
+    return rows, {"models": models, "cost": costs}
 
 
 def judge_preferences(
@@ -51,48 +98,40 @@ def judge_preferences(
     reward_pairs: list[Comparison],
     held_out_scores: list[ScoredComparison],
     preference_items: list[PreferenceItem],
+    preference_scores: list[PreferenceScore],
     benchmark_sources: dict[str, Source],
     prompt_splits: list[PromptSplit],
-    assistants: list[Assistant],
-    reward_model: Checkpoint,
-    held_out_reward_model: Checkpoint,
-    options: Options,
-    workplace: Workplace,
-    **checkpoints: Checkpoint | None,
-) -> tuple[list[PreferenceVerdict], dict[str, Any]]:
-    """Let both reward models, and trained policies by implicit rewards, judge preference sets.
+    seed: int,
+) -> tuple[list[PreferenceVerdict], dict[str, PreferenceReport]]:
+    """Judge preference sets by the scores of both reward models, and by implicit rewards.
 
-    These are static HHH, the run's comparisons of held-out prompts, and the user's sets. What was
-    scored for other nodes is not scored again. Returns the verdicts; and models, reports, costs.
+    The sets are static HHH, the run's comparisons of held-out prompts, and the user's. Returns the
+    verdicts, and a report on each set that has items.
     """
-    named = group_by_set(preference_items)
     held_out = list_held_out(select_comparisons(reward_pairs, prompt_splits, "held_out"))
-    found = {**checkpoints, "reward_model": reward_model}
-    policies = list_policies(found, prompt_splits, assistants, options, workplace)
-    judges = find_judges(reward_model, held_out_reward_model, prompt_splits, options, workplace)
-    scores, costs = score_by_policies(
-        policies, {HELD_OUT_SET: held_out, **named}, options, workplace
-    )
-    for name, items in named.items():
-        rewards, cost = score_by_readers(judges, items, options.rules)
-        scores[name] = rewards | scores[name]
-        costs[name] |= cost
-    scores[HELD_OUT_SET] = read_held_out(held_out_scores) | scores[HELD_OUT_SET]
-    likelihoods = read_scores(hhh_likelihood_verdicts)
-    scores[HHH_SET] = read_scores(reward_verdicts) | subtract_bases(policies, likelihoods)
+    sets = {HHH_SET: list_hhh(hhh_items), HELD_OUT_SET: held_out, **group_by_set(preference_items)}
+    sources = {HHH_SET: HHH.option, **{name: name_source(name) for name in sets if name != HHH_SET}}
+    scores = read_scores(preference_scores)
+    scores[HHH_SET] = read_pairs(reward_verdicts) | read_pairs(hhh_likelihood_verdicts)
+    scores.setdefault(HELD_OUT_SET, {}).update(read_held_out(held_out_scores))
     verdicts: list[PreferenceVerdict] = []
     reports: dict[str, PreferenceReport] = {}
-    for name, items in {HHH_SET: list_hhh(hhh_items), HELD_OUT_SET: held_out, **named}.items():
-        judged = {judge: judge_items(items, judge, each) for judge, each in scores[name].items()}
-        verdicts += [row for rows in judged.values() for row in rows]
+    for name, items in sets.items():
         if items:
-            source = benchmark_sources.get(SOURCES.get(name, name_source(name)))
-            reports[name] = report_preferences(items, judged, source, options.seed)
-    models = name_models(policies) | {
-        reader: {"fingerprint": judge.model.fingerprint}
-        for reader, judge in zip(READERS, judges, strict=True)
-    }
-    return verdicts, {"models": models, "sets": reports, "cost": costs}
+            judged = {
+                judge: judge_items(items, judge, found)
+                for judge, found in list_judges(scores[name]).items()
+            }
+            verdicts += [row for rows in judged.values() for row in rows]
+            source = benchmark_sources.get(sources[name])
+            reports[name] = report_preferences(items, judged, source, seed)
+    return verdicts, reports
+
+
+def list_judges(scores: Scores) -> Scores:
+    """Return the rewards of both reward models, then the implicit rewards of trained policies."""
+    policies = {name: found for name, found in scores.items() if name not in READERS}
+    return {reader: scores[reader] for reader in READERS} | subtract_base(policies)
 
 
 def group_by_set(items: Sequence[PreferenceItem]) -> dict[str, list[PreferenceItem]]:
@@ -108,8 +147,8 @@ def score_by_policies(
     sets: Mapping[str, Sequence[PreferenceItem]],
     options: Options,
     workplace: Workplace,
-) -> tuple[dict[str, Scores], dict[str, dict[str, ProgramMetrics]]]:
-    """Return, for each set, implicit rewards by policy and what each policy's job cost."""
+) -> tuple[dict[str, Scores], Costs]:
+    """Return, for each set, log-probabilities by policy and costs; the assistant isn't asked."""
     asked = [policy for policy in policies if policy.name != PROMPTED]
     jobs = []
     for items in sets.values():
@@ -119,25 +158,16 @@ def score_by_policies(
         ]
         jobs += [ask_for_answers(policy, rows, options, workplace) for policy in asked]
     computed = iter(compute_all_logprobs(jobs))
-    scores, costs = {}, {}
+    scores: dict[str, Scores] = {}
+    costs: Costs = {}
     for name in sets:
         found = {policy.name: next(computed) for policy in asked}
-        logprobs = {
+        scores[name] = {
             policy: {id_: answer["logprob"] for id_, answer in answers.items()}
             for policy, (answers, _) in found.items()
         }
-        scores[name] = subtract_bases(policies, logprobs)
         costs[name] = {policy: cost for policy, (_, cost) in found.items()}
     return scores, costs
-
-
-def subtract_bases(policies: Sequence[Policy], logprobs: Scores) -> Scores:
-    """Return the implicit rewards of all policies that were trained."""
-    return {
-        policy.name: subtract_base(logprobs[policy.name], logprobs[BASE])
-        for policy in policies
-        if policy.name not in (BASE, PROMPTED)
-    }
 
 
 def score_by_readers(
@@ -154,7 +184,16 @@ def score_by_readers(
     )
 
 
-def read_scores(verdicts: Sequence[RewardVerdict] | Sequence[LikelihoodVerdict]) -> Scores:
+def read_scores(rows: Sequence[PreferenceScore]) -> dict[str, Scores]:
+    """Return what `score_preferences` scored, by set."""
+    scores: dict[str, Scores] = {}
+    for row in rows:
+        of_model = scores.setdefault(row["set"], {}).setdefault(row["model"], {})
+        of_model[f"{row['item_id']}/{row['answer']}"] = row["score"]
+    return scores
+
+
+def read_pairs(verdicts: Sequence[RewardVerdict] | Sequence[LikelihoodVerdict]) -> Scores:
     """Return the scores that each model gave to the answers of pairs."""
     scores: Scores = {}
     for row in verdicts:

@@ -30,11 +30,12 @@ from almost_kedro.rows.feedback import Prompt
 from almost_kedro.rows.metrics import GateResult
 from almost_kedro.rows.training import Candidate, Demonstration, PromptSplit, Split
 
-# Datasets of items, of presets (the text before a question) and of verdicts.
+# Datasets of items, of presets (the text before a question) and of verdicts, and of preferences.
 ANSWERED = (
     *ASKED,
     *(each.verdicts for each in BENCHMARKS),
     *(each.by_rewards for each in BENCHMARKS if each.by_rewards),
+    "preference_reports",
 )
 
 
@@ -84,7 +85,6 @@ def report_evaluation(
     benchmark_sources: dict[str, Source],
     policy_verdicts_metrics: dict[str, Any],
     reward_verdicts_metrics: dict[str, Any],
-    preference_verdicts_metrics: dict[str, Any],
     open_answers_metrics: dict[str, Any],
     judge_cards: JudgeCards,
     contamination_metrics: ContaminationMetrics,
@@ -123,7 +123,7 @@ def report_evaluation(
         "scoring": evaluation_options.scoring,
         **forms,
         **reports,
-        "preferences": preference_verdicts_metrics["sets"],
+        "preferences": found["preference_reports"],
         QUESTIONS: {
             "source": benchmark_sources[QUESTIONS],
             "n": min(found["n"] for found in answered.values()),
