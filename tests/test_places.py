@@ -44,6 +44,7 @@ NO_PATHS = {
     "reward_model.model",
     "self_play.user_demonstrations",
     "sft.model",
+    "dpo.model",
     "rl.vllm_server",
     "evaluation.judge",
     "contrasts.*",

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.letter_judge import build_letter_prompt
-from almost_kedro.evaluation.stages import JUDGED, POLICIES
+from almost_kedro.evaluation.stages import POLICIES, list_judged
 from almost_kedro.pipelines.evaluation.checks import check_letter_judge
 from almost_kedro.pipelines.evaluation.judging import judge_answers
 from almost_kedro.rows.evaluation import JudgeVotes
@@ -66,7 +66,7 @@ def test_an_instruct_model_is_asked_by_its_template_in_one_message(tmp_path: Pat
     """Whatever is in an answer, turns and special tokens stay text; and nothing is done twice."""
     model = make_instruct(tmp_path / "critic")
     votes, cards = judge(tmp_path / "work", model, ATTACK)
-    assert len(votes) == len(JUDGED) * len(QUESTIONS) * 2
+    assert len(votes) == len(list_judged(POLICIES)) * len(QUESTIONS) * 2
     tokenizer = AutoTokenizer.from_pretrained(model)
 
     def read(text: str, plainly: bool) -> list[int]:

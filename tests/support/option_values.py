@@ -46,7 +46,7 @@ PARAMETERS: dict[str, Any] = {
     "self_play": {},
     "sft": {"model": "base", "learning_rate": 1e-5, "batch_size": 4},
     "rl": {"learning_rate": 1e-6, "batch_size": 8, "steps": 2, "max_new_tokens": 16},
-    "dpo": {"learning_rate": 1e-6, "batch_size": 4},
+    "dpo": {"learning_rate": 1e-6, "batch_size": 4, "watch": {}},
     "policy_test": {},
 }
 
