@@ -137,6 +137,9 @@ def train_model(
     trainer.add_callback(ShardingCheck(job))
     trainer.train(resume_from_checkpoint=checkpoint)
     save(trainer, job, reporter, load_seconds, checkpoint, extra)
+    # A rank that ends while its process group still has threads may be aborted, all work done.
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
 
 
 def save(
