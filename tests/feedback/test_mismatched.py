@@ -15,6 +15,7 @@ from almost_kedro.feedback.mismatched import (
     build_mismatched_answers,
     check_levels,
     draw_mismatched,
+    drop_mismatched,
     walk_outward,
 )
 from almost_kedro.feedback.reward_rows import build_reward_rows
@@ -148,6 +149,8 @@ def test_rows_of_training_have_their_mismatched_answers_and_the_weight() -> None
         {**plain[1], "mismatched": ["Because."], "mismatched_weight": 0.5},
     ]
     assert add_mismatched(rows, [], None, "corrected") == plain
+    # What was trained on the comparisons alone fits what was trained on these.
+    assert drop_mismatched(add_mismatched(rows, pairs, ONE, "corrected")) == plain
 
 
 def test_the_wrong_answers_are_scored_after_the_prompt_that_they_do_not_answer() -> None:

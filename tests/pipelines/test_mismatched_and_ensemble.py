@@ -76,6 +76,12 @@ def test_rows_of_training_have_the_pairs_and_old_models_stay_where_they_are(root
         assert all(len(row["mismatched"]) == 2 for row in new)
         plain = [{k: v for k, v in row.items() if not k.startswith("mismatched")} for row in new]
         assert plain == old
+    for name in ("reward_model", "held_out_reward_model"):
+        first, *_, last = (
+            json.loads((folder / "manifest.json").read_text())
+            for folder in find_versions(root, name)
+        )
+        assert first["data"] == last["data"]  # so DPO on the comparisons fits both
 
 
 def test_the_reward_model_has_its_member_and_the_held_out_one_has_none(root: Path) -> None:

@@ -166,6 +166,19 @@ def add_mismatched(
     ]
 
 
+def drop_mismatched(rows: Sequence[RewardRow]) -> list[RewardRow]:
+    """Return rows as they are without mismatched pairs: the comparisons alone."""
+    return [
+        RewardRow(
+            id=row["id"],
+            dialogue=row["dialogue"],
+            chosen=row["chosen"],
+            rejected=row["rejected"],
+        )
+        for row in rows
+    ]
+
+
 def group_texts(pairs: Sequence[MismatchedPair]) -> Mapping[str, list[str]]:
     """Return the answers to other prompts by comparison_id."""
     texts: dict[str, list[str]] = defaultdict(list)

@@ -8,6 +8,7 @@ from typing import Any
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ensemble import Scale, measure_scale
+from almost_kedro.feedback.mismatched import drop_mismatched
 from almost_kedro.feedback.reward_rows import RewardRow, choose_separator, list_answers
 from almost_kedro.feedback.splits import digest_splits
 from almost_kedro.jobs.models import find_trainee
@@ -45,7 +46,9 @@ def train_reward_models(
     `split` is whose rows these are. Returns the first one, with the others as its members; the
     metrics of all programs; and the first training.
     """
-    data = {"prompt_splits": digest_splits(prompt_splits), "comparisons": digest_rows(rows)}
+    # DPO on the same comparisons fits this reward model, also if it has mismatched pairs beside.
+    comparisons = digest_rows(drop_mismatched(rows))
+    data = {"prompt_splits": digest_splits(prompt_splits), "comparisons": comparisons}
     names = [split, *map(name_seed, range(1, n))]
     found = [
         train_on_rows(name, rows, seed + number * STEP, options, workplace)
