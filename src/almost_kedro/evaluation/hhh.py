@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from almost_kedro.contract import LETTERS, Likelihood
 from almost_kedro.evaluation.floors import score_wins
 from almost_kedro.evaluation.statistics import estimate_mean
-from almost_kedro.evaluation.verdicts import TOLERANCE, Accuracy, read_score, summarise_verdicts
+from almost_kedro.evaluation.verdicts import (
+    TOLERANCE,
+    Accuracy,
+    read_score,
+    share,
+    summarise_verdicts,
+)
 from almost_kedro.feedback.reward_rows import AnswerRow
 from almost_kedro.options.rules import Rules
 from almost_kedro.rows.evaluation import OrderedVerdict, OutcomeName, PairItem, PairVerdict
@@ -90,8 +96,8 @@ def _judge_item(item: PairItem, logprobs: Mapping[str, float], scoring: Rules) -
         chosen = math.exp(first_a) + math.exp(second_b)
         rejected = math.exp(first_b) + math.exp(second_a)
     else:
-        chosen = _share(first_a, first_b) + _share(second_b, second_a)
-        rejected = _share(first_b, first_a) + _share(second_a, second_b)
+        chosen = share(first_a, first_b) + share(second_b, second_a)
+        rejected = share(first_b, first_a) + share(second_a, second_b)
     return OrderedVerdict(
         **_compare(item, chosen, rejected, scoring, TOLERANCE * (chosen + rejected)),
         chosen_first_a=math.exp(first_a),
@@ -99,11 +105,6 @@ def _judge_item(item: PairItem, logprobs: Mapping[str, float], scoring: Rules) -
         rejected_first_a=math.exp(second_a),
         rejected_first_b=math.exp(second_b),
     )
-
-
-def _share(one: float, other: float) -> float:
-    """Return exp(one) / (exp(one) + exp(other)), in the form that does not overflow."""
-    return (1 + math.tanh((one - other) / 2)) / 2
 
 
 def _compare(

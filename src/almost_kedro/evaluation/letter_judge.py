@@ -12,7 +12,7 @@ from typing import NamedTuple
 from almost_kedro.contract import LETTERS, Likelihood
 from almost_kedro.evaluation.judge import Case, list_cases, make_scored_vote, quote
 from almost_kedro.evaluation.judge_card import judge_card
-from almost_kedro.evaluation.verdicts import read_score
+from almost_kedro.evaluation.verdicts import read_score, share
 from almost_kedro.rows.evaluation import PairItem, Vote
 from almost_kedro.rows.evaluation_metrics import JudgeWorth
 
@@ -88,8 +88,8 @@ def votes_from_letters(cases: Sequence[Case], logprobs: Mapping[str, float]) -> 
     votes = []
     for case in cases:
         first, second = (read_score(logprobs, _name_request(case, each)) for each in LETTERS)
-        share = round((1 + math.tanh((first - second) / 2)) / 2, DIGITS)
-        votes.append(make_scored_vote(case, (share, round(1 - share, DIGITS))))
+        of_first = round(share(first, second), DIGITS)
+        votes.append(make_scored_vote(case, (of_first, round(1 - of_first, DIGITS))))
     return votes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
@@ -23,6 +24,11 @@ class Accuracy(TypedDict):
     n_ties: int
     share_right: float
     accuracy: float
+
+
+def share(one: float, other: float) -> float:
+    """Return exp(one) / (exp(one) + exp(other)), in the form that does not overflow."""
+    return (1 + math.tanh((one - other) / 2)) / 2
 
 
 def read_score(scores: Mapping[str, float], request_id: str) -> float:

@@ -87,15 +87,7 @@ def build_reward_rows(comparisons: Sequence[Comparison], rules: Rules) -> list[R
 
 def build_answer_rows(comparisons: Sequence[Comparison], rules: Rules) -> list[AnswerRow]:
     """Return both answers of each comparison, named COMPARISON:chosen and COMPARISON:rejected."""
-    return [
-        AnswerRow(
-            id=f"{row['comparison_id']}:{side}",
-            dialogue=build_question(row["prompt"], rules),
-            answer=row["chosen"] if side == "chosen" else row["rejected"],
-        )
-        for row in comparisons
-        for side in ("chosen", "rejected")
-    ]
+    return list_answers(build_reward_rows(comparisons, rules))
 
 
 def list_answers(rows: Sequence[RewardRow]) -> list[AnswerRow]:

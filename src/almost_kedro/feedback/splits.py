@@ -12,6 +12,8 @@ from typing import get_args
 
 from almost_kedro.contract import digest, row_id
 from almost_kedro.errors import UserError
+from almost_kedro.feedback.responses import build_question
+from almost_kedro.options.rules import Rules
 from almost_kedro.options.training import PromptSplitOptions
 from almost_kedro.rows.feedback import Comparison, Prompt
 from almost_kedro.rows.training import PromptSplit, Split
@@ -88,6 +90,16 @@ def require_prompts(
             f"raise prompt_generation.n_prompts, or prompt_splits.{name}"
         )
     return found
+
+
+def list_dialogues(
+    prompts: Sequence[Prompt], splits: Sequence[PromptSplit], name: Split, rules: Rules
+) -> list[dict[str, str]]:
+    """Return a split's prompts as rows that a policy in training answers; see `require_prompts`."""
+    return [
+        {"id": prompt["prompt_id"], "dialogue": build_question(prompt["text"], rules)}
+        for prompt in require_prompts(prompts, splits, name)
+    ]
 
 
 def select_comparisons(

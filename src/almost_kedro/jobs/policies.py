@@ -73,13 +73,24 @@ def answer_test_prompts(
         for policy in policies
         for row in make_policy_answers(prompts, policy.name, answers[policy.name], rules)
     ]
+    rows, scoring = reward_answers(rows, dialogues, judges)
+    return rows, {**costs, **scoring}
+
+
+def reward_answers(
+    rows: Sequence[PolicyAnswer],
+    dialogues: Mapping[str, str],
+    judges: tuple[Scorer, Scorer],
+    of: str = "",
+) -> tuple[list[PolicyAnswer], dict[str, ProgramMetrics]]:
+    """Score answers; `dialogues` are by prompt_id, and `of` begins the names of the costs."""
     texts = [
         {"id": row["answer_id"], "dialogue": dialogues[row["prompt_id"]], "answer": row["text"]}
         for row in rows
     ]
     (rewards, cost), (held_out, held_out_cost) = score_by_all(judges, texts)
-    scoring = {"rewards": cost, "held_out_rewards": held_out_cost}
-    return add_rewards(rows, rewards, held_out), {**costs, **scoring}
+    scoring = {f"{of}rewards": cost, f"{of}held_out_rewards": held_out_cost}
+    return add_rewards(rows, rewards, held_out), scoring
 
 
 def answer_by_best(
@@ -105,21 +116,13 @@ def answer_by_best(
     )
     asked, found = leave_out("answers to choose from", asked, found)
     rows = make_policy_answers(asked, BEST_OF_N, found[BEST_OF_N], rules)
-    texts = [
-        {
-            "id": row["answer_id"],
-            "dialogue": build_question(prompt["text"], rules),
-            "answer": row["text"],
-        }
-        for prompt, row in zip(asked, rows, strict=True)
-    ]
-    (rewards, cost), (held_out, held_out_cost) = score_by_all(judges, texts)
+    dialogues = {p["prompt_id"]: q for p, q in zip(prompts, questions, strict=True)}
+    rows, scoring = reward_answers(rows, dialogues, judges, f"{BEST_OF_N} ")
     best: dict[str, PolicyAnswer] = {}
-    for row in add_rewards(rows, rewards, held_out):
+    for row in rows:
         kept = best.setdefault(row["prompt_id"], row)
         if row["reward"] > kept["reward"]:
             best[row["prompt_id"]] = row
-    scoring = {f"{BEST_OF_N} rewards": cost, f"{BEST_OF_N} held_out_rewards": held_out_cost}
     return list(best.values()), {**costs, **scoring}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from almost_kedro.contract import Likelihood, ModelFolder
-from almost_kedro.feedback.reward_rows import RewardRow, choose_separator
+from almost_kedro.feedback.reward_rows import RewardRow, choose_separator, list_answers
 from almost_kedro.generation.likelihood_job import AnswerTexts, LikelihoodJob
 from almost_kedro.jobs.likelihood import compute_logprobs
 from almost_kedro.options.all import Options
@@ -30,13 +30,8 @@ def add_reference(
         model=base, dtype=options.launch.dtype, answers=texts, out=workplace.evaluation
     )
     asked = [
-        Likelihood(
-            id=f"{row['id']}:{side}",
-            context=row["dialogue"],
-            continuation=row["chosen"] if side == "chosen" else row["rejected"],
-        )
-        for row in rows
-        for side in SIDES
+        Likelihood(id=row["id"], context=row["dialogue"], continuation=row["answer"])
+        for row in list_answers(rows)
     ]
     found, cost = compute_logprobs(job, asked)
     return [

@@ -27,6 +27,7 @@ from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import use_plain_head
 from almost_kedro.training.over_optimisation import MarginWatch
+from almost_kedro.training.padding import pad_texts
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.rollouts import AnswerMixin, Rewarder, use_engine
@@ -81,17 +82,13 @@ class PairCollator:
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return tensors, (2 x pairs, length); the reference's log-probabilities are (pairs,)."""
         texts = [example[side] for side in SIDES for example in examples]
-        ids, masks = (
-            [torch.tensor(text[name]) for text in texts] for name in ("ids", "completion_mask")
-        )
-        ones = [torch.ones_like(each) for each in ids]
+        masks = [torch.tensor(text["completion_mask"]) for text in texts]
         logps = {
             name: torch.tensor([example[name] for example in examples])
             for name in (f"ref_{side}_logps" for side in SIDES)
         }
         return {
-            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad),
-            "attention_mask": pad_sequence(ones, batch_first=True),
+            **pad_texts([text["ids"] for text in texts], self.pad),
             "completion_mask": pad_sequence(masks, batch_first=True),
             **logps,
         }

@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 from torch.nn.functional import logsigmoid
-from torch.nn.utils.rnn import pad_sequence
 
 from almost_kedro.errors import UserError
+from almost_kedro.training.padding import pad_texts
 
 
 def check_mismatched(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -52,12 +52,7 @@ class PairCollator:
         texts = [example["chosen_ids"] for example in examples]
         texts += [example["rejected_ids"] for example in examples]
         others = [ids for example in examples for ids in example["mismatched_ids"]]
-        rows = [torch.tensor(ids) for ids in [*texts, *others]]
-        ones = [torch.ones_like(row) for row in rows]
-        batch = {
-            "input_ids": pad_sequence(rows, batch_first=True, padding_value=self.pad),
-            "attention_mask": pad_sequence(ones, batch_first=True),
-        }
+        batch = pad_texts([*texts, *others], self.pad)
         if others:
             batch["mismatched_weight"] = torch.tensor(
                 [example["mismatched_weight"] for example in examples]

@@ -10,14 +10,18 @@ from almost_kedro.contract import ModelFolder
 from almost_kedro.evaluation.gate import carry_gate
 from almost_kedro.evaluation.policy_rewards import compare_policies, keep_common
 from almost_kedro.evaluation.stages import BASE, BEST_OF_N, DPO
-from almost_kedro.feedback.responses import build_question
 from almost_kedro.feedback.reward_rows import (
     RewardRow,
     build_reward_rows,
     check_enough,
     choose_separator,
 )
-from almost_kedro.feedback.splits import digest_splits, require_prompts, select_comparisons
+from almost_kedro.feedback.splits import (
+    digest_splits,
+    list_dialogues,
+    require_prompts,
+    select_comparisons,
+)
 from almost_kedro.jobs.models import find_trainee
 from almost_kedro.jobs.policies import (
     Policy,
@@ -58,10 +62,7 @@ def train_dpo_policy(
     base = ModelFolder.model_validate(dpo_plan["models"][options.sft.model])
     pairs = select_pairs(reward_pairs, prompt_splits, options)
     rows, reference = add_reference(pairs, base, options, workplace)
-    watch_rows = [
-        {"id": prompt["prompt_id"], "dialogue": build_question(prompt["text"], options.rules)}
-        for prompt in require_prompts(prompts, prompt_splits, "watch")
-    ]
+    watch_rows = list_dialogues(prompts, prompt_splits, "watch", options.rules)
     judge_bos = options.models.root[options.reward_model.model].bos
     job = TrainingJob(
         program="dpo",

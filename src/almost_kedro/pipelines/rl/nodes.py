@@ -13,9 +13,8 @@ from almost_kedro.errors import UserError
 from almost_kedro.evaluation.gate import carry_gate
 from almost_kedro.evaluation.policy_rewards import compare_policies
 from almost_kedro.evaluation.stages import RL, SFT
-from almost_kedro.feedback.responses import build_question
 from almost_kedro.feedback.reward_rows import choose_separator
-from almost_kedro.feedback.splits import digest_splits, require_prompts
+from almost_kedro.feedback.splits import digest_splits, list_dialogues, require_prompts
 from almost_kedro.jobs.models import find_trainee
 from almost_kedro.jobs.policies import (
     answer_test_prompts,
@@ -84,13 +83,8 @@ def train_rl_policy(
         remedy = "train reward model and policy from models with one tokenizer"
         check_same_tokenizer(checkpoint, sft_policy.folder, remedy)
     judge_bos = options.models.root[options.reward_model.model].bos
-    rows, watch_rows = (
-        [
-            {"id": prompt["prompt_id"], "dialogue": build_question(prompt["text"], options.rules)}
-            for prompt in require_prompts(prompts, prompt_splits, split)
-        ]
-        for split in ("rl", "watch")
-    )
+    rows = list_dialogues(prompts, prompt_splits, "rl", options.rules)
+    watch_rows = list_dialogues(prompts, prompt_splits, "watch", options.rules)
     job = TrainingJob(
         program="rl",
         name="rl_policy",
