@@ -5,6 +5,7 @@ import warnings
 from almost_kedro.hooks.lock import LockHook
 from almost_kedro.hooks.manifest import ManifestHook
 from almost_kedro.hooks.options import OptionsHook
+from almost_kedro.hooks.programs import ProgramsHook
 from almost_kedro.hooks.run_record import RunRecordHook
 from almost_kedro.hooks.signals import SignalHook
 from almost_kedro.hooks.summary import SummaryHook
@@ -22,6 +23,7 @@ HOOKS = (
     ManifestHook(),
     RunRecordHook(),
     SummaryHook(),
+    ProgramsHook(),
 )
 
 CONFIG_LOADER_ARGS = {

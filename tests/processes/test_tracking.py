@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from multiprocessing.synchronize import Barrier
@@ -64,3 +65,36 @@ def test_a_deleted_experiment_is_restored_by_the_command_that_the_line_gives(
         [sys.executable, "-m", "mlflow", *rest], env={**os.environ, name: value}, check=True
     )
     assert Tracker.start(folder, None, "run", {}).experiment_id == tracker.experiment_id
+
+
+def die_at_statement(number: int, folder: Path) -> None:
+    """Start a run, killed before this SQL statement; counted from 1."""
+    import sqlalchemy
+
+    statements = iter(range(1, number))
+
+    @sqlalchemy.event.listens_for(sqlalchemy.Engine, "before_cursor_execute")
+    def count(*_: object) -> None:
+        if next(statements, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Tracker.start(folder, None, "run", {}).end("FINISHED")
+
+
+@pytest.mark.slow
+def test_a_kill_while_a_store_is_made_leaves_none_that_is_half_made(tmp_path: Path) -> None:
+    import mlflow  # noqa: F401  # once, before the processes are forked
+
+    fork = multiprocessing.get_context("fork")
+    ends = []
+    for number in (2, 490, 1200, 100_000):  # 1,683 make a store
+        folder = tmp_path / str(number)
+        killed = fork.Process(target=die_at_statement, args=(number, folder))
+        killed.start()
+        killed.join()
+        ends.append(killed.exitcode)
+        tracker = Tracker.start(folder, None, "run", {})
+        tracker.end("FINISHED")
+        assert tracker.client.get_run(tracker.run_id).info.status == "FINISHED"
+        assert {path.name for path in folder.iterdir()} == {"mlflow.db", ".mlflow.db.lock"}
+    assert ends == [-signal.SIGKILL] * (len(ends) - 1) + [0]

@@ -55,6 +55,7 @@ def undisturbed(
     site = Site(tmp_path_factory.mktemp("undisturbed") / "data", project)
     start = time.monotonic()
     finish(site)
+    assert site.read_count(), "nothing was counted"
     return site, time.monotonic() - start
 
 

@@ -10,7 +10,6 @@ import json
 import os
 import queue
 import shutil
-import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,10 +21,11 @@ from almost_kedro.errors import UserError
 from almost_kedro.processes.output import ERROR
 from almost_kedro.processes.run import (
     KILLED,
+    Process,
     build_command,
-    build_environment,
     end_group,
     explain_kill,
+    start,
 )
 
 # The request that ends the reply under way; it has no reply of its own.
@@ -36,7 +36,7 @@ Message = Mapping[str, Any]
 class Conversation:
     """The parent's end."""
 
-    def __init__(self, name: str, process: subprocess.Popen[str], log: Path):
+    def __init__(self, name: str, process: Process, log: Path):
         """Speak to a running program; messages call it `name`, and its stderr goes to `log`."""
         self.name, self.process, self.log = name, process, log
         self.keeps_log = False
@@ -79,16 +79,7 @@ def converse(name: str, module: str, job: str) -> Iterator[Conversation]:
     job_file, log = folder / "job.json", folder / "program.log"
     job_file.write_text(job, encoding="utf-8")
     with log.open("wb") as errors:
-        process = subprocess.Popen(
-            build_command(module, job_file),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=build_environment(),
-            text=True,
-            encoding="utf-8",
-            start_new_session=True,
-        )
+        process = start(build_command(module, job_file), {}, errors.fileno())
     assert process.stdin
     assert process.stdout
     conversation = Conversation(name, process, log)

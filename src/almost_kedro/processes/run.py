@@ -21,6 +21,9 @@ from almost_kedro.errors import UserError
 from almost_kedro.processes.child import LIFELINE
 from almost_kedro.processes.output import PLAIN as PLAIN
 from almost_kedro.processes.output import relay
+from almost_kedro.processes.prepared import Child, start_prepared
+
+Process = subprocess.Popen[str] | Child
 
 LAST_LINES = 15
 # No bars and no advice of libraries: our bar is fed by the program itself.
@@ -72,7 +75,8 @@ def build_command(module: str, *job_files: Path) -> list[str]:
 
 def build_environment(env: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """Return the environment of a program of ours, with `env` in addition to our own."""
-    return {**TUNABLES, **os.environ, **env, LIFELINE: "1", **QUIET}
+    # Not first: glibc moves its own variable, and setproctitle looks for the first one.
+    return {**os.environ, **TUNABLES, **os.environ, **env, LIFELINE: "1", **QUIET}
 
 
 def run_command(
@@ -88,17 +92,7 @@ def run_command(
     often for want of memory.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=build_environment(env or {}),
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    )
+    process = start(command, env or {})
     last: deque[str] = deque(maxlen=LAST_LINES)
     errors: list[str] = []
     assert process.stdin
@@ -127,6 +121,29 @@ def run_command(
         )
 
 
+def start(command: list[str], env: Mapping[str, str], stderr: int | None = None) -> Process:
+    """Start a command in a session of its own: by forking where that is prepared, or plainly.
+
+    `stderr` is the number of an open file; None is where the standard output goes.
+    """
+    environment = build_environment(env)
+    if command[:2] == [sys.executable, "-m"] and (
+        child := start_prepared(command[2:], environment, stderr)
+    ):
+        return child
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if stderr is None else stderr,
+        env=environment,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+
+
 def explain_kill(name: str, status: int, remedy: str = REMEDY) -> str:
     """Say which signal killed a program, and what helps."""
     number = signal.Signals(-status) if status < 0 else signal.SIGKILL
@@ -136,7 +153,7 @@ def explain_kill(name: str, status: int, remedy: str = REMEDY) -> str:
     )
 
 
-def end_group(process: subprocess.Popen[str]) -> None:
+def end_group(process: Process) -> None:
     """End a child and everything it started: politely, then by force."""
     for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
         try:

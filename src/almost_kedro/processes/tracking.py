@@ -22,11 +22,13 @@ from almost_kedro.places import SQLITE
 from almost_kedro.processes.locks import wait_for_lock
 from almost_kedro.rows.json_lines import read_rows
 
-TRACKING_FOLDER = "mlflow_store"
-
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# What MLflow would tell its makers of each run; who wants that sets it to false.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+TRACKING_FOLDER = "mlflow_store"
 logger = logging.getLogger(__name__)
 EXPERIMENT = "almost_kedro"
 # MLflow's own limits on one batch and on one parameter's value.
@@ -77,7 +79,20 @@ def open_client(uri: str) -> MlflowClient:
     if not uri.startswith(SQLITE) or not os.access(file.parent, os.W_OK):
         return MlflowClient(tracking_uri=uri)
     with wait_for_lock(file.parent, f".{file.name}.lock"):
+        if not file.exists():
+            make_store(file)
         return MlflowClient(tracking_uri=uri)
+
+
+def make_store(file: Path) -> None:
+    """Make an SQLite store, whole or not at all: MLflow can't go on with a part of one."""
+    from mlflow import MlflowClient
+
+    part = file.with_name(f".{file.name}.part")
+    for left in file.parent.glob(f"{part.name}*"):  # with SQLite's own files
+        left.unlink()
+    MlflowClient(tracking_uri=f"{SQLITE}{part}")
+    part.replace(file)
 
 
 def find_experiment(client: MlflowClient, uri: str, artifacts: str | None) -> str:

@@ -7,7 +7,10 @@ import json
 import os
 import sys
 
-if "almost_kedro.generation.worker" in sys.orig_argv and "COUNT_FILE" in os.environ:
+# The worker itself, or what becomes it by forking.
+STARTS = {"almost_kedro.generation.worker", "almost_kedro.processes.prepared"}
+
+if STARTS.intersection(sys.orig_argv) and "COUNT_FILE" in os.environ:
     from almost_kedro.generation import generator
     from almost_kedro.generation.engine import request_key
 
