@@ -2,7 +2,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from sessions import run_pipeline
 
 from almost_kedro.models.fetch import get_model
 from almost_kedro.options.models import Models
+from almost_kedro.processes import tracking
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     # Reads the variable below when it is imported: a single process of pytest keeps its threads.
@@ -109,6 +110,19 @@ def made_evaluation(
         (root / "log").write_text(done.stdout + done.stderr)
 
     return make_once("evaluation", make, tmp_path_factory)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs in this process get copies of one MLflow store: making one takes seconds."""
+    make = tracking.make_store
+
+    def copy(file: Path) -> None:
+        shutil.copy(make_once("store", make, tmp_path_factory), file)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking, "make_store", copy)
+        yield
 
 
 @pytest.fixture(scope="module")

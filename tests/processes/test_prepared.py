@@ -49,15 +49,14 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("PYTHONPATH", str(folder))
         # Which test runs, in its environment.
         patch.setattr(prepared, "LATE", (*prepared.LATE, "PYTEST_CURRENT_TEST"))
-        prepared.prepare(build_environment())
+        prepared.prepare()
         yield folder
         prepared.end_prepared()
 
 
 def count_forks() -> int:
     """How many programs the prepared process has started."""
-    assert prepared._prepared
-    return prepared._prepared.started
+    return prepared._prepared.started if prepared._prepared else 0
 
 
 def run_code(programs: Path, code: str, folder: Path) -> str:
@@ -83,7 +82,7 @@ def test_a_program_can_not_tell_how_it_was_started(
     found = read_facts(tmp_path)
     assert count_forks() == before + 1
     with monkeypatch.context() as patch:
-        patch.setattr(prepared, "_prepared", None)
+        patch.setattr(prepared, "_wanted", False)
         wanted = read_facts(tmp_path)
     assert drop_test(found) == drop_test(wanted)
     assert wanted["own session"]
@@ -117,7 +116,7 @@ def test_each_end_is_told(
 ) -> None:
     before = count_forks()
     if way == "plain":
-        monkeypatch.setattr(prepared, "_prepared", None)
+        monkeypatch.setattr(prepared, "_wanted", False)
     assert run_code(programs, "print('[as] it is')", tmp_path) == "[as] it is\n"
     line = "import sys; print('error: option x: too big', file=sys.stderr); sys.exit(2)"
     with pytest.raises(UserError, match=r"^option x: too big$"):
@@ -192,7 +191,7 @@ def test_it_ends_with_its_parent(programs: Path) -> None:
         "import os, sys, time\n"
         "from almost_kedro.processes import prepared\n"
         "from almost_kedro.processes.run import build_environment, run_program\n"
-        "prepared.prepare(build_environment())\n"
+        "prepared._prepared = prepared.Prepared(build_environment())\n"
         "print(prepared._prepared._process.pid, flush=True)\n"
         "time.sleep(600)\n"
     )

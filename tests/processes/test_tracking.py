@@ -13,9 +13,16 @@ from pathlib import Path
 import pytest
 
 from almost_kedro.errors import UserError
-from almost_kedro.processes.tracking import EXPERIMENT, Tracker, open_client
+from almost_kedro.processes import tracking
+from almost_kedro.processes.tracking import EXPERIMENT, Tracker, make_store, open_client
 
 AT_ONCE, TIMES = 3, 2
+
+
+@pytest.fixture(autouse=True)
+def making(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere, stores are copied."""
+    monkeypatch.setattr(tracking, "make_store", make_store)
 
 
 def start_and_end(barrier: Barrier, folder: Path, uri: str) -> None:

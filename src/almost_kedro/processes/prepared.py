@@ -1,8 +1,8 @@
 """A process that has imported torch and transformers, and turns into each program by forking.
 
-Importing them takes a program seconds, and a run starts dozens. `kedro run` starts this process
-first of all. Where it does not fit (see `fits`) or has died, programs start the plain way (see
-`processes.run`), with the same result.
+Importing them takes a program seconds, and a run starts dozens. The first program of a `kedro run`
+starts this process, too. Where it does not fit (see `fits`) or has died, programs start the plain
+way (see `processes.run`), with the same result.
 
 The parent sends a request over a socket: the program, its folder and environment, and its three
 standard streams. A socket of its own brings the program's process id, then its exit status.
@@ -96,7 +96,7 @@ class Prepared:
     """The parent's end."""
 
     def __init__(self, environment: Mapping[str, str]):
-        """Start the process with an environment; it gets ready while this one goes on."""
+        """Start the process, with all of its programs' environment but `LATE`."""
         self.environment, self.owner = dict(environment), os.getpid()
         self.started = 0
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -148,15 +148,15 @@ class Prepared:
         self._process.wait()
 
 
+_wanted = False
 _prepared: Prepared | None = None
 
 
-def prepare(environment: Mapping[str, str]) -> None:
-    """Get ready, in the background, to start programs with this environment."""
-    global _prepared
+def prepare() -> None:
+    """From now on, start programs by forking where that works."""
+    global _wanted
     end_prepared()
-    if fits():
-        _prepared = Prepared(environment)
+    _wanted = fits()
 
 
 def start_prepared(
@@ -164,26 +164,28 @@ def start_prepared(
 ) -> Child | None:
     """Start `python -m ARGUMENTS` by forking; return None where that does not work.
 
-    Libraries read the environment when they are loaded, so it must be the prepared one, but for
-    names that none of them reads so early (see `LATE`).
+    The first call starts the prepared process and waits for it. Libraries read the environment when
+    they are loaded, so later calls need the same one, but for names that none of them reads so
+    early (see `LATE`).
     """
-    if not _prepared or _prepared.owner != os.getpid():
+    global _prepared
+    if not _wanted:
         return None
-    early, known = map(_leave_out_late, (environment, _prepared.environment))
-    return _prepared.start(arguments, environment, stderr) if early == known else None
-
-
-def _leave_out_late(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not name.startswith(LATE)}
+    early = {k: v for k, v in environment.items() if not k.startswith(LATE)}
+    if not _prepared:
+        _prepared = Prepared(early)
+    if _prepared.owner != os.getpid() or _prepared.environment != early:
+        return None
+    return _prepared.start(arguments, environment, stderr)
 
 
 @atexit.register
 def end_prepared() -> None:
-    """End this process's prepared process, if any."""
-    global _prepared
-    if _prepared:
+    """Start programs plainly again, and end the prepared process, if any."""
+    global _prepared, _wanted
+    if _prepared and _prepared.owner == os.getpid():
         _prepared.end()
-    _prepared = None
+    _prepared, _wanted = None, False
 
 
 class Server:
