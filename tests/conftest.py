@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sessions import run_pipeline
+from sessions import ALIGNMENT, run_pipeline
 
 from almost_kedro.models.fetch import get_model
 from almost_kedro.options.models import Models
@@ -79,15 +79,11 @@ def smollm2() -> Path:
 def made_alignment(
     project: Path, tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A data root with an RL policy and all before it, which no test changes.
-
-    Every pipeline ran in a process of its own: all that passes between them is in the catalog.
-    """
+    """A data root with an RL policy and all before it, which no test changes."""
 
     def make(root: Path) -> None:
-        for name in ("synthetic_feedback", "reward_model", "rmsp_sft", "rl"):
-            done = run_pipeline(project, root, name)
-            assert done.returncode == 0, done.stdout + done.stderr
+        done = run_pipeline(project, root, ",".join(ALIGNMENT))
+        assert done.returncode == 0, done.stdout + done.stderr
 
     return make_once("alignment", make, tmp_path_factory)
 
@@ -96,7 +92,7 @@ def made_alignment(
 def made_evaluation(
     project: Path, made_alignment: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """As the one before, with everything.
+    """As the one before, with everything, by a process of its own.
 
     `log` has what the evaluation said, `seconds` what it took.
     """

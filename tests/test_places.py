@@ -243,6 +243,7 @@ def test_a_session_opened_from_elsewhere_means_the_same_files(copy: Path) -> Non
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
 
 
+@pytest.mark.slow
 def test_a_notebook_in_its_folder_means_the_same_files(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

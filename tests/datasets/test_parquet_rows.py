@@ -210,6 +210,7 @@ print(len(rows), one_copy, memory("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from /proc")
 @pytest.mark.parametrize("what", ["save", "load"])
 def test_checked_rows_are_saved_and_loaded_without_a_second_copy(what: str, tmp_path: Path) -> None:

@@ -92,7 +92,9 @@ def test_score_of_exactly_one_half_is_found(half: list[str], data: st.DataObject
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 1.0])
-@pytest.mark.parametrize("length", [254, 255, 256, 257, 520])
+@pytest.mark.parametrize(
+    "length", [255, 256, *(pytest.param(n, marks=pytest.mark.slow) for n in (254, 257, 520))]
+)
 def test_texts_too_long_to_count_in_a_byte_are_found(length: int, threshold: float) -> None:
     draw = random.Random(length)
     long = draw.choices("abcdefgh", k=length)
@@ -200,6 +202,7 @@ def test_blank_text_has_no_words() -> None:
     assert tokenize_words(" \n\t") == []
 
 
+@pytest.mark.slow
 def test_benchmark_reports_the_same_verdicts_as_the_loop() -> None:
     script = [sys.executable, "benchmarks/overlap.py", "--prompts", "assets/seed_prompts.txt"]
     done = subprocess.run(

@@ -97,6 +97,7 @@ def test_models_that_can_not_share_say_so_and_answer_as_plain_generate_does(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", UNSHARED)
 def test_rows_that_end_leave_the_states_of_the_others_alone(
     family: str, tiny_models: dict[str, Path], tmp_path: Path

@@ -65,6 +65,7 @@ def name_policies(
     return [policy.name for policy in found]
 
 
+@pytest.mark.slow
 def test_it_is_a_further_policy_once_it_is_there(workplace: Workplace) -> None:
     options, checkpoints = make_run_options(), make_checkpoints(workplace)
     assert find_misfits(checkpoints, SPLITS, options, workplace) == {}

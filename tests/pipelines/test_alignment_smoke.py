@@ -1,4 +1,4 @@
-"""From comparisons to an RL policy through real Kedro sessions, each pipeline in one of its own."""
+"""From comparisons to an RL policy through real Kedro sessions."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
-from sessions import find_versions, kedro, read_document, run_pipeline
+from sessions import ALIGNMENT, find_versions, kedro, read_document, run_pipeline
 from smoke_runs import find_runs, read_latest
 
 CHECKPOINTS = ("reward_model", "held_out_reward_model", "sft_policy", "rl_policy")
@@ -17,6 +17,18 @@ CHECKPOINTS = ("reward_model", "held_out_reward_model", "sft_policy", "rl_policy
 @pytest.fixture(scope="module")
 def root(aligned: Path) -> Path:
     return aligned
+
+
+@pytest.mark.slow
+def test_all_that_passes_between_pipelines_is_in_the_catalog(
+    root: Path, project: Path, tmp_path: Path
+) -> None:
+    """Each in a process of its own, they make what they made in one."""
+    for name in ALIGNMENT:
+        done = run_pipeline(project, tmp_path, name)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("comparisons", "self_play", "sft_answers", "rl_answers"):
+        assert read_latest(tmp_path, name) == read_latest(root, name)
 
 
 def test_each_checkpoint_says_what_it_came_from(root: Path) -> None:
@@ -146,6 +158,7 @@ def test_an_unchanged_run_trains_nothing_and_adds_no_weights(project: Path, root
     assert list_inodes() == before
 
 
+@pytest.mark.slow
 def test_parents_of_other_prompts_are_refused(project: Path, root: Path) -> None:
     """New splits, old reward model."""
     latest = sorted(root.glob("03_primary/prompt_splits.jsonl/*/*"))[-1]
@@ -178,6 +191,7 @@ def test_another_base_model_is_refused(project: Path, root: Path) -> None:
     assert "sft_policy was trained from tiny-large" in done.stderr
 
 
+@pytest.mark.slow
 def test_no_comparisons_are_one_clear_line(project: Path, root: Path) -> None:
     latest = sorted(root.glob("05_model_input/comparisons.jsonl/*/*"))[-1]
     other = latest.parents[1] / "9999-01-01T00.00.00.000Z" / latest.name
@@ -205,6 +219,7 @@ def change_first(file: Path, change: dict[str, Any]) -> str:
     return "".join(json.dumps(row) + "\n" for row in ({**first, **change}, *others))
 
 
+@pytest.mark.slow
 def test_a_half_copied_checkpoint_is_refused(project: Path, root: Path) -> None:
     folder = find_versions(root, "reward_model")[-1]
     weights = folder / "model.safetensors"

@@ -277,6 +277,7 @@ def test_an_evaluation_killed_at_random_moments_goes_on(
     assert read_document(killed, "evaluation_metrics") == metrics
 
 
+@pytest.mark.slow
 def test_a_benchmark_of_another_format_is_named_by_its_line(
     project: Path, root: Path, tmp_path: Path
 ) -> None:
@@ -289,6 +290,7 @@ def test_a_benchmark_of_another_format_is_named_by_its_line(
     assert not list(tmp_path.glob("data/03_primary/prompt*"))
 
 
+@pytest.mark.slow
 def test_a_missing_checkpoint_is_one_clear_line(project: Path, root: Path, tmp_path: Path) -> None:
     policy = root / "06_models/rl_policy"
     policy.rename(tmp_path / "rl_policy")

@@ -169,6 +169,7 @@ def test_programs_run_beside_each_other(programs: Path, tmp_path: Path) -> None:
     sleeper.stdout.close()
 
 
+@pytest.mark.slow
 def test_where_the_prepared_process_dies_programs_start_plainly(
     programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +205,7 @@ def test_it_ends_with_its_parent(programs: Path) -> None:
     wait_for(lambda: not psutil.pid_exists(server), 30)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_models")
 def test_all_programs_of_a_run_start_so(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -219,8 +221,8 @@ def test_all_programs_of_a_run_start_so(
     assert prepared._prepared is None
 
 
-@pytest.mark.parametrize("found", ["gpu", "vllm", "macOS"])
-def test_it_keeps_away_from_what_does_not_survive_a_fork(
+@pytest.mark.parametrize("found", ["gpu", "vllm", "macOS", "old Linux"])
+def test_it_keeps_away_from_what_can_not_be_forked(
     found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert prepared.fits()
@@ -228,6 +230,8 @@ def test_it_keeps_away_from_what_does_not_survive_a_fork(
         monkeypatch.setattr(prepared, "GPUS", (Path("/dev/null"),))
     elif found == "vllm":
         monkeypatch.setattr(prepared, "find_spec", lambda name: name == "vllm" or None)
-    else:
+    elif found == "macOS":
         monkeypatch.setattr(sys, "platform", "darwin")
+    else:
+        monkeypatch.setattr(os, "pidfd_open", lambda pid: os.stat("/nothing"))
     assert not prepared.fits()

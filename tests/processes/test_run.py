@@ -90,6 +90,7 @@ def test_programs_do_without_what_only_costs_time(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "__main__ True nothing\n"
 
 
+@pytest.mark.slow
 def test_a_broken_progress_line_is_text(tmp_path: Path) -> None:
     code = "print('@progress {\"rows\": 1}[W123] a warning'); print('x\\n' * 100_000)"
     run_program("child_program", tmp_path, tmp_path / "log", write_module(tmp_path, code))

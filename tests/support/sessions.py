@@ -8,14 +8,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+ALIGNMENT = ("synthetic_feedback", "reward_model", "rmsp_sft", "rl")
+
 
 def make_command(*args: str) -> list[str]:
     return [sys.executable, "-m", "kedro", *args]
 
 
-def make_options(root: Path, name: str, *options: str) -> list[str]:
+def make_options(root: Path, names: str, *options: str) -> list[str]:
+    """Options for one pipeline, or for several in one process, with commas between."""
     params = ",".join([f"data_root={root}", *options])
-    return ["--env", "smoke", "--pipeline", name, "--params", params]
+    flag = "--pipelines" if "," in names else "--pipeline"
+    return ["--env", "smoke", flag, names, "--params", params]
 
 
 def kedro(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -25,9 +29,9 @@ def kedro(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_pipeline(
-    project: Path, root: Path, name: str, *options: str
+    project: Path, root: Path, names: str, *options: str
 ) -> subprocess.CompletedProcess[str]:
-    return kedro(project, "run", *make_options(root, name, *options))
+    return kedro(project, "run", *make_options(root, names, *options))
 
 
 def find_versions(root: Path, name: str) -> list[Path]:

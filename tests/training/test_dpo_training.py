@@ -32,6 +32,7 @@ def measure_margins(model: Path, rows: list[dict[str, Any]]) -> list[float]:
     return margins
 
 
+@pytest.mark.slow
 def test_the_policy_begins_as_the_reference_so_the_first_loss_is_ln_2(dpo_run: Run) -> None:
     first = dpo_run.read("curve.jsonl")[0]
     assert first["loss"] == pytest.approx(LN2, abs=1e-5)
@@ -39,6 +40,7 @@ def test_the_policy_begins_as_the_reference_so_the_first_loss_is_ln_2(dpo_run: R
     assert dpo_run.read("watch.jsonl")[0]["reward"] == 0
 
 
+@pytest.mark.slow
 def test_the_implicit_reward_comes_to_prefer_the_chosen_answers(dpo_run: Run, tiny: Path) -> None:
     rows = dpo_run.read("rows.jsonl")
     before, after = (measure_margins(model, rows) for model in (tiny, dpo_run.model))

@@ -131,6 +131,7 @@ def test_sharding_without_gpus_is_one_clear_line(
     assert "Traceback" in (tmp_path / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_a_model_that_is_too_short_is_one_clear_line(tiny: Path, tmp_path: Path) -> None:
     run = write_job("reward", tmp_path, tiny, make_rows(8, seed=0), max_length=20_000)
     with pytest.raises(UserError, match=r"^option reward_model.max_length: 20000 tokens, but"):

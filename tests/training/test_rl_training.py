@@ -19,7 +19,10 @@ TOLERANCE = 1e-4
 SIDES = ["chosen", "rejected"]
 
 
-@pytest.fixture(scope="module", params=["rloo", pytest.param("grpo", marks=pytest.mark.slow)])
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=["rloo", "grpo"])
 def rl_run(
     request: pytest.FixtureRequest,
     reward_run: Run,

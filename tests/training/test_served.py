@@ -200,6 +200,7 @@ def test_weights_are_stored_as_bfloat16_only_where_none_changes(tmp_path: Path) 
     assert json.loads((tmp_path / "exact/config.json").read_text())["dtype"] == "bfloat16"
 
 
+@pytest.mark.slow
 def test_a_trained_reward_model_gives_its_rewards_to_others(
     reward_run: Run, tmp_path: Path
 ) -> None:
@@ -222,12 +223,9 @@ def test_a_trained_reward_model_gives_its_rewards_to_others(
     assert judge.model.config.num_labels == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("trainer_class", "config"),
-    [
-        (RLOOTrainer, RLOOConfig),
-        pytest.param(GRPOTrainer, GRPOConfig, marks=pytest.mark.slow),
-    ],
+    ("trainer_class", "config"), [(RLOOTrainer, RLOOConfig), (GRPOTrainer, GRPOConfig)]
 )
 def test_reinforcement_learning_by_others_takes_both_models_as_they_are(
     trainer_class: Any, config: Any, reward_run: Run, sft_run: Run, tmp_path: Path
@@ -265,6 +263,7 @@ def read_question(row: dict[str, Any]) -> str:
     return text.removeprefix("\n\nHuman: ").removesuffix("\n\nAssistant:")
 
 
+@pytest.mark.slow
 def test_a_model_that_was_trained_before_gets_its_folder_and_stays_the_same(
     sft_run: Run, tmp_path: Path
 ) -> None:

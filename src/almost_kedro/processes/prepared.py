@@ -31,8 +31,8 @@ from setproctitle import setproctitle
 
 from almost_kedro.processes.lean_start import leave_out
 
-# Bytes; a request holds file names and a few variables.
-LARGEST = 2**17
+# Bytes; a request holds file names and a few variables. A longer one can't be sent.
+LARGEST = 2**20
 # Names that no library reads before it is used.
 LATE = ("ALMOST_KEDRO_", "MLFLOW_", "_MLFLOW_")
 # NVIDIA's and AMD's drivers.
@@ -46,8 +46,13 @@ def fits() -> bool:
     A GPU's driver does not survive a fork, vLLM sets up its environment before torch is imported,
     and on macOS the system's own libraries refuse to be forked.
     """
-    gpu = any(device.exists() for device in GPUS)
-    return sys.platform == "linux" and not gpu and find_spec("vllm") is None
+    if sys.platform != "linux" or any(device.exists() for device in GPUS) or find_spec("vllm"):
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:  # Linux before 5.3
+        return False
+    return True
 
 
 class Child:

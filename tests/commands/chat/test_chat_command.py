@@ -31,6 +31,7 @@ def read_newest(root: Path, name: str) -> list[dict[str, Any]]:
     return list(read_rows(newest))
 
 
+@pytest.mark.slow
 def test_answers_and_rewards_are_those_of_the_test_of_policies(
     aligned: Path, project: Path, tmp_path: Path
 ) -> None:

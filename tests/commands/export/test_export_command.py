@@ -52,8 +52,8 @@ def test_rows_go_by_the_splits_that_were_in_force(catalog: DataCatalog, tmp_path
             "messages",
             None,
             "--format messages: prompt_splits has no columns for it; it has none for any format; "
-            "these have: as_is_pairs, comparisons, reward_pairs, sft_demonstrations, "
-            "validated_comparisons",
+            "these have: as_is_pairs, comparisons, mismatched_pairs, reward_pairs, "
+            "sft_demonstrations, validated_comparisons",
         ),
         ("nonsense", "messages", None, "'nonsense' is no dataset of rows; there are as_is_pairs, "),
         ("reward_pairs", "messages", None, "reward_pairs: there are no rows yet; run the pipeline"),

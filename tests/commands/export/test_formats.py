@@ -12,7 +12,7 @@ from almost_kedro.commands.export.splits import FILES, sort_rows
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.splits import TRAINED
 from almost_kedro.rows.feedback import Comparison
-from almost_kedro.rows.training import AsIsPair, Demonstration
+from almost_kedro.rows.training import AsIsPair, Demonstration, MismatchedPair
 
 TWO_TURNS = "\n\nHuman: Why?\n\nAssistant: Because.\n\nHuman: Really?\n\nAssistant: "
 
@@ -92,6 +92,15 @@ def test_a_pair_of_the_user_needs_no_ids() -> None:
     row = {"pair_id": "x1", "prompt": "Why?", "chosen": "Because.", "rejected": "No."}
     [found] = make(AsIsPair, "preference", [row])
     assert (found["comparison_id"], found["chosen_assistant"]) == ("x1", "")
+
+
+def test_a_mismatched_pair_rejects_an_answer_to_another_prompt() -> None:
+    row = {"mismatched_id": "m1", "comparison_id": "c1", "prompt_id": "p1", "prompt": "Why?"}
+    row |= {"chosen": "Because.", "chosen_id": "r1", "rejected": "Blue.", "rejected_id": "r2"}
+    [found] = make(MismatchedPair, "preference", [{**row, "rejected_prompt_id": "p2"}])
+    assert (found["comparison_id"], found["prompt_id"], found["rejected_id"]) == ("m1", "p1", "r2")
+    assert found["prompt"] == [{"role": "user", "content": "Why?"}]
+    assert found["rejected"] == [{"role": "assistant", "content": "Blue."}]
 
 
 def test_only_prompts_that_judge_nothing_are_for_training() -> None:

@@ -270,6 +270,7 @@ def test_forward_lists_every_dataset(
     assert shown.endswith("\nNothing was made from it in the newest version of any dataset.\n")
 
 
+@pytest.mark.slow
 def test_the_newest_version_is_taken_or_the_one_given(
     project: Path, copied: Path, rows: dict[str, list[Row]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -350,6 +351,7 @@ def test_the_command_prints_to_a_pipe(
     assert f"\n  {row['comparison_id']}  " in done.stdout
 
 
+@pytest.mark.slow
 def test_an_encoding_that_lacks_a_character_gets_its_escape(
     project: Path, root: Path, rows: dict[str, list[Row]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.rows.dialogues import Message, read_dialogue
 from almost_kedro.rows.feedback import Comparison
-from almost_kedro.rows.training import AsIsPair, Demonstration
+from almost_kedro.rows.training import AsIsPair, Demonstration, MismatchedPair
 
 Format = Literal["preference", "prompt-completion", "messages"]
 
@@ -24,7 +24,8 @@ Format = Literal["preference", "prompt-completion", "messages"]
 class PreferenceRow(TypedDict):
     """A comparison: `prompt` is the dialogue, the others are one answer each.
 
-    A pair of the user's has no ids but its own, and nobody who wrote it: these are empty.
+    A pair of the user's has no ids but its own, and nobody who wrote it: these are empty. A
+    mismatched pair's id stands in `comparison_id`, and its rejected answer is to another prompt.
     """
 
     comparison_id: str
@@ -87,6 +88,22 @@ def compare_as_is(rows: Iterable[AsIsPair]) -> Iterator[PreferenceRow]:
             prompt_id="",
             chosen_id="",
             rejected_id="",
+            chosen_assistant="",
+            rejected_assistant="",
+            prompt=ask(row["prompt"]),
+            chosen=answer(row["chosen"]),
+            rejected=answer(row["rejected"]),
+        )
+
+
+def compare_mismatched(rows: Iterable[MismatchedPair]) -> Iterator[PreferenceRow]:
+    """Write mismatched pairs as preferences; their rows do not say who wrote them."""
+    for row in rows:
+        yield PreferenceRow(
+            comparison_id=row["mismatched_id"],
+            prompt_id=row["prompt_id"],
+            chosen_id=row["chosen_id"],
+            rejected_id=row["rejected_id"],
             chosen_assistant="",
             rejected_assistant="",
             prompt=ask(row["prompt"]),
@@ -173,6 +190,7 @@ MAKERS: Mapping[type, Mapping[Format, Maker]] = {
         "prompt-completion": complete_as_is,
         "messages": lambda rows: hold_dialogues(complete_as_is(rows)),
     },
+    MismatchedPair: {"preference": compare_mismatched},
     Demonstration: {
         "prompt-completion": complete_dialogues,
         "messages": lambda rows: hold_dialogues(complete_dialogues(select_whole(rows))),
