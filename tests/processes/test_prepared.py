@@ -49,14 +49,30 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("PYTHONPATH", str(folder))
         # Which test runs, in its environment.
         patch.setattr(prepared, "LATE", (*prepared.LATE, "PYTEST_CURRENT_TEST"))
+        patch.setattr(prepared.Prepared, "start", start_and_count)
         prepared.prepare()
         yield folder
         prepared.end_prepared()
 
 
-def count_forks() -> int:
-    """How many programs the prepared process has started."""
-    return prepared._prepared.started if prepared._prepared else 0
+forks = 0
+fork_program = prepared.Prepared.start
+
+
+def start_and_count(self: prepared.Prepared, *args: Any) -> prepared.Child | None:
+    global forks
+    child = fork_program(self, *args)
+    forks += child is not None
+    return child
+
+
+def start_sleeper(programs: Path, server: prepared.Prepared) -> prepared.Child:
+    """A program that runs for a minute. It is none of ours: it does not watch its lifeline."""
+    (programs / "sleeps.py").write_text("import time; print('began', flush=True); time.sleep(60)")
+    sleeper = server.start(["sleeps"], build_environment(), None)
+    assert sleeper
+    assert sleeper.stdout.readline() == "began\n"
+    return sleeper
 
 
 def run_code(programs: Path, code: str, folder: Path) -> str:
@@ -78,9 +94,9 @@ def test_a_program_can_not_tell_how_it_was_started(
     programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    before = count_forks()
+    before = forks
     found = read_facts(tmp_path)
-    assert count_forks() == before + 1
+    assert forks == before + 1
     with monkeypatch.context() as patch:
         patch.setattr(prepared, "_wanted", False)
         wanted = read_facts(tmp_path)
@@ -114,7 +130,7 @@ def test_it_starts_at_once(programs: Path, tmp_path: Path) -> None:
 def test_each_end_is_told(
     way: str, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = count_forks()
+    before = forks
     if way == "plain":
         monkeypatch.setattr(prepared, "_wanted", False)
     assert run_code(programs, "print('[as] it is')", tmp_path) == "[as] it is\n"
@@ -128,7 +144,7 @@ def test_each_end_is_told(
     at_the_end = "import atexit; atexit.register(print, 'last', end=''); print('first', end=' ')"
     assert run_code(programs, at_the_end, tmp_path) == "first last"
     monkeypatch.undo()
-    assert count_forks() == before + (5 if way == "prepared" else 0)
+    assert forks == before + (5 if way == "prepared" else 0)
 
 
 def test_no_two_programs_draw_the_same_by_chance(programs: Path, tmp_path: Path) -> None:
@@ -145,23 +161,19 @@ def test_a_variable_that_libraries_read_early_starts_it_plainly(
 ) -> None:
     code = "import os, torch; print(os.environ['OMP_NUM_THREADS'], torch.get_num_threads())"
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    before = count_forks()
+    before = forks
     assert run_code(programs, code, tmp_path) == "2 2\n"
-    assert count_forks() == before
+    assert forks == before
 
 
 def test_programs_run_beside_each_other(programs: Path, tmp_path: Path) -> None:
     """Each ends for itself; the one that started later does not hold the other's streams open."""
-    (programs / "sleeps.py").write_text("import time; print('began', flush=True); time.sleep(60)")
     assert prepared._prepared
-    environment = build_environment()
-    sleeper = prepared._prepared.start(["sleeps"], environment, None)
-    assert sleeper
-    assert sleeper.stdout.readline() == "began\n"
+    sleeper = start_sleeper(programs, prepared._prepared)
     assert run_code(programs, "print('done')", tmp_path) == "done\n"
     with pytest.raises(subprocess.TimeoutExpired):
         sleeper.wait(0.1)
-    sleeper.stdin.close()  # not a program of ours: it does not watch its lifeline
+    sleeper.stdin.close()
     os.killpg(sleeper.pid, 15)
     assert sleeper.wait(30) == -15
     assert sleeper.wait() == -15
@@ -176,10 +188,7 @@ def test_where_the_prepared_process_dies_programs_start_plainly(
     mine = prepared.Prepared(build_environment())
     monkeypatch.setattr(prepared, "_prepared", mine)
     assert run_code(programs, "print(1)", tmp_path) == "1\n"
-    (programs / "sleeps.py").write_text("import time; print('began', flush=True); time.sleep(60)")
-    sleeper = mine.start(["sleeps"], build_environment(), None)
-    assert sleeper
-    assert sleeper.stdout.readline() == "began\n"
+    sleeper = start_sleeper(programs, mine)
     mine.end()
     assert sleeper.wait(30) == -9  # nobody could tell how it ends, so it does not go on
     sleeper.close()
@@ -189,9 +198,9 @@ def test_where_the_prepared_process_dies_programs_start_plainly(
 def test_it_ends_with_its_parent(programs: Path) -> None:
     """At once if it is ready, and after an import at most if it is not."""
     code = (
-        "import os, sys, time\n"
+        "import time\n"
         "from almost_kedro.processes import prepared\n"
-        "from almost_kedro.processes.run import build_environment, run_program\n"
+        "from almost_kedro.processes.run import build_environment\n"
         "prepared._prepared = prepared.Prepared(build_environment())\n"
         "print(prepared._prepared._process.pid, flush=True)\n"
         "time.sleep(600)\n"

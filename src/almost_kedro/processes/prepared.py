@@ -103,7 +103,6 @@ class Prepared:
     def __init__(self, environment: Mapping[str, str]):
         """Start the process, with all of its programs' environment but `LATE`."""
         self.environment, self.owner = dict(environment), os.getpid()
-        self.started = 0
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -138,10 +137,7 @@ class Prepared:
                 socket.send_fds(self._socket, [json.dumps(request).encode()], numbers)
             os.close(stdin)
             os.close(stdout)
-            if not child.has_started():
-                return None
-            self.started += 1
-            return child
+            return child if child.has_started() else None
         except BaseException:  # Ctrl-C: the end of its lifeline ends the program
             child.close()
             raise
@@ -264,7 +260,7 @@ def _become(request: Any, streams: Sequence[int], others: Sequence[int]) -> list
     os.setsid()
     for wanted, number in enumerate(streams):
         os.dup2(number, wanted)
-    for number in (*set(streams), *others):
+    for number in (*streams, *others):
         os.close(number)
     os.chdir(request["folder"])
     os.environ.update(request["late"])

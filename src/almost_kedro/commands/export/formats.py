@@ -7,6 +7,7 @@ Other programs take TRL's columns as they are. The columns before them lead back
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Literal
@@ -24,8 +25,9 @@ Format = Literal["preference", "prompt-completion", "messages"]
 class PreferenceRow(TypedDict):
     """A comparison: `prompt` is the dialogue, the others are one answer each.
 
-    A pair of the user's has no ids but its own, and nobody who wrote it: these are empty. A
-    mismatched pair's id stands in `comparison_id`, and its rejected answer is to another prompt.
+    What a pair has no column for is empty: a pair of the user's has no ids but its own, and nobody
+    who wrote it. A mismatched pair's id stands in `comparison_id`, and its rejected answer is to
+    another prompt.
     """
 
     comparison_id: str
@@ -64,48 +66,16 @@ ROW_TYPES: Mapping[Format, type] = {
 }
 
 
-def compare_answers(rows: Iterable[Comparison]) -> Iterator[PreferenceRow]:
-    """Write comparisons as preferences."""
+def compare_answers(rows: Iterable[Row], key: str) -> Iterator[PreferenceRow]:
+    """Write pairs as preferences; `key` names the column with a pair's own id."""
     for row in rows:
         yield PreferenceRow(
-            comparison_id=row["comparison_id"],
-            prompt_id=row["prompt_id"],
-            chosen_id=row["chosen_id"],
-            rejected_id=row["rejected_id"],
-            chosen_assistant=row["chosen_assistant"],
-            rejected_assistant=row["rejected_assistant"],
-            prompt=ask(row["prompt"]),
-            chosen=answer(row["chosen"]),
-            rejected=answer(row["rejected"]),
-        )
-
-
-def compare_as_is(rows: Iterable[AsIsPair]) -> Iterator[PreferenceRow]:
-    """Write the user's pairs as preferences."""
-    for row in rows:
-        yield PreferenceRow(
-            comparison_id=row["pair_id"],
-            prompt_id="",
-            chosen_id="",
-            rejected_id="",
-            chosen_assistant="",
-            rejected_assistant="",
-            prompt=ask(row["prompt"]),
-            chosen=answer(row["chosen"]),
-            rejected=answer(row["rejected"]),
-        )
-
-
-def compare_mismatched(rows: Iterable[MismatchedPair]) -> Iterator[PreferenceRow]:
-    """Write mismatched pairs as preferences; their rows do not say who wrote them."""
-    for row in rows:
-        yield PreferenceRow(
-            comparison_id=row["mismatched_id"],
-            prompt_id=row["prompt_id"],
-            chosen_id=row["chosen_id"],
-            rejected_id=row["rejected_id"],
-            chosen_assistant="",
-            rejected_assistant="",
+            comparison_id=row[key],
+            prompt_id=row.get("prompt_id", ""),
+            chosen_id=row.get("chosen_id", ""),
+            rejected_id=row.get("rejected_id", ""),
+            chosen_assistant=row.get("chosen_assistant", ""),
+            rejected_assistant=row.get("rejected_assistant", ""),
             prompt=ask(row["prompt"]),
             chosen=answer(row["chosen"]),
             rejected=answer(row["rejected"]),
@@ -181,16 +151,16 @@ Maker = Callable[[Iterable[Any]], Iterator[Any]]
 # By type of row: what can be made of it.
 MAKERS: Mapping[type, Mapping[Format, Maker]] = {
     Comparison: {
-        "preference": compare_answers,
+        "preference": partial(compare_answers, key="comparison_id"),
         "prompt-completion": complete_prompts,
         "messages": lambda rows: hold_dialogues(complete_prompts(rows)),
     },
     AsIsPair: {
-        "preference": compare_as_is,
+        "preference": partial(compare_answers, key="pair_id"),
         "prompt-completion": complete_as_is,
         "messages": lambda rows: hold_dialogues(complete_as_is(rows)),
     },
-    MismatchedPair: {"preference": compare_mismatched},
+    MismatchedPair: {"preference": partial(compare_answers, key="mismatched_id")},
     Demonstration: {
         "prompt-completion": complete_dialogues,
         "messages": lambda rows: hold_dialogues(complete_dialogues(select_whole(rows))),
