@@ -289,6 +289,18 @@ def test_factors_name_what_two_assistants_differ_in(
 
 
 @pytest.mark.parametrize(
+    ("demonstrations", "shots", "factors"),
+    [("HHH", 1, ["shots"]), ("HHH", 0, ["demonstrations"]), ("", 0, [])],
+)
+def test_with_and_without_demonstrations_differ_in_shots(
+    demonstrations: str, shots: int, factors: list[str]
+) -> None:
+    bare = make_assistant("m-bare", demonstrations="", shots=0)
+    other = make_assistant("other", demonstrations=demonstrations, shots=shots)
+    assert find_factors(other, bare) == find_factors(bare, other) == factors
+
+
+@pytest.mark.parametrize(
     ("other", "factors"),
     [
         (0, ["topic"]),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.planning import (
@@ -28,7 +29,7 @@ PROMPTS = PromptGenerationOptions(model="m", n_prompts=1, shots=2)
 BOTH: list[Rules] = ["original", "corrected"]
 
 
-def describe(shots: int = 1, name: str = "HHH", **changes: Any) -> dict[str, Any]:
+def describe(shots: int = 1, name: str | None = "HHH", **changes: Any) -> dict[str, Any]:
     return {"model": "m", "demonstrations": name, "shots": shots} | changes
 
 
@@ -70,6 +71,20 @@ def test_no_shots_show_all_demonstrations_in_original_and_none_in_corrected(
     rules: Rules, shown: int
 ) -> None:
     assert plan(describe(0), rules=rules)[0]["prefix"].count("Human:") == shown
+
+
+@pytest.mark.parametrize("rules", BOTH)
+def test_a_bare_assistant_gets_the_question_alone(rules: Rules) -> None:
+    [assistant] = plan(describe(0, None), rules=rules, files={})
+    assert (assistant["name"], assistant["prefix"]) == ("m-bare", "")
+    assert (assistant["demonstrations"], assistant["shots"]) == ("", 0)
+    rows: Any = [assistant]
+    assert Assistants().validate(rows)
+
+
+def test_shots_of_no_demonstrations_are_refused() -> None:
+    with pytest.raises(ValidationError, match="2 shots, but no demonstrations; name them, or"):
+        plan(describe(2, None))
 
 
 def test_only_the_files_that_are_wanted_are_loaded() -> None:

@@ -292,6 +292,10 @@ def test_an_off_topic_assistant_is_named_after_its_source() -> None:
     assert name_assistant(options) == "m-HHH-1shot-off-topic"
 
 
+def test_an_assistant_without_demonstrations_is_named_bare() -> None:
+    assert name_assistant(AssistantOptions(model="Org/M", demonstrations=None, shots=0)) == "m-bare"
+
+
 def make_prompts(n: int) -> list[Prompt]:
     return [make_prompt(f"p{i}") for i in range(n)]
 
@@ -328,6 +332,32 @@ def test_every_answer_has_a_row_and_every_dropped_one_a_ledger_row() -> None:
     assert all(row["detail"] for row in ledger)
     assert Responses().validate(rows)
     assert Ledger().validate(ledger)
+
+
+LOOP = "You can do it with care. " * 6
+
+
+@pytest.mark.parametrize(
+    ("rules", "limit", "verdict"),
+    [
+        ("corrected", None, "ok"),
+        ("corrected", 0.2, "rule_12_repeats"),
+        ("corrected", 0.9, "ok"),
+        # The paper's rules know no such thing.
+        ("original", 0.2, "ok"),
+    ],
+)
+def test_an_answer_that_repeats_itself_is_dropped_by_option(
+    rules: Rules, limit: float | None, verdict: str
+) -> None:
+    completions = [("k0", Completion(GOOD, "eos", 7)), ("k1", Completion(LOOP, "eos", 7))]
+    rows, ledger = build_responses(make_prompts(2), ASSISTANT, completions, rules, limit)
+    assert [row["verdict"] for row in rows] == ["ok", verdict]
+    # Of 39 runs of words and full stops, 7 are unlike.
+    dropped = [("ok", "rule_12_repeats")] if limit == 0.2 else []
+    assert [(row["original"], row["corrected"]) for row in ledger] == dropped
+    if verdict != "ok":
+        assert ledger[0]["detail"] == "82% of its runs of 4 words stood before"
 
 
 @pytest.mark.parametrize("rules", ["original", "corrected"])

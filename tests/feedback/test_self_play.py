@@ -177,6 +177,12 @@ def test_candidates_are_turn_by_turn_and_sample_by_sample() -> None:
     ]
 
 
+def test_a_candidate_that_repeats_itself_is_dropped_by_option() -> None:
+    answers = complete(GOOD, "You can do it with care. " * 6)
+    rows, _ = make_candidates([FIRST], "a", answers, 2, "corrected", 0.2)
+    assert [row["verdict"] for row in rows] == ["ok", "rule_12_repeats"]
+
+
 def test_samples_of_one_request_have_their_own_ids() -> None:
     rows, _ = make_candidates([FIRST], "a", [complete(GOOD)[0]] * 2, 2, "corrected")
     assert len({row["candidate_id"] for row in rows}) == 2

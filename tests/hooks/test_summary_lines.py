@@ -4,6 +4,7 @@ from typing import Any
 
 from report_findings import WORTH
 
+from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.hooks.summary_lines import (
     describe_ensemble,
     describe_evaluation,
@@ -86,6 +87,27 @@ def test_policies_are_compared_by_the_held_out_reward_with_the_gates_caveat() ->
         "sft against base, 30 test prompts: held-out reward +0.250 [+0.100, +0.400] "
         "(gate not passed)"
     ]
+
+
+def test_a_policy_that_is_shown_to_repeat_itself_more_has_a_line_more() -> None:
+    values = {
+        "n": 30,
+        "held_out_reward": {"value": 2.0, "low": 1.0, "high": 3.0},
+        "repetition": {"value": 0.4, "low": 0.3, "high": 0.5},
+    }
+    rates = {"sft": {"value": 0.45, "low": 0.35, "high": 0.55}, "base": SHARE}
+    metrics = {
+        "gate_passed": True,
+        "policies": {name: {"repetition": rate} for name, rate in rates.items()},
+        "differences": {"sft-vs-base": values},
+    }
+    _, line = describe_policies(metrics)
+    assert line == (
+        "  sft repeats itself more than base: 45.0% [35.0%, 55.0%] of its runs of 4 words stood "
+        f"before in the answer, {show_share(SHARE)} of base's"
+    )
+    values["repetition"]["low"] = 0.0
+    assert len(describe_policies(metrics)) == 1
 
 
 def test_all_models_stand_side_by_side_with_the_floors_below() -> None:

@@ -11,6 +11,7 @@ from almost_kedro.contract import Completion, row_id
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.statistics import bootstrap_difference, bootstrap_mean
 from almost_kedro.feedback.ledger import check_served
+from almost_kedro.feedback.repetition import measure_repetition
 from almost_kedro.feedback.responses import extract_answer
 from almost_kedro.options.rules import Rules
 from almost_kedro.rows.feedback import Prompt
@@ -128,6 +129,7 @@ def _describe(answers: Sequence[PolicyAnswer], seed: int) -> PolicyRewards:
         reward=_average([row["reward"] for row in answers], ids, seed),
         held_out_reward=_average([row["held_out_reward"] for row in answers], ids, seed),
         length=round(mean(len(row["text"]) for row in answers), 1),
+        repetition=_average(_list_repetitions(answers), ids, seed),
         share_cut_off=mean(row["finish_reason"] == "length" for row in answers),
         share_ended_by_eos=mean(row["finish_reason"] == "eos" for row in answers),
     )
@@ -139,13 +141,19 @@ def _compare(
     ids = [row["prompt_id"] for row in new]
     rewards, old_rewards = ([row["reward"] for row in rows] for rows in (new, old))
     held_out, old_held_out = ([row["held_out_reward"] for row in rows] for rows in (new, old))
+    repetition, old_repetition = _list_repetitions(new), _list_repetitions(old)
     wins = [(a > b) / 2 + (a >= b) / 2 for a, b in zip(held_out, old_held_out, strict=True)]
     return RewardDifference(
         n=len(new),
         reward=bootstrap_difference(rewards, old_rewards, ids, seed).to_dict(),
         held_out_reward=bootstrap_difference(held_out, old_held_out, ids, seed).to_dict(),
         held_out_win_rate=_average(wins, ids, seed),
+        repetition=bootstrap_difference(repetition, old_repetition, ids, seed).to_dict(),
     )
+
+
+def _list_repetitions(answers: Sequence[PolicyAnswer]) -> list[float]:
+    return [measure_repetition(row["text"]) for row in answers]
 
 
 def _average(values: Sequence[float], ids: Sequence[str], seed: int) -> Estimate:

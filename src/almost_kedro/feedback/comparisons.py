@@ -99,13 +99,18 @@ def walk_pairs(
 
 
 def find_factors(chosen: Assistant, rejected: Assistant) -> list[Factor]:
-    """Name the factors in which two assistants differ."""
+    """Name the factors in which two assistants differ.
+
+    Some shots of demonstrations and a bare question differ in the number of shots alone.
+    """
     factors: list[Factor] = []
     if chosen["model"] != rejected["model"]:
         factors.append("size")
-    if chosen["shots"] != rejected["shots"]:
+    more_shots = chosen["shots"] != rejected["shots"]
+    if more_shots:
         factors.append("shots")
-    if chosen["demonstrations"] != rejected["demonstrations"]:
+    demonstrations = {chosen["demonstrations"], rejected["demonstrations"]}
+    if len(demonstrations) > 1 and not (more_shots and "" in demonstrations):
         factors.append("demonstrations")
     if chosen["off_topic"] != rejected["off_topic"]:
         factors.append("topic")

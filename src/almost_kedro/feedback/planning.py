@@ -69,26 +69,35 @@ def plan_assistants(
                 f"option response_generation.assistants: {name} is described twice; keep one"
             )
         source = find_source(assistant, options.assistants)
-        wanted = assistant.demonstrations
-        if wanted not in demonstrations:
-            there = ", ".join(sorted(demonstrations)) or "none"
-            raise UserError(
-                f"option response_generation.assistants: demonstrations {wanted!r} need the file "
-                f"{wanted}_prompt.txt in assets_root; there are {there}"
-            )
-        text = load_text(demonstrations[wanted])
         assistants.append(
             Assistant(
                 name=name,
                 model=assistant.model,
-                demonstrations=wanted,
+                demonstrations=assistant.demonstrations or "",
                 shots=assistant.shots,
                 max_new_tokens=source.max_new_tokens or options.max_new_tokens,
-                prefix=build_prefix(text, wanted, assistant.shots, rules),
+                prefix=_build_assistant_prefix(assistant, demonstrations, rules),
                 off_topic=assistant.off_topic,
             )
         )
     return assistants
+
+
+def _build_assistant_prefix(
+    assistant: AssistantOptions,
+    demonstrations: Mapping[str, Callable[[], str] | str],
+    rules: Rules,
+) -> str:
+    wanted = assistant.demonstrations
+    if wanted is None:
+        return ""
+    if wanted not in demonstrations:
+        there = ", ".join(sorted(demonstrations)) or "none"
+        raise UserError(
+            f"option response_generation.assistants: demonstrations {wanted!r} need the file "
+            f"{wanted}_prompt.txt in assets_root; there are {there}"
+        )
+    return build_prefix(load_text(demonstrations[wanted]), wanted, assistant.shots, rules)
 
 
 def find_source(

@@ -15,6 +15,7 @@ from almost_kedro.feedback.ledger import (
     other_rules,
 )
 from almost_kedro.feedback.off_topic import OFF_TOPIC
+from almost_kedro.feedback.repetition import RUN, measure_repetition
 from almost_kedro.feedback.scripts import ends_openly, find_other_ends, measure_length
 from almost_kedro.options.evaluation import EvaluationOptions
 from almost_kedro.options.feedback import AssistantOptions, ResponseGenerationOptions
@@ -159,9 +160,13 @@ def check_answer(answer: str, finish_reason: str, rules: Rules) -> RuleVerdict:
 
 
 def name_assistant(options: AssistantOptions) -> str:
-    """Rule 13: {model, lower case}-{demonstrations}-{n}shot, from the base name of the model."""
+    """Rule 13: {model, lower case}-{demonstrations}-{n}shot, from the base name of the model.
+
+    One that gets the bare question is {model, lower case}-bare, which the original did not have.
+    """
     model = options.model.rsplit("/", 1)[-1].lower()
-    name = f"{model}-{options.demonstrations}-{options.shots}shot"
+    shown = f"{options.demonstrations}-{options.shots}shot" if options.demonstrations else "bare"
+    name = f"{model}-{shown}"
     return name + OFF_TOPIC if options.off_topic else name
 
 
@@ -180,14 +185,28 @@ def align_responses(
     return aligned
 
 
+def check_repetition(answer: str, max_repetition: float | None) -> RuleVerdict:
+    """Find answers that repeat themselves; the paper's rules don't, and None finds none.
+
+    A small model loops, and under better demonstrations more often than under worse ones.
+    """
+    found = 0.0 if max_repetition is None else measure_repetition(answer)
+    if max_repetition is None or found <= max_repetition:
+        return RuleVerdict()
+    detail = f"{found:.0%} of its runs of {RUN} words stood before"
+    return RuleVerdict("rule_12_repeats", detail)
+
+
 def judge_answer(
-    answer_id: str, completion: Completion, rules: Rules
+    answer_id: str, completion: Completion, rules: Rules, max_repetition: float | None = None
 ) -> tuple[str, RuleVerdict, list[LedgerRow]]:
     """Apply rules 11 and 12; return text and verdict of the set in force, and its ledger rows."""
     texts, verdicts = {}, {}
     for each in (rules, other_rules(rules)):
         texts[each] = extract_answer(completion.text, completion.finish_reason, each)
         verdicts[each] = check_answer(texts[each], completion.finish_reason, each)
+        if each == "corrected" and verdicts[each].kept:
+            verdicts[each] = check_repetition(texts[each], max_repetition)
     note = "" if texts["original"] == texts["corrected"] else "the sets cut it differently"
     other = verdicts[other_rules(rules)]
     return (
@@ -202,16 +221,18 @@ def build_responses(
     assistant: Assistant,
     completions: Iterable[tuple[str, Completion]],
     rules: Rules,
+    max_repetition: float | None = None,
 ) -> tuple[list[Response], list[LedgerRow]]:
     """Make one assistant's rows, dropped ones included, and their ledger (rules 11 and 12).
 
-    `completions` has one request key and completion a prompt.
+    `completions` has one request key and completion a prompt; for the last argument see
+    `check_repetition`.
     """
     rows: list[Response] = []
     ledger: list[LedgerRow] = []
     for prompt, (key, completion) in zip(prompts, completions, strict=True):
         response_id = row_id("response", key, prompt["prompt_id"], assistant["name"])
-        text, verdict, entry = judge_answer(response_id, completion, rules)
+        text, verdict, entry = judge_answer(response_id, completion, rules, max_repetition)
         row = Response(
             response_id=response_id,
             prompt_id=prompt["prompt_id"],

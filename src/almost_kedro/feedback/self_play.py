@@ -104,6 +104,7 @@ def make_candidates(
     completions: Iterable[tuple[str, Completion]],
     samples: int,
     rules: Rules,
+    max_repetition: float | None = None,
 ) -> tuple[list[Candidate], list[LedgerRow]]:
     """Make the candidates of open turns, without rewards, and their ledger (rules 11 and 12).
 
@@ -113,13 +114,14 @@ def make_candidates(
         assistant: Name of who answered.
         completions: Request key and completion, all samples of the first turn first.
         samples: Completions a turn.
+        max_repetition: See `check_repetition`.
     """
     candidates: list[Candidate] = []
     ledger: list[LedgerRow] = []
     asked = [(turn, sample) for turn in turns for sample in range(samples)]
     for (turn, sample), (key, completion) in zip(asked, completions, strict=True):
         candidate_id = row_id("candidate", key, turn.prompt_id, turn.turn, sample)
-        text, verdict, entry = judge_answer(candidate_id, completion, rules)
+        text, verdict, entry = judge_answer(candidate_id, completion, rules, max_repetition)
         candidates.append(
             Candidate(
                 candidate_id=candidate_id,

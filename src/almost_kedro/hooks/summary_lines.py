@@ -12,6 +12,7 @@ from almost_kedro.evaluation.model_report import (
     show_invalid_votes,
     show_judge,
 )
+from almost_kedro.evaluation.repetition import show_repetition
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.rows.evaluation_metrics import EvaluationMetrics, PreferenceReport
 from almost_kedro.rows.metrics import (
@@ -143,6 +144,8 @@ def describe_policies(metrics: PolicyMetrics) -> list[str]:
         lines.append(
             f"{new} against {old}, {values['n']} test prompts: held-out reward {difference}{caveat}"
         )
+        if repeats := show_repetition(name, metrics):
+            lines.append(f"  {repeats}")
     return lines
 
 

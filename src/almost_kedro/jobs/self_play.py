@@ -96,7 +96,12 @@ def answer_turns(
         options.candidates,
     )
     candidates, ledger = make_candidates(
-        turns, player.assistant["name"], answers, options.candidates, player.options.rules
+        turns,
+        player.assistant["name"],
+        answers,
+        options.candidates,
+        player.options.rules,
+        options.max_repetition,
     )
     rewards, scoring = score_candidates(candidates, by_id, player, player.judges[0])
     return keep_best(candidates, rewards), ledger, {"answers": cost, "rewards": scoring}

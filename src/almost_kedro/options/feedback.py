@@ -38,7 +38,10 @@ class AssistantOptions(Block):
     """One assistant: model x demonstrations x shots."""
 
     model: str = Field(description="Name in models.yml")
-    demonstrations: str = Field(description="X for assets/X_prompt.txt")
+    demonstrations: str | None = Field(
+        description="X for assets/X_prompt.txt; null: the bare question, as the base model of the "
+        "policies gets it",
+    )
     shots: Annotated[int, Field(ge=0)] = Field(description="Demonstrations shown")
     max_new_tokens: Positive | None = Field(
         None, description="Own token limit; null: the common one"
@@ -48,6 +51,13 @@ class AssistantOptions(Block):
         description="Generate nothing: take the answers of the same assistant, which is in the "
         "list, too, and exchange them between prompts",
     )
+
+    @model_validator(mode="after")
+    def check_shots(self) -> AssistantOptions:
+        """Refuse shots of no file."""
+        if self.shots and self.demonstrations is None:
+            raise ValueError(f"{self.shots} shots, but no demonstrations; name them, or shots: 0")
+        return self
 
     @model_validator(mode="after")
     def check_off_topic_limit(self) -> AssistantOptions:
@@ -64,6 +74,13 @@ class ResponseGenerationOptions(Block):
     temperature: float = Field(1.0, ge=0, description="Divides the logits")
     top_p: Share = Field(0.9, description="Mass of the nucleus")
     max_new_tokens: Positive = Field(description="Token limit of an answer, equal for all")
+    max_repetition: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Largest share of an answer's runs of four words that stood before in it "
+        "(corrected); null: any",
+    )
 
 
 class ComparisonOptions(Block):

@@ -148,7 +148,10 @@ def name_license(entry: Mapping[str, Any]) -> str:
 
 def name_assistant(assistant: Mapping[str, Any]) -> str:
     """Return an assistant in words."""
-    words = "{model}, demonstrations {demonstrations}, shots: {shots}".format(**assistant)
+    if assistant["demonstrations"]:
+        words = "{model}, demonstrations {demonstrations}, shots: {shots}".format(**assistant)
+    else:
+        words = f"{assistant['model']}, the bare question"
     if assistant.get("off_topic"):
         words += ", off topic: its answers to other prompts"
     return words

@@ -228,19 +228,21 @@ class PolicyRewards(TypedDict):
     """A policy's mean rewards and characters, and what ended its answers.
 
     `share_cut_off` is the share that the token limit ended. With `share_ended_by_eos` near 1, the
-    policy has learned its end token, and whoever asks it needs no stop strings.
+    policy has learned its end token, and whoever asks it needs no stop strings. `repetition` is the
+    share of a text's runs of four words that stood before in it.
     """
 
     n: int
     reward: Estimate
     held_out_reward: Estimate
     length: float
+    repetition: NotRequired[Estimate]
     share_cut_off: float
     share_ended_by_eos: NotRequired[float]
 
 
 class RewardDifference(TypedDict):
-    """Rewards of a new policy - those of an old one, on the same prompts.
+    """Rewards and repetition of a new policy - those of an old one, on the same prompts.
 
     `held_out_win_rate` is the share with the higher held-out reward; a tie is half.
     """
@@ -249,6 +251,7 @@ class RewardDifference(TypedDict):
     reward: PairedDifference
     held_out_reward: PairedDifference
     held_out_win_rate: Estimate
+    repetition: NotRequired[PairedDifference]
 
 
 class PolicyComparison(TypedDict):

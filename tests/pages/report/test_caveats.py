@@ -9,6 +9,7 @@ from report_findings import (
     make_evaluation,
     make_metrics,
     make_options,
+    make_policies,
     make_reward_report,
 )
 
@@ -105,6 +106,18 @@ def test_a_gain_among_many_comparisons_may_be_chance() -> None:
     # 1 - 0.975 ** 10
     assert "in at least one in about 22% of runs" in find()
     assert "chance alone" not in find(evaluation_metrics=make_evaluation(NO_GAIN, EVEN))
+
+
+def test_a_policy_that_repeats_itself_more_than_before_is_named() -> None:
+    shown = {"value": 0.4, "low": 0.3, "high": 0.5}
+    found = make_policies("sft-vs-base")
+    found["policies"] = {"sft": {"repetition": shown}, "base": {"repetition": NO_GAIN}}
+    found["differences"]["sft-vs-base"]["repetition"] = shown
+    text = find(sft_policy_metrics=found)
+    assert "sft repeats itself more than base: 40.0% [30.0%, 50.0%] of its runs" in text
+    assert "Neither reward model need see that." in text
+    found["differences"]["sft-vs-base"]["repetition"] = NO_GAIN
+    assert "repeats itself" not in find(sft_policy_metrics=found)
 
 
 def test_repeated_benchmark_items_are_counted() -> None:

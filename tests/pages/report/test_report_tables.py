@@ -42,10 +42,13 @@ def test_models_stand_side_by_side_with_the_floors_below() -> None:
 def test_rewards_have_intervals() -> None:
     sft, rl = make_policies("sft-vs-base"), make_policies("rl-vs-sft")
     rl["differences"]["rl-vs-sft"]["reward"] = NO_GAIN
+    # Metrics of before it was measured have none.
+    rl["differences"]["rl-vs-sft"]["repetition"] = {"value": 0.3, "low": 0.2, "high": 0.4}
     first, second = tabulate_rewards(sft, rl).rows
     gain = "+0.10 [+0.05, +0.15]"
-    assert first == ("sft against base", "40", gain, gain, SHOWN)
+    assert first == ("sft against base", "40", gain, gain, SHOWN, "-")
     assert second[2] == "+0.10 [-0.05, +0.25]"
+    assert second[-1] == "+30.0 points [+20.0, +40.0]"
 
 
 def test_edges_and_factors_have_the_reward_models_accuracy_where_any_were_held_out() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS, SETS
 from almost_kedro.evaluation.model_report import read_flips, show_invalid_votes
+from almost_kedro.evaluation.repetition import show_repetition
+from almost_kedro.evaluation.stages import TRAINED
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.options.evaluation import HELD_OUT
 from almost_kedro.pages.report.verdict import EVEN, list_gains
@@ -36,6 +38,7 @@ def list_caveats(metrics: Documents, options: Mapping[str, Any]) -> list[str]:
         *_doubt_items(evaluation),
         *_doubt_letters(evaluation),
         *_doubt_gains(evaluation),
+        *_doubt_texts(metrics),
         *_doubt_training(evaluation["contamination"]["training"]),
     ]
 
@@ -153,6 +156,15 @@ def _doubt_gains(evaluation: EvaluationMetrics) -> list[str]:
         f"{len(gains)} comparisons with the base model were made: were none of them real, chance "
         f"alone would show a gain in at least one in about {chance:.0%} of runs."
     ]
+
+
+def _doubt_texts(metrics: Documents) -> list[str]:
+    shown = [
+        show_repetition(f"{stage.name}-vs-{stage.base}", found)
+        for stage in TRAINED
+        if (found := metrics.get(stage.metrics))
+    ]
+    return [f"{each}. Neither reward model need see that." for each in shown if each]
 
 
 def _doubt_training(trained: TrainingContamination) -> list[str]:

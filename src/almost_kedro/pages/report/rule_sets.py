@@ -25,6 +25,7 @@ RULES = {
     "rule_12_empty": "an answer of nothing",
     "rule_12_open_end": "an answer that ends in a question mark or a colon",
     "rule_12_phrase": "an answer that says it doesn't know, or goes on for the human",
+    "rule_12_repeats": "an answer that repeats itself",
     "rule_12_short": "an answer of less than 50 characters",
     "rule_12_unfinished": "an answer that ends within a sentence",
     "rule_12_well": "an answer that starts with 'well'",

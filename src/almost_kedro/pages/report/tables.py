@@ -15,6 +15,7 @@ from almost_kedro.pages.report.numbers import (
     show_estimate,
     show_length,
     show_name,
+    show_points,
 )
 from almost_kedro.pages.table import MISSING, Table
 from almost_kedro.rows.evaluation_metrics import EvaluationMetrics, QuestionsReport
@@ -72,11 +73,19 @@ def tabulate_rewards(*policies: PolicyMetrics) -> Table:
             show_difference(found["reward"]),
             show_difference(found["held_out_reward"]),
             show_estimate(found["held_out_win_rate"]),
+            show_points(found["repetition"]) if "repetition" in found else MISSING,
         )
         for each in policies
         for name, found in each["differences"].items()
     )
-    heads = ("models", "test prompts", "reward", "held-out reward", "better answer (held-out)")
+    heads = (
+        "models",
+        "test prompts",
+        "reward",
+        "held-out reward",
+        "better answer (held-out)",
+        "words that repeat",
+    )
     return Table("Differences in reward (log-odds) with 95 % intervals", heads, rows)
 
 

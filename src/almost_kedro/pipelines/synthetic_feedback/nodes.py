@@ -150,7 +150,13 @@ def write_responses(
     ledger: list[LedgerRow] = []
     for assistant in answering:
         completions = read_answers(answers[assistant["name"]])
-        rows, entries = build_responses(prompts, assistant, completions, options.rules)
+        rows, entries = build_responses(
+            prompts,
+            assistant,
+            completions,
+            options.rules,
+            options.response_generation.max_repetition,
+        )
         responses += rows
         ledger += entries
     moved, moved_entries = answer_off_topic(assistants, responses, ledger, prompt_splits)
