@@ -112,7 +112,7 @@ CANDOUR_TOPIC = [
 DEMONSTRATIONS_SHOTS = [
     "smollm2-135m-Faithful-3shot",
     "smollm2-135m-HHH-3shot",
-    "smollm2-135m-HHH-1shot",
+    "smollm2-135m-bare",
 ]
 
 
@@ -123,11 +123,12 @@ def test_rubrics_are_those_of_the_findings(env: str, rubric: list[str], project:
     options = check_options(load(project, env).config_loader["parameters"])
     assert options.comparisons.rubric == rubric
     assert options.contrasts == {}
-    assert (
-        rubric
-        in check_options(load(project, "contrasts").config_loader["parameters"]).contrasts.values()
-    )
     assert options.comparisons.length_control == "matched"
+
+
+def test_the_rubric_of_the_study_is_a_contrast_that_was_tried(project: Path) -> None:
+    contrasts = check_options(load(project, "contrasts").config_loader["parameters"]).contrasts
+    assert CANDOUR_TOPIC in contrasts.values()
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
