@@ -115,6 +115,16 @@ def write_conf(project: Path, folder: Path, generation: dict[str, Any]) -> Path:
     options = {
         "generation": {"dtype": "float32", **generation},
         "prompt_generation": {"n_prompts": 12, "round_size": 16},
+        # Most are answered: of fewer, no two answers may be of like length.
+        "prompt_splits": {
+            "reward_model": 0.3,
+            "held_out": 0.15,
+            "held_out_reward_model": 0.3,
+            "self_play": 0.1,
+            "rl": 0.05,
+            "watch": 0.04,
+            "policy_test": 0.06,
+        },
         "response_generation": {"max_new_tokens": 48},
     }
     (folder / "smoke/parameters.yml").write_text(yaml.safe_dump(options))

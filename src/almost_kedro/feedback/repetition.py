@@ -1,7 +1,7 @@
 """How much a text repeats itself, which no reward need see.
 
-A small policy that is trained on little tends to write the same sentence again and again. A reward
-model whose chosen answers do so more often than the rejected ones takes it for a merit.
+A small policy that is trained on little tends to write the same sentence again and again, and a
+reward model whose chosen answers do so more often than the rejected ones has no reason to object.
 """
 
 from __future__ import annotations
