@@ -8,6 +8,8 @@ from almost_kedro.rows.evaluation_metrics import HumanVotes
 
 SHARE = {"value": 0.6, "low": 0.55, "high": 0.65}
 EVEN = {"value": 0.5, "low": 0.45, "high": 0.55}
+# A model that seldom gives the same letter in both orders.
+SELDOM = {**EVEN, "value": 0.2}
 LENGTH = {"value": 1099.6, "low": 90.0, "high": 1200.4}
 GAIN = {"value": 0.1, "low": 0.05, "high": 0.15, "low_one_sided": 0.06}
 NO_GAIN = {"value": 0.1, "low": -0.05, "high": 0.25, "low_one_sided": -0.02}
@@ -68,7 +70,7 @@ def make_evaluation(
     trained = {"n_prompts": 70, "prompts_that_repeat": 0}
     trained |= {"n_demonstrations": 20, "demonstrations_that_repeat": 0}
     return {
-        "hhh": {**benchmark, "position_bias": {name: {"flips": EVEN} for name in names}},
+        "hhh": {**benchmark, "position_bias": {name: {"flips": SELDOM} for name in names}},
         "hhh_likelihood": benchmark,
         "hhh_per_token": benchmark,
         "mc1": benchmark,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from report_findings import (
     EVEN,
     GAIN,
@@ -114,6 +115,26 @@ def test_a_loss_is_no_less_visible_than_a_gain() -> None:
     benchmarks = ("HHH", "HHH by likelihood", "HHH per token", "MC1")
     named = [f"{name} ({stage})" for stage in ("sft", "rl") for name in benchmarks]
     assert worse.answer == f"No: worse in {', '.join(named)}."
+
+
+@pytest.mark.parametrize("by_letter", ["base", "sft"])
+def test_who_goes_by_the_letter_is_neither_better_nor_worse(by_letter: str) -> None:
+    """Neither is the other one, whom it is compared with."""
+    loss = {"value": -0.1, "low": -0.2, "high": -0.05}
+    evaluation: dict[str, Any] = make_evaluation(NO_GAIN, SHARE)
+    bias = {name: {"flips": {**EVEN, "value": 0.1}} for name in ("base", "sft")}
+    evaluation["hhh"] = {
+        **evaluation["hhh"],
+        "differences": {"sft-vs-base": loss},
+        "position_bias": bias,
+    }
+    assert "worse in HHH (sft)" in judge_policies(evaluation).answer
+    bias[by_letter]["flips"]["value"] = 0.5
+    line = judge_policies(evaluation)
+    assert line.answer == (
+        "Yes, in 2 of 8 comparisons: the judge's votes (sft), the judge's votes (rl)."
+    )
+    assert "HHH -10.0 points [-20.0, -5.0]: by the letter, so it tells nothing" in line.details[0]
 
 
 def test_without_a_valid_vote_the_judge_has_no_say() -> None:

@@ -151,9 +151,10 @@ def _doubt_gains(evaluation: EvaluationMetrics) -> list[str]:
     gains = list_gains(evaluation)
     if not any(gain.better for gain in gains):
         return []
-    chance = 1 - 0.975 ** len(gains)
+    count = sum(gain.told for gain in gains)
+    chance = 1 - 0.975**count
     return [
-        f"{len(gains)} comparisons with the base model were made: were none of them real, chance "
+        f"{count} comparisons with the base model were made: were none of them real, chance "
         f"alone would show a gain in at least one in about {chance:.0%} of runs."
     ]
 

@@ -11,13 +11,14 @@ from almost_kedro.evaluation.benchmark_records import BENCHMARKS
 from almost_kedro.evaluation.gate import MIN_PROMPTS
 from almost_kedro.evaluation.model_report import (
     count_invalid_votes,
+    read_flips,
     read_win_rates,
     show_invalid_votes,
 )
 from almost_kedro.evaluation.stages import BASE, TRAINED
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.pages.report.numbers import show_name, show_points
-from almost_kedro.pages.report.weak_link import find_weakest_link
+from almost_kedro.pages.report.weak_link import MOSTLY, find_weakest_link
 from almost_kedro.rows.evaluation_metrics import EvaluationMetrics
 from almost_kedro.rows.metrics import Documents, Estimate, GateResult, RewardModelMetrics
 
@@ -34,13 +35,17 @@ class Line(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """A policy against the base model in one measure; `shown` has the figure in words."""
+    """A policy against the base model in one measure; `shown` has the figure in words.
+
+    It is told by nothing if one of the two mostly goes by the letter: then neither is better.
+    """
 
     policy: str
     measure: str
     shown: str
-    better: bool
-    worse: bool
+    better: bool = False
+    worse: bool = False
+    told: bool = True
 
 
 def reach_verdict(metrics: Documents) -> list[Line]:
@@ -91,7 +96,7 @@ def judge_policies(evaluation: EvaluationMetrics) -> Line:
     n_invalid, n_votes = count_invalid_votes(questions)
     silent = invalid and n_invalid == n_votes
     unheard = " The judge says nothing: none of its votes is valid." if silent else ""
-    count = f"{len(gains)} comparisons"
+    count = f"{sum(gain.told for gain in gains)} comparisons"
     if worse:
         answer = f"{'Mixed' if better else 'No'}: worse in {_name_gains(worse)}"
         answer += f"; better in {_name_gains(better)}." if better else "."
@@ -116,9 +121,15 @@ def list_gains(evaluation: EvaluationMetrics) -> list[Gain]:
             text = f"wins {show_share(rate)} of {questions['n']} questions by the judge{worth}"
             gains.append(_make_gain(stage.name, "the judge's votes", text, rate, EVEN))
         for each in BENCHMARKS:
-            if difference := each.find_report(evaluation)["differences"].get(pair):
+            report = each.find_report(evaluation)
+            if difference := report["differences"].get(pair):
                 text = f"{each.title} {show_points(difference)}"
-                gains.append(_make_gain(stage.name, each.title, text, difference, 0))
+                flips = read_flips(report)
+                if any(flips.get(name, 0) >= MOSTLY for name in (stage.name, BASE)):
+                    shown = f"{text}: by the letter, so it tells nothing"
+                    gains.append(Gain(stage.name, each.title, shown, told=False))
+                else:
+                    gains.append(_make_gain(stage.name, each.title, text, difference, 0))
     return gains
 
 
