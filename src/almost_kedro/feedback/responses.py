@@ -188,10 +188,9 @@ def align_responses(
 def check_repetition(answer: str, max_repetition: float | None) -> RuleVerdict:
     """Find answers that repeat themselves; the paper's rules don't, and None finds none.
 
-    A small model loops, and under better demonstrations more often than under worse ones.
+    A small model loops, and with demonstrations more often than without any (docs/findings.md).
     """
-    found = 0.0 if max_repetition is None else measure_repetition(answer)
-    if max_repetition is None or found <= max_repetition:
+    if max_repetition is None or (found := measure_repetition(answer)) <= max_repetition:
         return RuleVerdict()
     detail = f"{found:.0%} of its runs of {RUN} words stood before"
     return RuleVerdict("rule_12_repeats", detail)
