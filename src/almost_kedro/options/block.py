@@ -8,6 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+MaxRepetition = Annotated[
+    float | None,
+    Field(
+        ge=0,
+        lt=1,
+        description="Largest share of an answer's runs of four words that stood before in it "
+        "(corrected); null: any",
+    ),
+]
 
 
 class Block(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from almost_kedro.options.block import Block, Positive, Share
+from almost_kedro.options.block import Block, MaxRepetition, Positive, Share
 from almost_kedro.options.rules import Rules
 
 
@@ -74,13 +74,7 @@ class ResponseGenerationOptions(Block):
     temperature: float = Field(1.0, ge=0, description="Divides the logits")
     top_p: Share = Field(0.9, description="Mass of the nucleus")
     max_new_tokens: Positive = Field(description="Token limit of an answer, equal for all")
-    max_repetition: float | None = Field(
-        None,
-        ge=0,
-        lt=1,
-        description="Largest share of an answer's runs of four words that stood before in it "
-        "(corrected); null: any",
-    )
+    max_repetition: MaxRepetition = None
 
 
 class ComparisonOptions(Block):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from almost_kedro.options.block import Block, Positive, Share
+from almost_kedro.options.block import Block, MaxRepetition, Positive, Share
 
 Number = Literal["auto", "bfloat16", "float32"]
 
@@ -155,13 +155,7 @@ class SelfPlayOptions(Block):
     temperature: float = Field(1.0, ge=0, description="Divides the logits")
     top_p: Share = Field(0.9, description="Mass of the nucleus")
     max_new_tokens: Positive = Field(384, description="Token limit of an answer")
-    max_repetition: float | None = Field(
-        None,
-        ge=0,
-        lt=1,
-        description="Largest share of an answer's runs of four words that stood before in it "
-        "(corrected); null: any",
-    )
+    max_repetition: MaxRepetition = None
     user_demonstrations: str = Field("User", description="X for assets/X_prompt.txt")
     user_shots: Positive = Field(3, description="Dialogues shown to the simulated user")
     user_max_new_tokens: Positive = Field(64, description="Token limit of a question")

@@ -42,7 +42,7 @@ def test_models_stand_side_by_side_with_the_floors_below() -> None:
 def test_rewards_have_intervals() -> None:
     sft, rl = make_policies("sft-vs-base"), make_policies("rl-vs-sft")
     rl["differences"]["rl-vs-sft"]["reward"] = NO_GAIN
-    # Metrics of before it was measured have none.
+    # SFT's metrics are of before it was measured.
     rl["differences"]["rl-vs-sft"]["repetition"] = {"value": 0.3, "low": 0.2, "high": 0.4}
     first, second = tabulate_rewards(sft, rl).rows
     gain = "+0.10 [+0.05, +0.15]"
