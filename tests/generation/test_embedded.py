@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -191,36 +192,66 @@ def test_numbers_are_those_that_the_device_is_faster_with(monkeypatch: pytest.Mo
     assert choose_dtype("auto", cpu) == torch.float32
 
 
-# What oneDNN says, whether there is AMX, how far oneDNN may go, and what is faster there.
+class Processor(NamedTuple):
+    """What an x86 processor says of itself, how far oneDNN may go, and what is faster there."""
+
+    multiplies: bool  # bfloat16, emulated or not
+    bf16: bool
+    amx: bool
+    vendor: str
+    level: str | None
+    faster: bool
+
+
+INTEL, AMD = "GenuineIntel", "AuthenticAMD"
 PROCESSORS = {
-    "AVX2": (False, False, None, False),
-    "AVX-512, Skylake to Ice Lake": (True, False, None, False),
-    "AVX512-BF16": (True, False, None, False),
-    "AMX": (True, True, None, True),
-    "AMX, all allowed": (True, True, "ALL", True),
-    "AMX, and no more": (True, True, "avx512_core_amx", True),
-    "AMX, held at AVX512-BF16": (True, True, "AVX512_CORE_BF16", False),
-    "AMX, held at AVX-512": (True, True, "AVX512_CORE", False),
-    "AMX, held at AVX2": (False, True, "AVX2", False),
+    "AVX2": Processor(False, False, False, INTEL, None, False),
+    "AVX2, AMD": Processor(False, False, False, AMD, None, False),
+    "AVX-512, Skylake to Ice Lake": Processor(True, False, False, INTEL, None, False),
+    "AVX512-BF16": Processor(True, True, False, INTEL, None, False),
+    "AVX512-BF16, nobody knows whose": Processor(True, True, False, "", None, False),
+    "AVX512-BF16, AMD": Processor(True, True, False, AMD, None, True),
+    "AVX512-BF16, AMD, and no more": Processor(True, True, False, AMD, "avx512_core_bf16", True),
+    "AVX512-BF16, AMD, with FP16": Processor(True, True, False, AMD, "AVX10_1_512", True),
+    "AVX512-BF16, AMD, held at AVX-512": Processor(True, True, False, AMD, "AVX512_CORE", False),
+    "AVX512-BF16, AMD, held at AVX2": Processor(False, True, False, AMD, "AVX2", False),
+    "AMX": Processor(True, True, True, INTEL, None, True),
+    "AMX, all allowed": Processor(True, True, True, INTEL, "ALL", True),
+    "AMX, and no more": Processor(True, True, True, INTEL, "avx512_core_amx", True),
+    "AMX, held at AVX512-BF16": Processor(True, True, True, INTEL, "AVX512_CORE_BF16", False),
+    "AMX, held at AVX-512": Processor(True, True, True, INTEL, "AVX512_CORE", False),
+    "AMX, held at AVX2": Processor(False, True, True, INTEL, "AVX2", False),
 }
 
 
 @pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
-@pytest.mark.parametrize("processor", PROCESSORS)
-def test_of_x86_only_amx_is_faster_with_bfloat16(
-    processor: str, variable: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", PROCESSORS)
+def test_of_x86_amx_and_amd_are_faster_with_bfloat16(
+    name: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No machine has all of these: what it says of itself is put in their place."""
-    multiplies, amx, level, faster = PROCESSORS[processor]
-    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
-        monkeypatch.delenv(name, raising=False)
-    if level:
-        monkeypatch.setenv(variable, level)
-    monkeypatch.setattr(number_format, "multiplies_bfloat16", lambda: multiplies)
+    processor = PROCESSORS[name]
+    for other in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(other, raising=False)
+    if processor.level:
+        monkeypatch.setenv(variable, processor.level)
+    monkeypatch.setattr(number_format, "multiplies_bfloat16", lambda: processor.multiplies)
+    monkeypatch.setattr(number_format, "read_vendor", lambda: processor.vendor)
     monkeypatch.setattr(number_format.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: amx)
-    assert (choose_dtype("auto", torch.device("cpu")) == torch.bfloat16) is faster
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: processor.bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: processor.amx)
+    monkeypatch.setattr(torch.cpu, "_init_amx", lambda: processor.amx)
+    taken = choose_dtype("auto", torch.device("cpu"))
+    assert (taken == torch.bfloat16) is processor.faster
+
+
+def test_the_maker_of_a_processor_is_read_where_the_system_tells(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    assert number_format.read_vendor(cpuinfo) == ""
+    cpuinfo.write_text("processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel\t\t: 17\n" * 2)
+    assert number_format.read_vendor(cpuinfo) == AMD
+    cpuinfo.write_text("processor\t: 0\nCPU implementer\t: 0x41\n")
+    assert number_format.read_vendor(cpuinfo) == ""
 
 
 def test_whether_texts_begin_with_bos_is_the_tokenizers_to_say(

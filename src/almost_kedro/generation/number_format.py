@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedConfig
@@ -23,11 +25,13 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def gains_by_bfloat16() -> bool:
-    """Tell whether this CPU is faster with bfloat16 than with float32: on x86, only with AMX.
+    """Tell whether this CPU is faster with bfloat16 than with float32; of x86, not all are.
 
     oneDNN knows bfloat16 wherever there is AVX-512. Where it has to emulate it (Skylake to Ice
-    Lake), a product took 36 ms instead of 8. With AVX512-BF16 but no AMX, products of 256 rows and
-    more took longer than in float32, and reading and training have as many.
+    Lake), a product took 36 ms instead of 8. With AMX it is always faster. With AVX512-BF16 alone,
+    AMD's processors are (Zen 4: 2.3 to 3.5 times, at 8 to 4,096 rows); on Intel's, products of 256
+    rows and more took longer than in float32, and reading and training have as many.
+    `benchmarks/products.py` measures it.
     """
     if not multiplies_bfloat16():
         return False
@@ -35,8 +39,21 @@ def gains_by_bfloat16() -> bool:
         return True
     # These variables tell oneDNN to leave newer instructions out.
     level = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "ALL"
-    allowed = "AMX" in level.upper() or level.upper() in ("ALL", "DEFAULT")
-    return allowed and torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx()
+    level = level.upper()
+    everything = level in ("ALL", "DEFAULT")
+    if (everything or "AMX" in level) and torch.cpu._is_amx_tile_supported():
+        return torch.cpu._init_amx()
+    # All levels from this one on have one of these names.
+    allowed = everything or any(name in level for name in ("BF16", "FP16", "AMX", "AVX10"))
+    return allowed and torch.cpu._is_avx512_bf16_supported() and read_vendor() == "AuthenticAMD"
+
+
+def read_vendor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return what an x86 processor says of its maker, or nothing where the system does not tell."""
+    if not cpuinfo.is_file():
+        return ""
+    found = re.search(r"^vendor_id\s*:\s*(\S+)", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def count_token_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
