@@ -48,6 +48,8 @@ def test_what_other_pairs_and_other_reward_models_gave_is_said_where_they_are_on
         "  2 reward models as one: right in 60.0% [50.0%, 70.0%], alone in 50.0%, 60.0%; gain "
         "+10.0 points [-5.0, +25.0]"
     ]
+    [line] = describe_ensemble({**together, "contrasts": ["size", "topic"]})
+    assert "alone in size 50.0%, topic 60.0%; gain" in line
     assert describe_ensemble({"n_members": 1}) == []
 
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from families import make_judge, save, scale
+from made_rows import make_comparison
 from option_values import PARAMETERS, make_options, make_workplace
 from training_jobs import as_folder, make_rows, make_score_job
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.ensemble import Scale
-from almost_kedro.jobs.reward_models import check_members, find_members, make_scorer
+from almost_kedro.feedback.reward_rows import build_reward_rows
+from almost_kedro.jobs.reward_models import check_members, find_members, list_members, make_scorer
 from almost_kedro.jobs.score import Ensemble, score, score_by_all, sum_costs
 from almost_kedro.models.checkpoints import Checkpoint
 from almost_kedro.options.all import Options
@@ -73,6 +75,46 @@ def test_another_number_of_members_than_the_options_say_is_one_clear_line() -> N
         check_members(make_pair(), choose(ensemble=3))
     with pytest.raises(UserError, match=r"ensemble: 1, but reward_model was trained as 2; run"):
         check_members(make_pair(), choose())
+
+
+def test_members_of_other_contrasts_than_the_options_say_are_one_clear_line() -> None:
+    def trained_on(*contrasts: str) -> Checkpoint:
+        first = make_checkpoint("reward_model_size", scales=SCALES, contrasts=list(contrasts))
+        return replace(first, members=(make_checkpoint("reward_model_topic"),))
+
+    check_members(trained_on("size", "topic"), choose(ensemble="size+topic"))
+    with pytest.raises(
+        UserError, match=r"ensemble: \[size, shots\], but .* as \[size, topic\]; run"
+    ):
+        check_members(trained_on("size", "topic"), choose(ensemble="size+shots"))
+    with pytest.raises(UserError, match=r"ensemble: 2, but .* was trained as \[size, topic\]; run"):
+        check_members(trained_on("size", "topic"), choose(ensemble=2))
+    with pytest.raises(UserError, match=r"ensemble: \[size, topic\], but .* was trained as 2; run"):
+        check_members(make_pair(), choose(ensemble="size+topic"))
+
+
+def test_each_member_has_its_own_seed_or_its_own_comparisons() -> None:
+    edges = [("best", "other"), ("best", "off"), ("other", "off")]
+    comparisons = [
+        make_comparison(f"c{n}", chosen_assistant=chosen, rejected_assistant=rejected)
+        for n, (chosen, rejected) in enumerate(edges)
+    ]
+    rows = build_reward_rows(comparisons, "corrected")
+    alike = list_members(rows, comparisons, choose(ensemble=2))
+    assert [(each.name, each.seed, each.rows) for each in alike] == [
+        ("reward_model", 0, rows),
+        ("reward_model_seed_1", 1000, rows),
+    ]
+    contrasts = {"size": ["best", "other"], "topic": ["best", "off"], "none": ["off", "odd"]}
+    options = choose(ensemble="size+topic").model_copy(update={"contrasts": contrasts})
+    apart = list_members(rows, comparisons, options)
+    assert [(each.name, each.seed, each.rows) for each in apart] == [
+        ("reward_model_size", 0, [rows[0]]),
+        ("reward_model_topic", 0, [rows[1]]),
+    ]
+    empty = choose(ensemble="size+none").model_copy(update={"contrasts": contrasts})
+    with pytest.raises(UserError, match="of 3 comparisons to train on, none is of contrast 'none'"):
+        list_members(rows, comparisons, empty)
 
 
 def test_costs_of_the_same_rows_are_summed_but_peaks_are_not() -> None:

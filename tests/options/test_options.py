@@ -121,7 +121,11 @@ def test_missing_option_is_named(path: str) -> None:
     [
         ("rules", "corected", "'original' or 'corrected'"),
         ("seed", "one", "valid integer"),
-        ("reward_model.ensemble", 0, "greater than 0"),
+        ("reward_model.ensemble", 0, "whole number above 0, or names of contrasts"),
+        ("reward_model.ensemble", 1.5, "whole number above 0, or names of contrasts"),
+        ("reward_model.ensemble", None, "whole number above 0, or names of contrasts"),
+        ("reward_model.ensemble", "topic", "needs two or more"),
+        ("reward_model.ensemble", ["a", "b", "a"], "named twice"),
         ("reward_model.ensemble_penalty", -0.5, "greater than or equal to 0"),
         ("generation.engine", "vlm", "'embedded', 'vllm' or 'openai'"),
         ("generation.tensor_parallel", 0, "greater than 0"),
@@ -154,6 +158,22 @@ def test_wrong_value_is_named_with_what_is_allowed(path: str, value: Any, allowe
     assert message.startswith(f"option {path.removesuffix('.source')}: ")
     assert allowed in message
     assert "; found " in message
+
+
+def test_an_ensemble_is_a_number_or_names_as_a_list_or_on_the_command_line() -> None:
+    for given, n, contrasts in [
+        (3, 3, []),
+        (["size", "topic"], 2, ["size", "topic"]),
+        ("size+topic", 2, ["size", "topic"]),
+    ]:
+        found = check_options(change("reward_model.ensemble", given)).reward_model
+        assert (found.n_members, found.contrasts) == (n, contrasts)
+
+
+def test_members_of_a_contrast_each_have_no_other_seeds() -> None:
+    parameters = change("reward_model.ensemble", "size+topic")
+    message = explain({**parameters, "reward_model_seeds": 2})
+    assert message.startswith("option reward_model_seeds: 2 trainings on the same rows are wanted")
 
 
 def test_wrong_level_of_the_rubric_is_named_as_it_stands_in_the_file() -> None:

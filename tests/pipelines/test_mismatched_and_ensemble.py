@@ -160,3 +160,63 @@ def test_another_number_of_reward_models_is_refused_before_anything_is_played(
     assert done.returncode != 0
     assert "option reward_model.ensemble: 3, but" in done.stdout + done.stderr
     assert "was trained as 2" in done.stdout + done.stderr
+
+
+CONTRASTS = ("reward_model.ensemble=size+topic", "reward_model_seeds=1")
+
+
+@pytest.fixture(scope="module")
+def apart(project: Path, root: Path) -> Path:
+    """All of that, and then an ensemble of two contrasts."""
+    for names in ("reward_model", "rmsp_sft,rl"):
+        done = run_pipeline(project, root, names, *CONTRASTS)
+        assert done.returncode == 0, done.stdout + done.stderr
+        if names == "reward_model":
+            assert "2 reward models as one: right in" in done.stderr
+            assert "alone in size " in done.stderr
+    return root
+
+
+def test_members_of_contrasts_learn_from_their_own_comparisons_and_reward_together(
+    apart: Path,
+) -> None:
+    folder = find_versions(apart, "reward_model")[-1]
+    own, member = (
+        json.loads(file.read_text())
+        for file in (folder / "manifest.json", folder / "members/1/manifest.json")
+    )
+    assert own["contrasts"] == ["size", "topic"]
+    assert (own["name"], member["name"]) == ("reward_model_size", "reward_model_topic")
+    assert own["data"] == member["data"]
+    pairs = {row["comparison_id"]: row for row in read_latest(apart, "reward_pairs")}
+    trained = []
+    for name, factors in (("reward_model_size", ["size"]), ("reward_model_topic", ["topic"])):
+        [job] = list_jobs(apart, name)
+        rows = [json.loads(line) for line in Path(job["rows"]).read_text().splitlines()]
+        assert rows
+        assert all(pairs[row["id"]]["factors"] == factors for row in rows)
+        trained.append({row["id"] for row in rows})
+    assert not trained[0] & trained[1]
+    together = read_document(apart, "reward_model_ensemble_metrics")
+    assert together["contrasts"] == ["size", "topic"]
+    gate = read_document(apart, "reward_model_metrics")
+    assert gate["accuracy"]["value"] == together["used"]["value"]
+    rl = list_jobs(apart, "rl_policy")[-1]
+    assert rl["reward_model"]["fingerprint"] == own["fingerprint"]
+    assert [model["name"] for model in rl["members"]["models"]] == ["reward_model_topic"]
+    assert rl["members"]["scales"] == own["scales"]
+
+
+def test_an_ensemble_of_what_is_no_contrast_is_refused_before_anything_else(
+    project: Path, tmp_path: Path
+) -> None:
+    done = run_pipeline(
+        project,
+        tmp_path,
+        "synthetic_feedback,reward_model",
+        "reward_model.ensemble=size+courage",
+        "reward_model_seeds=1",
+    )
+    assert done.returncode != 0
+    assert "contrast 'courage' is unknown; contrasts has size, topic" in done.stdout + done.stderr
+    assert not list(tmp_path.glob("0[2-7]*/*/*/*.jsonl"))

@@ -1,12 +1,15 @@
-"""Contrasts: each compares two or more kinds of answers apart from the rubric, best first.
+"""Contrasts: each compares two or more kinds of answers, best first.
 
-What a contrast teaches a reward model beyond the floors tells whether it belongs in the rubric.
+Apart from the rubric, what a contrast teaches a reward model beyond the floors tells whether it
+belongs in there. Within it, a contrast is a part of the comparisons: reward models of several parts
+may reward together.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.comparisons import make_comparisons, rank_rubric
@@ -48,3 +51,44 @@ def compare_contrast(
         prompts, responses, ledger_responses, assistants, options, rules
     )
     return comparisons
+
+
+def check_members(
+    names: Sequence[str],
+    contrasts: Mapping[str, Sequence[str]],
+    rubric: Sequence[str | Sequence[str]],
+) -> None:
+    """Raise UserError if a reward model can't be trained on each of these parts of the rubric.
+
+    A contrast that isn't named, with whom the rubric does not rank, or against the rubric's order.
+    """
+    levels = [[level] if isinstance(level, str) else level for level in rubric]
+    ranks = {name: rank for rank, level in enumerate(levels) for name in level}
+    for name in names:
+        option = f"option reward_model.ensemble: contrast {name!r}"
+        if name not in contrasts:
+            known = f"contrasts has {', '.join(contrasts)}" if contrasts else "contrasts has none"
+            raise UserError(
+                f"{option} is unknown; {known}. Name it there, such as "
+                f"{{{name}: [ASSISTANT, ASSISTANT]}}"
+            )
+        if strangers := [each for each in contrasts[name] if each not in ranks]:
+            raise UserError(
+                f"{option} has {strangers[0]!r}, whom comparisons.rubric does not rank; reward "
+                f"models learn from its comparisons alone: add it there, or leave it out"
+            )
+        own = [ranks[each] for each in contrasts[name]]
+        if len(own) < 2 or any(a >= b for a, b in pairwise(own)):
+            raise UserError(
+                f"{option} must name two or more assistants in the order of comparisons.rubric, "
+                f"best first and without ties; found {', '.join(contrasts[name])}"
+            )
+
+
+def select_contrast(contrast: Sequence[str], comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return the comparisons of whom a contrast names, in order."""
+    return [
+        row
+        for row in comparisons
+        if row["chosen_assistant"] in contrast and row["rejected_assistant"] in contrast
+    ]

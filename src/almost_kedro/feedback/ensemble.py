@@ -4,7 +4,7 @@ After "Reward Model Ensembles Help Mitigate Overoptimization" (Coste et al. 2024
 which subtracts the variance; the standard deviation has the unit of a reward. Rewards of two models
 are not comparable as they are: comparisons fix neither a reward model's zero nor, since some
 trainings grow surer than others, its scale. So each is first brought to mean 0 and standard
-deviation 1 on the same rows, the answers of the comparisons that all were trained on.
+deviation 1 on the same rows, the answers of all comparisons of their split.
 """
 
 from __future__ import annotations
@@ -30,13 +30,18 @@ class Combined(NamedTuple):
     spread: float
 
 
+def label_members(n: int, contrasts: Sequence[str]) -> list[str]:
+    """Return what metrics and report call n members: their contrasts, or numbers of seeds."""
+    return list(contrasts) or ["reward model", *(f"seed {number}" for number in range(1, n))]
+
+
 def measure_scale(name: str, rewards: Sequence[float]) -> Scale:
     """Measure a member's scale; raise UserError if it rewards everything alike."""
     found = Scale(fmean(rewards), pstdev(rewards))
     if not found.std:
         raise UserError(
-            f"{name}: it rewards all answers that it was trained on alike ({found.mean:g}), so it "
-            "can't be brought to one scale with others; train it on more comparisons, or set "
+            f"{name}: it rewards all answers of its split's comparisons alike ({found.mean:g}), so "
+            "it can't be brought to one scale with others; train it on more comparisons, or set "
             "reward_model.ensemble: 1"
         )
     return found

@@ -114,7 +114,10 @@ def describe_ensemble(metrics: EnsembleMetrics) -> list[str]:
     """Say what several reward models gain by rewarding as one; nothing of one alone."""
     if "members" not in metrics:
         return []
-    each = ", ".join(f"{member['value']:.1%}" for member in metrics["members"])
+    shares = [f"{member['value']:.1%}" for member in metrics["members"]]
+    if contrasts := metrics.get("contrasts"):
+        shares = [f"{name} {share}" for name, share in zip(contrasts, shares, strict=True)]
+    each = ", ".join(shares)
     gain, low, high = (100 * metrics["gain"][key] for key in ("value", "low", "high"))
     return [
         f"  {metrics['n_members']} reward models as one: right in {show_share(metrics['used'])}, "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ensemble import Scale, measure_scale
+from almost_kedro.feedback.contrasts import select_contrast
+from almost_kedro.feedback.ensemble import Scale, label_members, measure_scale
 from almost_kedro.feedback.mismatched import drop_mismatched
 from almost_kedro.feedback.reward_rows import RewardRow, choose_separator, list_answers
 from almost_kedro.feedback.splits import digest_splits
@@ -18,7 +19,8 @@ from almost_kedro.jobs.train import Trained, make_checkpoint, run_training
 from almost_kedro.models.checkpoints import Checkpoint, as_model, check_same_base, check_same_data
 from almost_kedro.options.all import Options
 from almost_kedro.processes.workplace import Workplace
-from almost_kedro.rows.training import PromptSplit, Split
+from almost_kedro.rows.feedback import Comparison
+from almost_kedro.rows.training import PromptSplit
 from almost_kedro.training.job import RewardMembers, ScoreJob, TrainingJob
 
 REMEDY = "run `kedro run --pipeline reward_model` on this data first"
@@ -32,48 +34,88 @@ def name_seed(number: int) -> str:
     return f"reward_model_seed_{number}"
 
 
+class Member(NamedTuple):
+    """One of the reward models that reward together, as it is trained."""
+
+    name: str
+    rows: Sequence[RewardRow]
+    seed: int
+
+
+def list_members(
+    rows: Sequence[RewardRow], comparisons: Sequence[Comparison], options: Options
+) -> list[Member]:
+    """Return how each reward model is trained; there may be only one, which is `reward_model`.
+
+    Several have all rows and other seeds, or one seed and the rows of a contrast each.
+
+    Args:
+        rows: Of the split `reward_model`.
+        comparisons: Those that the rows were made of.
+
+    Raises:
+        UserError: A contrast without comparisons.
+    """
+    first, trained = "reward_model", options.reward_model
+    if not trained.contrasts:
+        names = [first, *map(name_seed, range(1, trained.n_members))]
+        return [
+            Member(name, rows, options.seed + number * STEP) for number, name in enumerate(names)
+        ]
+    members = []
+    for contrast in trained.contrasts:
+        selected = select_contrast(options.contrasts[contrast], comparisons)
+        ids = {row["comparison_id"] for row in selected}
+        own = [row for row in rows if row["id"] in ids]
+        if not own:
+            raise UserError(
+                f"option reward_model.ensemble: of {len(rows)} comparisons to train on, none is of "
+                f"contrast {contrast!r}; ask for more prompts (prompt_generation.n_prompts), or "
+                "leave it out"
+            )
+        members.append(Member(f"{first}_{contrast}", own, options.seed))
+    return members
+
+
 def train_reward_models(
-    split: Split,
+    members: Sequence[Member],
     rows: Sequence[RewardRow],
     prompt_splits: Sequence[PromptSplit],
-    seed: int,
-    n: int,
     options: Options,
     workplace: Workplace,
 ) -> tuple[Checkpoint, dict[str, Any], Trained]:
-    """Train n reward models that differ in their seeds, and measure their scales if n > 1.
+    """Train reward models, and measure their scales if there are several.
 
-    `split` is whose rows these are. Returns the first one, with the others as its members; the
-    metrics of all programs; and the first training.
+    `rows` are those of the split, which members are trained on or on parts of. Returns the first
+    one, with the others as its members; the metrics of all programs; and the first training.
     """
     # DPO on the same comparisons fits this reward model, also if it has mismatched pairs beside.
     comparisons = digest_rows(drop_mismatched(rows))
     data = {"prompt_splits": digest_splits(prompt_splits), "comparisons": comparisons}
-    names = [split, *map(name_seed, range(1, n))]
-    found = [
-        train_on_rows(name, rows, seed + number * STEP, options, workplace)
-        for number, name in enumerate(names)
-    ]
+    found = [train_on_rows(each.name, each.rows, each.seed, options, workplace) for each in members]
     checkpoints = [make_checkpoint(done, job, "reward_model", data) for job, done in found]
     first, metrics = found[0][1], found[0][1].metrics
-    if n == 1:
+    if len(members) == 1:
         return checkpoints[0], metrics, first
     jobs = [make_score_job(each, options, workplace) for each in checkpoints]
     scored = score_by_jobs(jobs, list_answers(rows))
     scales = [
-        measure_scale(name, list(rewards.values()))
-        for name, (rewards, _) in zip(names, scored, strict=True)
+        measure_scale(each.name, list(rewards.values()))
+        for each, (rewards, _) in zip(members, scored, strict=True)
     ]
-    others = {f"seed {number}": done.metrics for number, (_, done) in enumerate(found[1:], 1)}
+    contrasts = options.reward_model.contrasts
+    labels = label_members(len(members), contrasts)[1:]
+    others = {label: done.metrics for label, (_, done) in zip(labels, found[1:], strict=True)}
     scoring = {
-        f"seed {number}, rewards" if number else "rewards": cost
-        for number, (_, cost) in enumerate(scored)
+        name: cost
+        for name, (_, cost) in zip(
+            ["rewards", *(f"{label}, rewards" for label in labels)], scored, strict=True
+        )
     }
-    checkpoint = replace(
-        checkpoints[0],
-        manifest={**checkpoints[0].manifest, "scales": [list(scale) for scale in scales]},
-        members=tuple(checkpoints[1:]),
-    )
+    manifest = {**checkpoints[0].manifest, "scales": [list(scale) for scale in scales]}
+    if contrasts:
+        manifest["contrasts"] = contrasts
+    checkpoint = replace(checkpoints[0], manifest=manifest, members=tuple(checkpoints[1:]))
     return checkpoint, {**metrics, **others, **scoring}, first
 
 
@@ -158,14 +200,20 @@ def find_judges(
 
 
 def check_members(reward_model: Checkpoint, options: Options) -> None:
-    """Refuse a reward model that is not of as many as this run's options say."""
-    found, wanted = 1 + len(reward_model.members), options.reward_model.ensemble
+    """Refuse a reward model that is not of those that this run's options say."""
+    wanted: int | list[str] = options.reward_model.ensemble
+    found = reward_model.manifest.get("contrasts") or 1 + len(reward_model.members)
     if found != wanted:
         raise UserError(
-            f"option reward_model.ensemble: {wanted}, but {reward_model.folder} was trained as "
-            f"{found}; run `kedro run --pipeline reward_model` with these options, or set it to "
-            f"{found}"
+            f"option reward_model.ensemble: {show_members(wanted)}, but {reward_model.folder} was "
+            f"trained as {show_members(found)}; run `kedro run --pipeline reward_model` with these "
+            f"options, or set it to {show_members(found)}"
         )
+
+
+def show_members(ensemble: int | Sequence[str]) -> str:
+    """Write the option as YAML has it."""
+    return str(ensemble) if isinstance(ensemble, int) else f"[{', '.join(ensemble)}]"
 
 
 def check_judge(

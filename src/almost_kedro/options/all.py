@@ -68,7 +68,8 @@ class Options(Block):
     evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
     contrasts: dict[str, list[str]] = Field(
         default_factory=dict,
-        description="Assistants, best first, by a name of yours (pipeline contrasts)",
+        description="Assistants, best first, by a name of yours (pipeline contrasts, and "
+        "reward_model.ensemble)",
     )
 
     @property
@@ -115,6 +116,16 @@ class Options(Block):
         return self
 
     @model_validator(mode="after")
+    def check_seeds_of_contrasts(self) -> Options:
+        """Refuse other seeds of reward models that each have rows of their own."""
+        if self.reward_model.contrasts and self.reward_model_seeds > 1:
+            raise ValueError(
+                f"reward_model_seeds: {self.reward_model_seeds} trainings on the same rows are "
+                "wanted, but those of reward_model.ensemble have a contrast each; set it to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def check_rl_groups(self) -> Options:
         """Refuse steps of reinforcement learning that can't hold whole groups of answers."""
         rows = self.rl.batch_size * self.rl.accumulation * self.launch.processes * self.launch.nodes
@@ -156,6 +167,11 @@ def check_options(parameters: dict[str, Any]) -> Options:
     if where[:2] == ["comparisons", "rubric"] and len(where) > 3:
         raise UserError(
             f"option comparisons.rubric.{where[2]}: give a name or a list of names; "
+            f"found {error['input']!r:.80}"
+        )
+    if where[:2] == ["reward_model", "ensemble"] and len(where) > 2:  # pydantic's names of kinds
+        raise UserError(
+            "option reward_model.ensemble: give a whole number above 0, or names of contrasts; "
             f"found {error['input']!r:.80}"
         )
     name = ".".join(map(str, where))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from almost_kedro.options.block import Block, MaxRepetition, Positive, Share
 
@@ -92,8 +92,11 @@ class RewardModelsOptions(RewardModelOptions):
     mismatched: MismatchedOptions | None = Field(
         None, description="Also learn from answers to other prompts; null: no"
     )
-    ensemble: Positive = Field(
-        1, description="Reward models, alike but for their seeds, that reward together"
+    ensemble: Positive | list[str] = Field(
+        1,
+        description="Reward models that reward together: so many, alike but for their seeds, or "
+        "one for each of these contrasts, trained on its comparisons alone (a list, or with + "
+        "between the names)",
     )
     ensemble_penalty: float = Field(
         0.5,
@@ -102,6 +105,33 @@ class RewardModelsOptions(RewardModelOptions):
         description="What their disagreement costs: of the mean of their rewards, so many of their "
         "standard deviations are taken off",
     )
+
+    @field_validator("ensemble", mode="before")
+    @classmethod
+    def split_names(cls, ensemble: object) -> object:
+        """Read names with + between them, as the command line gives them."""
+        return ensemble.split("+") if isinstance(ensemble, str) else ensemble
+
+    @field_validator("ensemble")
+    @classmethod
+    def check_ensemble(cls, ensemble: int | list[str]) -> int | list[str]:
+        """Refuse contrasts that are no ensemble."""
+        if not isinstance(ensemble, int):
+            if len(ensemble) < 2:
+                raise ValueError("an ensemble of contrasts needs two or more; name another, or 1")
+            if len(set(ensemble)) < len(ensemble):
+                raise ValueError("a contrast is named twice; keep one")
+        return ensemble
+
+    @property
+    def contrasts(self) -> list[str]:
+        """The contrasts that members are trained on; of other ensembles there are none."""
+        return [] if isinstance(self.ensemble, int) else self.ensemble
+
+    @property
+    def n_members(self) -> int:
+        """How many reward together."""
+        return self.ensemble if isinstance(self.ensemble, int) else len(self.ensemble)
 
     @property
     def training(self) -> RewardModelOptions:

@@ -175,13 +175,15 @@ class MismatchedMetrics(TypedDict):
 class EnsembleMetrics(TypedDict):
     """`reward_model_ensemble_metrics`; of one reward model, only the number is there.
 
-    Accuracies are on held-out comparisons: of each member, of the mean of their rewards, and of the
-    reward that is used; `gain` is the latter's against the members' average. `disagreement` is the
-    mean standard deviation of the members' rewards of a held-out answer (log-odds), `unanimous` the
-    share of comparisons of which all members say the same.
+    `contrasts` are what members were trained on, if on a part each. Accuracies are on held-out
+    comparisons: of each member, of the mean of their rewards, and of the reward that is used;
+    `gain` is the latter's against the members' average. `disagreement` is the mean standard
+    deviation of the members' rewards of a held-out answer (log-odds), `unanimous` the share of
+    comparisons of which all members say the same.
     """
 
     n_members: int
+    contrasts: NotRequired[list[str]]
     n: NotRequired[int]
     penalty: NotRequired[float]
     members: NotRequired[list[Estimate]]

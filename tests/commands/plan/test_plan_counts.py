@@ -261,6 +261,27 @@ def test_reward_models_that_reward_as_one_are_all_trained_and_asked(
     assert rl.forward_tokens - before.forward_tokens == pytest.approx(more)
 
 
+def test_reward_models_of_contrasts_are_trained_on_their_share_of_the_pairs(
+    project: Path, tmp_path: Path
+) -> None:
+    options = {"reward_model": {"ensemble": ["size", "topic"]}, "reward_model_seeds": 1}
+    plain = count(make_planner(project, tmp_path), Assumptions())
+    work = count(make_planner(project, tmp_path, **options), Assumptions())
+    step = "reward_model_training"
+    assert [key for key in work if key[0] == step] == [
+        (step, ""),
+        (step, "topic"),
+        (step, "rewards"),
+        (step, "topic, rewards"),
+    ]
+    # Each contrast is one edge of the rubric's nine: ten pairs of five assistants, less a tie.
+    whole = plain[step, ""].training_tokens
+    for name in ("", "topic"):
+        assert work[step, name].training_tokens == pytest.approx(whole / 9), name
+    key = ("held_out_scores", "reward")
+    assert work[key].forward_tokens == pytest.approx(2 * plain[key].forward_tokens)
+
+
 def test_original_rules_stop_nowhere_before_the_limit(project: Path, tmp_path: Path) -> None:
     work = count(make_planner(project, tmp_path, rules="original"), Assumptions())
     assert work["prompts", ""].new_tokens == work["prompts", ""].asks[0].requests * 64

@@ -58,6 +58,13 @@ def test_members_stand_beside_all_of_them_with_what_they_took() -> None:
     )
 
 
+def test_members_of_contrasts_are_named_after_them() -> None:
+    training = {**TRAINING, "topic": TRAINING["seed 1"]}
+    table = tabulate_ensemble({**ENSEMBLE, "contrasts": ["size", "topic"]}, training)
+    assert table
+    assert [row[0] for row in table.rows[:2]] == ["size", "topic"]
+
+
 def test_the_page_has_both() -> None:
     metrics = make_metrics(
         mismatched_pairs_metrics=MISMATCHED, reward_model_ensemble_metrics=ENSEMBLE

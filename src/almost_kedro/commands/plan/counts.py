@@ -74,13 +74,12 @@ def count_reward_models(inputs: PlanInputs) -> Iterator[Work]:
         judged = 2 * sum(map(inputs.kept_pairs, ANSWERED))
         yield train_reward_model(inputs, "post_validation", "training", as_is.max_pairs)
         yield inputs.score("post_validation", "rewards", judged, compared)
-    yield train_reward_model(inputs, "reward_model_training", "", pairs, others)
     yield from count_members(inputs, pairs, others)
     test = inputs.kept_pairs("held_out_reward_model")
     yield train_reward_model(inputs, "held_out_reward_model_training", "", test, others)
     yield inputs.score_together("held_out_scores", "reward", 2 * held_out, compared)
     yield inputs.score("held_out_scores", "held_out", 2 * held_out, compared)
-    for seed in range(trained.ensemble, inputs.options.reward_model_seeds):
+    for seed in range(trained.n_members, inputs.options.reward_model_seeds):
         step, name = "reward_model_seeds", f"seed {seed}"
         yield train_reward_model(inputs, step, f"{name}, training", pairs, others)
         yield inputs.score(step, f"{name}, rewards", 2 * held_out, compared)
@@ -90,12 +89,16 @@ def count_reward_models(inputs: PlanInputs) -> Iterator[Work]:
 
 
 def count_members(inputs: PlanInputs, pairs: float, others: int) -> Iterator[Work]:
-    """Return what makes several reward models one: their training, and that of their scales."""
-    step, n = "reward_model_training", inputs.options.reward_model.ensemble
-    for seed in range(1, n):
-        yield train_reward_model(inputs, step, f"seed {seed}", pairs, others)
-    for seed in range(n if n > 1 else 0):
-        program = f"seed {seed}, rewards" if seed else "rewards"
+    """Return the trainings of the reward models that reward as one, and what measures their scales.
+
+    The first has no name in the report's costs.
+    """
+    step, shares = "reward_model_training", inputs.share_of_members()
+    labels = ["", *list(shares)[1:]]
+    for label, share in zip(labels, shares.values(), strict=True):
+        yield train_reward_model(inputs, step, label, share * pairs, others)
+    for label in labels if len(labels) > 1 else []:
+        program = f"{label}, rewards" if label else "rewards"
         yield inputs.score(step, program, 2 * pairs, inputs.compared)
 
 
@@ -206,7 +209,7 @@ def count_rl(inputs: PlanInputs) -> Work:
     scores = 1 + ceil(options.steps / options.watch.every)
     watched = scores * inputs.splits["watch"]
     # Rewards, the policy's own log-probabilities, and the reference's.
-    judges = inputs.options.reward_model.ensemble
+    judges = inputs.options.reward_model.n_members
     passes = judges + 1 + (options.beta > 0)
     text = prompt + new + 1
     return Work(

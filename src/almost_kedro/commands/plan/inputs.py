@@ -11,6 +11,7 @@ from almost_kedro.commands.plan.assumptions import Assumptions
 from almost_kedro.commands.plan.lengths import Lengths
 from almost_kedro.commands.plan.workload import Ask, Kind, Training, Work, count_steps
 from almost_kedro.feedback.comparisons import rank_rubric
+from almost_kedro.feedback.ensemble import label_members
 from almost_kedro.feedback.splits import SPLITS, count_shares
 from almost_kedro.options.all import Options
 from almost_kedro.options.training import DPOOptions, RewardModelOptions, SFTOptions
@@ -81,8 +82,20 @@ class PlanInputs:
     def score_together(self, step: str, program: str, rows: float, tokens: float) -> Work:
         """Return the scoring of the same rows by all reward models that reward as one."""
         once = self.score(step, program, rows, tokens)
-        n = self.options.reward_model.ensemble
+        n = self.options.reward_model.n_members
         return replace(once, forward_tokens=n * once.forward_tokens)
+
+    def share_of_members(self) -> dict[str, float]:
+        """Return what share of the pairs each reward model is trained on, by its label.
+
+        Each edge of the rubric is taken to have as many as another.
+        """
+        trained = self.options.reward_model
+        labels = label_members(trained.n_members, trained.contrasts)
+        if not trained.contrasts:
+            return dict.fromkeys(labels, 1.0)
+        edges = {name: len(self.options.contrasts[name]) for name in labels}
+        return {name: n * (n - 1) / 2 / self.pairs for name, n in edges.items()}
 
     def train(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from almost_kedro.costs.actual import read_seconds, read_tokens
+from almost_kedro.feedback.ensemble import label_members
 from almost_kedro.pages.report.numbers import show_count, show_estimate
 from almost_kedro.pages.table import Table
 from almost_kedro.rows.metrics import EnsembleMetrics, MismatchedMetrics
@@ -32,14 +33,14 @@ def describe_mismatched(found: MismatchedMetrics | None) -> str:
 def tabulate_ensemble(found: EnsembleMetrics | None, training: Mapping[str, Any]) -> Table | None:
     """Put members beside what they say as one: cost and accuracy; None of one reward model.
 
-    `training` has the first one's metrics and, by seed, the others'.
+    `training` has the first one's metrics and, by their labels, the others'.
     """
     if not found or "members" not in found:
         return None
-    costs = [training, *(training[f"seed {n}"] for n in range(1, found["n_members"]))]
+    names = label_members(found["n_members"], found.get("contrasts", []))
+    costs = [training, *(training[name] for name in names[1:])]
     tokens = [read_tokens(cost) or 0 for cost in costs]
     seconds = [read_seconds(cost) for cost in costs]
-    names = ["reward model", *(f"seed {n}" for n in range(1, found["n_members"]))]
     rows = [
         (name, show_estimate(accuracy), show_count(read), show_count(took))
         for name, accuracy, read, took in zip(names, found["members"], tokens, seconds, strict=True)

@@ -37,4 +37,7 @@ def measure_ensemble(
         [[rewards[f"{row['comparison_id']}:{side}"] for row in rows] for rewards in found]
         for side in ("chosen", "rejected")
     )
-    return report_ensemble(rows, chosen, rejected, scorer.scales, scorer.penalty, options.seed)
+    report = report_ensemble(rows, chosen, rejected, scorer.scales, scorer.penalty, options.seed)
+    if contrasts := options.reward_model.contrasts:
+        report["contrasts"] = contrasts
+    return report

@@ -16,7 +16,13 @@ from almost_kedro.feedback.reward_rows import (
     drop_identical,
 )
 from almost_kedro.feedback.splits import digest_splits, select_comparisons
-from almost_kedro.jobs.reward_models import REMEDY, make_judges, train_reward_models
+from almost_kedro.jobs.reward_models import (
+    REMEDY,
+    Member,
+    list_members,
+    make_judges,
+    train_reward_models,
+)
 from almost_kedro.jobs.score import score_by_all
 from almost_kedro.models.checkpoints import Checkpoint, check_same_data
 from almost_kedro.options.all import Options
@@ -56,9 +62,9 @@ def train_reward_model(
     Returns the checkpoint, the metrics of all programs, and the (first) training curve.
     """
     split: Split = "reward_model"
-    n = options.reward_model.ensemble
     rows = select_training_rows(split, reward_pairs, mismatched_pairs, prompt_splits, options)
-    return _train(split, rows, prompt_splits, options.seed, n, options, workplace)
+    members = list_members(rows, reward_pairs, options)
+    return _train(split, members, rows, prompt_splits, options, workplace)
 
 
 def train_held_out_reward_model(
@@ -71,7 +77,8 @@ def train_held_out_reward_model(
     """Train the held-out reward model: one, other prompts, another seed, the same options."""
     split: Split = "held_out_reward_model"
     rows = select_training_rows(split, reward_pairs, mismatched_pairs, prompt_splits, options)
-    return _train(split, rows, prompt_splits, options.seed + 1, 1, options, workplace)
+    members = [Member(split, rows, options.seed + 1)]
+    return _train(split, members, rows, prompt_splits, options, workplace)
 
 
 def select_training_rows(
@@ -92,15 +99,14 @@ def select_training_rows(
 
 def _train(
     split: Split,
+    members: Sequence[Member],
     rows: Sequence[RewardRow],
     prompt_splits: Sequence[PromptSplit],
-    seed: int,
-    n: int,
     options: Options,
     workplace: Workplace,
 ) -> tuple[Checkpoint, dict[str, Any], Plot]:
     checkpoint, metrics, first = train_reward_models(
-        split, rows, prompt_splits, seed, n, options, workplace
+        members, rows, prompt_splits, options, workplace
     )
     title = split.replace("_", " ")
     return checkpoint, metrics, charts.draw_training_curve(first.curve, title)
