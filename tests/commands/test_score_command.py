@@ -25,10 +25,18 @@ DIALOGUE = "\n\nHuman: Why?\n\nAssistant:"
         {"prompt": "Why?", "answer": "So."},
         {"prompt": [ASK], "response": " So."},
         {"dialogue": DIALOGUE, "answer": "So."},
+        {"question": "Why?", "answer": "So.", "policy": "sft", "reward": 0.5},
     ],
 )
 def test_an_answer_is_read_in_every_form(row: dict[str, Any]) -> None:
     assert read_sides(row, "corrected") == {"answer": (DIALOGUE, "So.")}
+
+
+def test_an_answer_of_which_nothing_counts_is_rewarded_where_a_policy_gave_it() -> None:
+    row = {"question": "Why?", "answer": "", "policy": "sft"}
+    assert read_sides(row, "corrected") == {"answer": (DIALOGUE, "")}
+    with pytest.raises(ValueError, match="answer is 7 and no text"):
+        read_sides({**row, "answer": 7}, "corrected")
 
 
 @pytest.mark.parametrize(

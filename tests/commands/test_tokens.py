@@ -10,7 +10,7 @@ from made_responses import make_numbered, open_responses
 from option_values import make_options
 from sessions import kedro
 
-from almost_kedro.commands.tokens import READINGS, tabulate
+from almost_kedro.commands.tokens import READINGS, name_parts, tabulate
 from almost_kedro.models.tokens import Encoder
 from almost_kedro.rows.json_lines import read_rows
 from almost_kedro.training.tokens_job import ReadText
@@ -20,6 +20,7 @@ TEXT: ReadText = {
     "id": "r",
     "field": "answer",
     "n_dialogue": 2,
+    "n_end": 1,
     "cut": 3,
     "ids": [7, 8, 9, 2],
     "labels": [-100, -100, 9, 2],
@@ -57,6 +58,12 @@ def test_a_table_says_what_each_token_is_for(reader: str, uses: list[str]) -> No
         "answer of r: 4 tokens of local, 2 of them the dialogue's "
         f"({reader}.max_length 4); 3 before them are cut off"
     )
+
+
+def test_all_that_a_template_puts_after_an_answer_is_its_end() -> None:
+    assert name_parts(TEXT) == ["dialogue", "dialogue", "answer", "eos"]
+    longer: ReadText = {**TEXT, "n_end": 2, "ids": [7, 8, 9, 2, 10]}
+    assert name_parts(longer) == ["dialogue", "dialogue", "answer", "end", "end"]
 
 
 def test_a_pair_is_two_texts_that_end_where_the_reward_is_read(

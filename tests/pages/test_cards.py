@@ -110,6 +110,26 @@ def test_the_model_card_says_how_to_ask_and_what_ends_an_answer() -> None:
     assert body.count("its own end token") == 1
 
 
+def test_cards_of_models_trained_on_their_own_template_show_no_other_format() -> None:
+    plain, chat = (
+        split(write_model_card(make_run(dialogue=dialogue), make_metrics()))[1]
+        for dialogue in ("plain", "chat_template")
+    )
+    assert "Human: QUESTION" in plain
+    assert "the template refuses them" in plain
+    assert "Human: QUESTION" not in chat
+    assert "the template is that of tiny, which may write one" in chat
+    base = {"name": "tiny", "fingerprint": "f0"}
+    manifest = {"name": "reward_model", "base": base, "git_commit": "abc", "fingerprint": "f1"}
+    nothing: Any = {"n": 0, "n_prompts": 0}
+    plain = write_reward_card(manifest, "V1", "mit", {}, nothing, None)
+    own = {**manifest, "base": {**base, "template": "abc"}}
+    chat = write_reward_card(own, "V1", "mit", {}, nothing, None)
+    assert "Human: QUESTION" in plain
+    assert "Human: QUESTION" not in chat
+    assert "written by the chat template of tiny. The reward is the one logit of" in chat
+
+
 def test_names_do_nothing_in_a_card() -> None:
     options = make_options(sft={"model": HOSTILE})
     options["models"][HOSTILE] = {"source": "folder", "license": HOSTILE}
@@ -162,3 +182,7 @@ def test_a_reward_model_that_rewarded_with_others_says_that_it_is_one_of_them() 
     )
     assert "In its run, 3 reward models that differ in their seeds rewarded as one." in together
     assert "rewarded as one" not in alone
+    contrasts = {"scales": [[0.0, 1.0]] * 2, "contrasts": ["size", "topic"]}
+    apart = write_reward_card({**manifest, **contrasts}, "V1", "mit", {}, nothing, None)
+    assert "each trained on the comparisons of one contrast: size, topic. This is" in apart
+    assert "differ in their seeds" not in apart

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from hand_made_models import END, make_folder, make_tokenizer
+from hand_made_models import END, make_folder, make_instruct, make_tokenizer
 from jinja2.exceptions import TemplateError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -91,19 +91,34 @@ TOKENIZERS: dict[str, tuple[Callable[[], PreTrainedTokenizerFast], bool]] = {
 }
 
 
-def serve(base: Path, out: Path, program: str, bos: bool | None, **changes: Any) -> Path:
+def serve(
+    base: Path,
+    out: Path,
+    program: str,
+    bos: bool | None,
+    template: str | None = None,
+    **changes: Any,
+) -> Path:
     """Make the folder from a base as if training had changed nothing."""
-    changes = {"base": as_folder(base).model_copy(update={"bos": bos}), **changes}
+    model = as_folder(base).model_copy(update={"bos": bos, "template": template})
+    changes = {"base": model, **changes}
     run = write_job(program, out, base, [], reward_model=base, changes=changes)
     run.model.symlink_to(base)
     make_served_folder(run.job, bfloat16=False)
     return out / SERVED
 
 
-def compare_ids(folder: Path, base: Path, bos: bool | None, separator: str = " ") -> None:
+def compare_ids(
+    folder: Path,
+    base: Path,
+    bos: bool | None,
+    separator: str = " ",
+    template: str | None = None,
+) -> None:
     """Compare the ids of 200 dialogues: to be answered, and answered."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    encoder = TextEncoder(as_folder(base).model_copy(update={"bos": bos}), separator, 10**6)
+    reading = {"bos": bos, "template": template}
+    encoder = TextEncoder(as_folder(base).model_copy(update=reading), separator, 10**6)
     rules = "corrected" if separator else "original"
     for messages in draw_messages(200):
         dialogue = write_dialogue(messages[:-1], rules)  # type: ignore[arg-type]
@@ -130,6 +145,26 @@ def test_messages_become_the_token_ids_of_training_with_the_default_model(
     smollm2: Path, tmp_path: Path
 ) -> None:
     compare_ids(serve(smollm2, tmp_path, "rl", None), smollm2, None)
+
+
+@pytest.mark.parametrize("program", ["sft", "reward"])
+def test_messages_become_the_token_ids_of_training_on_the_bases_own_template(
+    program: str, tmp_path: Path
+) -> None:
+    base = make_instruct(tmp_path / "base")
+    folder = serve(base, tmp_path / "out", program, None, template="own")
+    compare_ids(folder, base, None, template="own")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("program", ["rl", "reward"])
+def test_messages_become_the_token_ids_of_training_on_the_default_models_own_template(
+    program: str, smollm2: Path, tmp_path: Path
+) -> None:
+    folder = serve(smollm2, tmp_path, program, None, template="own")
+    compare_ids(folder, smollm2, None, template="own")
+    system = "You are a helpful AI assistant named SmolLM"  # as docs/using.md says
+    assert system in (folder / "chat_template.jinja").read_text()
 
 
 def test_under_the_original_rules_a_policy_is_asked_after_a_space(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from hand_made_models import make_instruct
 from training_jobs import as_folder
 
 from almost_kedro.models.texts import TextEncoder
@@ -14,10 +15,10 @@ ROW = {"id": "r", "dialogue": "\n\nHuman: a?\n\nAssistant:", "chosen": "Yes.", "
 N_DIALOGUE = len(ROW["dialogue"])
 
 
-def read(tiny: Path, folder: Path, max_length: int) -> list[dict[str, Any]]:
+def read(tiny: Path, folder: Path, max_length: int, **changes: Any) -> list[dict[str, Any]]:
     write_rows(folder / "rows.jsonl", [ROW])
     job = TokensJob(
-        model=as_folder(tiny),
+        model=as_folder(tiny).model_copy(update=changes),
         rows=folder / "rows.jsonl",
         fields=["chosen", "rejected"],
         separator=" ",
@@ -36,7 +37,14 @@ def test_ids_and_labels_are_the_encoders(tiny: Path, tmp_path: Path) -> None:
     for text in texts:
         own = encoder.encode(ROW["dialogue"], ROW[text["field"]])
         assert (text["ids"], text["labels"]) == (own.ids, own.labels)
-        assert (text["n_dialogue"], text["cut"]) == (N_DIALOGUE, 0)
+        assert (text["n_dialogue"], text["n_end"], text["cut"]) == (N_DIALOGUE, 1, 0)
+
+
+def test_a_chat_template_ends_an_answer_by_all_that_it_puts_after_it(tmp_path: Path) -> None:
+    model = make_instruct(tmp_path / "m")
+    chosen, rejected = read(model, tmp_path, 256, template="own")
+    assert chosen["texts"][-2:] == rejected["texts"][-2:] == ["<|im_end|>", "\n"]
+    assert chosen["n_end"] == rejected["n_end"] == 2
 
 
 def test_each_token_is_named_and_decoded(tiny: Path, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def publish_command(
 ) -> None:
     """Upload NAME to the Hugging Face hub, with a card.
 
-    NAME is sft, rl, reward_model, held_out_reward_model or comparisons.
+    NAME is sft, rl, dpo, reward_model, held_out_reward_model or comparisons.
     """
     from almost_kedro.commands.publish.command import publish
 
@@ -124,8 +124,9 @@ def vote_command(
 ) -> None:
     """Let people compare the answers of two policies, without telling them whose they are.
 
-    A and B are two of base, prompted, sft and rl. Nothing is generated: the page has answers that
-    the run already has. With --count, the arguments are files that voters saved on such a page.
+    A and B are two of base, prompted, sft, rl and dpo. Nothing is generated: the page has answers
+    that the run already has. With --count, the arguments are files that voters saved on such a
+    page.
     """
     with one_clear_line():
         if count and (questions, to, seed) != (None, None, None):

@@ -52,8 +52,8 @@ def chat_command(
 ) -> None:
     """Chat with a policy, or with up to four side by side.
 
-    POLICY is base, prompted, sft or rl; by default the last one that was trained. Each answers as
-    in the test of policies.
+    POLICY is base, prompted, sft, rl or dpo; by default the last one that was trained. Each answers
+    as in the test of policies.
     """
     from almost_kedro.commands.chat.command import chat
     from almost_kedro.commands.chat.policies import Draw
@@ -118,7 +118,7 @@ def serve_command(
     env: str | None,
     params: dict[str, Any],
 ) -> None:
-    """Serve MODEL (sft, rl, reward_model, held_out_reward_model) by vLLM.
+    """Serve MODEL (sft, rl, dpo, reward_model, held_out_reward_model) by vLLM.
 
     What else stands on the line goes to `vllm serve`, such as --max-model-len 2048.
     """

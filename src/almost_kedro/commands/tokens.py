@@ -139,8 +139,10 @@ def tabulate(text: ReadText, reader: str, options: Options) -> Table:
 
 def name_parts(text: ReadText) -> list[str]:
     """Name the part of each token."""
-    n_answer = len(text["ids"]) - text["n_dialogue"] - 1
-    return ["dialogue"] * text["n_dialogue"] + ["answer"] * n_answer + ["eos"]
+    n_end = text["n_end"]
+    n_answer = len(text["ids"]) - text["n_dialogue"] - n_end
+    end = ["eos"] if n_end == 1 else ["end"] * n_end
+    return ["dialogue"] * text["n_dialogue"] + ["answer"] * n_answer + end
 
 
 def describe_losses(text: ReadText) -> list[str]:

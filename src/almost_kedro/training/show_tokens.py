@@ -29,11 +29,14 @@ def read_texts(job: TokensJob) -> Iterator[ReadText]:
 
 def describe(id_: str, field: str, read: Sequence, cut: int, encoder: TextEncoder) -> ReadText:
     """Write a text down."""
-    tokenizer = encoder.tokenizer
+    tokenizer, chat = encoder.tokenizer, encoder.encoder.chat
+    end = chat.end if chat else encoder.eos
+    last = max(place for place, id_ in enumerate(read.answer) if id_ == end)
     return ReadText(
         id=id_,
         field=field,
         n_dialogue=len(read.dialogue),
+        n_end=len(read.answer) - last,
         cut=cut,
         ids=read.ids,
         labels=read.labels,

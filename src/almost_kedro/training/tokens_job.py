@@ -30,15 +30,16 @@ class TokensJob(Part):
 class ReadText(TypedDict):
     """A dialogue and an answer as tokens.
 
-    The last token is the eos, which ends the answer, or what a chat template puts there. `labels`
-    are the targets of a language model, -100 for a token that is none. `names` has the tokens as
-    the vocabulary has them, `texts` each one decoded by itself. `cut` tokens at the beginning were
-    too many.
+    The last `n_end` tokens end the answer: the eos, or all that a chat template puts there.
+    `labels` are the targets of a language model, -100 for a token that is none. `names` has the
+    tokens as the vocabulary has them, `texts` each one decoded by itself. `cut` tokens at the
+    beginning were too many.
     """
 
     id: str
     field: str
     n_dialogue: int
+    n_end: int
     cut: int
     ids: list[int]
     labels: list[int]

@@ -54,6 +54,12 @@ def test_answers_and_rewards_are_those_of_the_test_of_policies(
         assert [own[each] for each in REWARDS] == pytest.approx(
             [row[each] for each in REWARDS], abs=TOLERANCE
         )
+    # What it prints can be scored as it stands, an answer of which nothing counts, too.
+    (tmp_path / "answers.jsonl").write_text(done.stdout)
+    done = kedro(project, "score", str(tmp_path / "answers.jsonl"), *make_params(aligned))
+    assert done.returncode == 0, done.stderr
+    scored = [json.loads(line)["reward"] for line in done.stdout.splitlines()]
+    assert scored == pytest.approx([row[REWARDS[0]] for row in rows], abs=TOLERANCE)
 
 
 def chat_in_terminal(aligned: Path, *args: str) -> list[str]:

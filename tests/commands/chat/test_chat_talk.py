@@ -10,7 +10,7 @@ import pytest
 from option_values import make_options
 from rich.console import Console
 
-from almost_kedro.commands.chat.show import describe_answer
+from almost_kedro.commands.chat.show import Columns, Lines, choose_view, describe_answer
 from almost_kedro.commands.chat.talk import Talk
 from almost_kedro.contract import ModelFolder, Request, Sampling
 from almost_kedro.feedback.responses import STOPS
@@ -60,6 +60,29 @@ def test_each_policy_continues_its_own_dialogue(chat: Chat, tiny_models: dict[st
     assert talk.turns["base"] != talk.turns["prompted"]
     assert screen.getvalue().count("24 tokens, cut off by the token limit") >= 2
     assert all(c.isprintable() or c == "\n" for c in screen.getvalue())
+
+
+HOSTILE = ("\x1b[2J", "\u202e[red]x[/red]", "\x1b", "]0;title\x07", "\r<b>&amp;", "a\u2028b")
+
+
+@pytest.mark.parametrize("names", [["rl"], ["base", "rl"]])
+def test_what_a_policy_writes_does_nothing_in_the_terminal(names: list[str]) -> None:
+    """Pieces arrive as they come: an escape sequence may be torn in two."""
+    screen = io.StringIO()
+    console = Console(file=screen, width=200, force_terminal=True, no_color=True)
+    view = choose_view(console, names)
+    assert isinstance(view, Columns if len(names) > 1 else Lines)
+    with view:
+        for name in names:
+            view.begin(name)
+            for piece in HOSTILE:
+                view.add(piece)
+            view.end("[bold]5 tokens[/bold]")
+    shown = screen.getvalue()
+    for mark in ("\x1b[2J", "\x1b]", "\u202e", "\x07", "\u2028", "\r<"):
+        assert mark not in shown, repr(mark)
+    for text in ("[red]x[/red]", "]0;title", "<b>&amp;", "[bold]5 tokens[/bold]"):
+        assert text in shown, text
 
 
 def test_a_dialogue_that_is_full_is_one_line_and_a_new_one_has_room(chat: Chat) -> None:

@@ -153,6 +153,16 @@ def test_without_a_token_nothing_is_sent(
     assert hub.asked == []
 
 
+def test_without_a_token_the_command_ends_with_one_line(
+    project: Path, root: Path, hub: HubServer
+) -> None:
+    done = run_publish(project, root, hub, "sft", "--license", "mit", token="")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: there is no token for the hub; make one")
+    assert "Traceback" not in done.stderr
+    assert hub.asked == []
+
+
 def test_a_changed_checkpoint_is_not_published(
     project: Path, root: Path, hub: HubServer, tmp_path: Path
 ) -> None:

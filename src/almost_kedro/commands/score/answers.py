@@ -11,13 +11,13 @@ from almost_kedro.errors import UserError
 from almost_kedro.feedback.dialogues import write_dialogue
 from almost_kedro.feedback.reward_rows import AnswerRow
 from almost_kedro.options.rules import Rules
-from almost_kedro.rows.dialogues import check_turns
+from almost_kedro.rows.dialogues import Message, check_turns
 
 # Names of the column that holds a single answer.
 ANSWERS = ("completion", "answer", "response")
 FORMS = (
     "messages; prompt and completion (or answer, response); prompt, chosen and rejected; "
-    "chosen and rejected; dialogue and answer"
+    "chosen and rejected; dialogue and answer; question and answer"
 )
 
 
@@ -77,7 +77,20 @@ def read_sides(row: Mapping[str, Any], rules: Rules) -> dict[str, tuple[str, str
         return {"answer": (read_text(row["dialogue"], "dialogue"), read_text(row[name], name))}
     if name and "prompt" in row:
         return {"answer": split(row["prompt"], row[name], rules)}
+    if name == "answer" and "question" in row:
+        return {"answer": split_row_of_chat(row["question"], row[name], rules)}
     raise ValueError(f"found the columns {', '.join(row) or 'none'}")
+
+
+def split_row_of_chat(question: Any, answer: Any, rules: Rules) -> tuple[str, str]:
+    """Return dialogue and answer of a row of `kedro chat --ask`.
+
+    A policy may have answered nothing that counts: that is rewarded too, as in a run's own tests.
+    """
+    text = read_text(question, "question")
+    if answer == "":
+        return write_dialogue([Message(role="user", content=text)], rules), ""
+    return split(text, answer, rules)
 
 
 def split(prompt: Any, answer: Any, rules: Rules) -> tuple[str, str]:
