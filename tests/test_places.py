@@ -47,6 +47,7 @@ NO_PATHS = {
     "dpo.model",
     "rl.vllm_server",
     "evaluation.judge",
+    "reward_model.ensemble",
     "contrasts.*",
 }
 

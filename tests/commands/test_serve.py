@@ -17,11 +17,13 @@ import httpx
 import pytest
 from hand_made_models import make_folder
 from kedro.io import Version
+from made_rows import make_policy_answer
 from sessions import find_versions, kedro, make_command
 from training_jobs import make_rows, train
 from transformers import AutoTokenizer
 from waiting import wait_for
 
+from almost_kedro.commands.serve.server import count_endings
 from almost_kedro.contract import Request, Sampling
 from almost_kedro.datasets.checkpoint import CheckpointDataset
 from almost_kedro.feedback.responses import STOPS
@@ -51,6 +53,17 @@ def test_a_reward_model_is_served_in_float32_and_gives_plain_rewards(
     done = serve(project, aligned, "reward_model", "--print")
     assert "--dtype float32 --runner pooling --convert classify" in done.stdout
     assert """--pooler-config '{"use_activation": false}'""" in done.stdout
+
+
+def test_the_answers_that_the_policy_ended_by_itself_are_counted() -> None:
+    rows = [
+        make_policy_answer(f"t{number}", policy=policy, finish_reason=reason)
+        for number, (policy, reason) in enumerate(
+            [("sft", "eos"), ("sft", "length"), ("sft", "stop"), ("base", "eos")]
+        )
+    ]
+    assert count_endings(rows, "sft") == (1, 3)
+    assert count_endings(rows, "rl") == (0, 0)
 
 
 def test_a_model_that_was_never_trained_is_one_line(project: Path, tmp_path: Path) -> None:
@@ -161,6 +174,15 @@ def test_a_served_policy_gives_the_answers_of_our_own_engine(project: Path, trai
         )
         assert refused.status_code == 400
         assert "it knows no system message" in refused.text
+        # It has learned its end token, so it ends for clients that send no stop strings, too.
+        body = {"model": "sft", "messages": [{"role": "user", "content": QUESTIONS[0]}]}
+        reply = httpx.post(
+            f"{url}/v1/chat/completions",
+            json={**body, "temperature": 0, "max_tokens": 40},
+            timeout=60,
+        ).json()
+        assert reply["choices"][0]["finish_reason"] == "stop"
+        assert reply["choices"][0]["message"]["content"] == own[0].text
 
 
 @pytest.mark.vllm
@@ -180,7 +202,8 @@ def test_a_served_reward_model_gives_the_rewards_of_the_command(
     ]
     file = tmp_path / "dialogues.jsonl"
     file.write_text("".join(json.dumps({"messages": each}) + "\n" for each in dialogues))
-    args = ("--env", "smoke", "--params", f"data_root={trained}")
+    # vLLM computes rewards in float32, the command in bfloat16 where that is faster.
+    args = ("--env", "smoke", "--params", f"data_root={trained},launch.dtype=float32")
     lines = kedro(project, "score", str(file), *args).stdout.splitlines()
     rewards = [json.loads(line)["reward"] for line in lines]
     with served(project, trained, "reward_model") as url:
