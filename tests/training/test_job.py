@@ -39,6 +39,7 @@ def test_options_are_read_as_the_programs_own_even_where_two_programs_share_them
         ("watch_sha256", "other"),
         ("base", as_folder(Path("models/other"))),
         ("base", as_folder(BASE).model_copy(update={"bos": True})),
+        ("base", as_folder(BASE).model_copy(update={"template": "abc"})),
         ("reward_model", as_folder(Path("models/other"))),
         ("held_out_reward_model", as_folder(Path("models/other"))),
         ("reward_max_length", 512),
