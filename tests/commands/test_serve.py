@@ -174,15 +174,6 @@ def test_a_served_policy_gives_the_answers_of_our_own_engine(project: Path, trai
         )
         assert refused.status_code == 400
         assert "it knows no system message" in refused.text
-        # It has learned its end token, so it ends for clients that send no stop strings, too.
-        body = {"model": "sft", "messages": [{"role": "user", "content": QUESTIONS[0]}]}
-        reply = httpx.post(
-            f"{url}/v1/chat/completions",
-            json={**body, "temperature": 0, "max_tokens": 40},
-            timeout=60,
-        ).json()
-        assert reply["choices"][0]["finish_reason"] == "stop"
-        assert reply["choices"][0]["message"]["content"] == own[0].text
 
 
 @pytest.mark.vllm
