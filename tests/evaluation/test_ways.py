@@ -56,6 +56,7 @@ def test_each_way_has_its_gain_over_the_base_and_all_that_it_needs() -> None:
     assert list(ways) == ["best_of_n", "sft", "rl", "dpo"]
     gains = {name: (way.n, way.held_out["value"]) for name, way in ways.items()}
     assert gains == {"best_of_n": (2, 2.0), "sft": (2, 0.5), "rl": (1, -1.0), "dpo": (2, 1.5)}
+    assert {way.repetition["value"] for way in ways.values()} == {0.0}
     # Both prompts gain between 1 and 2.
     assert (ways["dpo"].held_out["low"], ways["dpo"].held_out["high"]) == (1.0, 2.0)
     costs = {name: (way.seconds, way.tokens, way.answers) for name, way in ways.items()}
@@ -80,10 +81,22 @@ def test_without_dpo_nothing_is_compared_and_without_rl_the_others_are() -> None
     assert [way.name for way in compare_ways(METRICS, make_answers(rewards), 0)] == ["dpo"]
 
 
+def test_a_way_to_answers_that_repeat_themselves_says_so() -> None:
+    rows = make_answers(REWARDS)
+    looping = {"dpo": "So it is so. " * 6, "base": "It is so, as far as anybody here can tell."}
+    for row in rows:
+        row["text"] = looping.get(row["policy"], row["text"])
+    way = compare_ways(METRICS, rows, seed=0)[-1]
+    # Of 27 runs of the 30 words and marks, five are new.
+    assert way.repetition["value"] == pytest.approx(22 / 27)
+    assert way.held_out["value"] == 1.5
+
+
 def test_the_table_has_them_below_one_another() -> None:
     table = tabulate_ways(compare_ways(METRICS, make_answers(REWARDS), seed=0))
-    assert table.rows[0] == ("best of n", "2", "+2.00 [+2.00, +2.00]", "10.0", "1,000", "4")
-    assert table.rows[-1] == ("dpo", "2", "+1.50 [+1.00, +2.00]", "55.0", "550", "1")
+    same = "+0.0 points [+0.0, +0.0]"
+    assert table.rows[0] == ("best of n", "2", "+2.00 [+2.00, +2.00]", same, "10.0", "1,000", "4")
+    assert table.rows[-1] == ("dpo", "2", "+1.50 [+1.00, +2.00]", same, "55.0", "550", "1")
 
 
 def test_a_reward_that_is_none_is_refused() -> None:

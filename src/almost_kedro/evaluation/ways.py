@@ -5,12 +5,13 @@ What each way from the comparisons gains over the base model, and what it takes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from almost_kedro.costs.actual import list_costs
 from almost_kedro.evaluation.stages import APART, BASE, BEST_OF_N, SFT, TRAINED
 from almost_kedro.evaluation.statistics import bootstrap_difference
+from almost_kedro.feedback.repetition import measure_repetition
 from almost_kedro.rows.metrics import Documents, PairedDifference
 from almost_kedro.rows.training import PolicyAnswer
 
@@ -22,6 +23,7 @@ class Way(NamedTuple):
         name: The policy's.
         n: Test prompts that it and the base model answered.
         held_out: Its held-out reward - the base model's on these (log-odds).
+        repetition: Its repetition - the base model's on these (shares).
         seconds: What all programs took that it needs, from the comparisons on.
         tokens: What these programs read, wrote or were trained on.
         answers: How many are generated for each answer that it gives.
@@ -30,6 +32,7 @@ class Way(NamedTuple):
     name: str
     n: int
     held_out: PairedDifference
+    repetition: PairedDifference
     seconds: float
     tokens: int
     answers: int
@@ -44,29 +47,36 @@ def compare_ways(metrics: Documents, answers: Sequence[PolicyAnswer], seed: int)
     if not tested:
         return []
     needs = {BEST_OF_N: SFT.takes[:1], **{stage.name: stage.takes for stage in TRAINED}}
-    rewards: dict[str, dict[str, float]] = {}
+    first: dict[str, dict[str, PolicyAnswer]] = {}
     for row in answers:
-        found = rewards.setdefault(row["policy"], {})
-        found.setdefault(row["prompt_id"], row["held_out_reward"])
+        first.setdefault(row["policy"], {}).setdefault(row["prompt_id"], row)
     return [
         Way(
             name,
-            *_subtract(rewards[name], rewards[BASE], seed),
+            *_subtract(first[name], first[BASE], seed),
             *_add_up(metrics, needs[name]),
             answers=tested[0]["best_of"] if name == BEST_OF_N else 1,
         )
         for name in needs
-        if name in rewards
+        if name in first
     ]
 
 
 def _subtract(
-    new: Mapping[str, float], base: Mapping[str, float], seed: int
-) -> tuple[int, PairedDifference]:
-    """Count the prompts that both answered, and compare rewards on these."""
+    new: Mapping[str, PolicyAnswer], base: Mapping[str, PolicyAnswer], seed: int
+) -> tuple[int, PairedDifference, PairedDifference]:
+    """Count the prompts that both answered, and compare rewards and repetition on these."""
     ids = [prompt for prompt in new if prompt in base]
-    difference = bootstrap_difference([new[i] for i in ids], [base[i] for i in ids], ids, seed)
-    return len(ids), difference.to_dict()
+
+    def compare(measure: Callable[[PolicyAnswer], float]) -> PairedDifference:
+        own, before = ([measure(rows[prompt]) for prompt in ids] for rows in (new, base))
+        return bootstrap_difference(own, before, ids, seed).to_dict()
+
+    return (
+        len(ids),
+        compare(lambda row: row["held_out_reward"]),
+        compare(lambda row: measure_repetition(row["text"])),
+    )
 
 
 def _add_up(metrics: Documents, names: Iterable[str]) -> tuple[float, int]:
