@@ -29,7 +29,7 @@ def gains_by_bfloat16() -> bool:
 
     oneDNN knows bfloat16 wherever there is AVX-512. Where it has to emulate it (Skylake to Ice
     Lake), a product took 36 ms instead of 8. With AMX it is always faster. With AVX512-BF16 alone,
-    AMD's processors are (Zen 4: 2.3 to 3.5 times, at 8 to 4,096 rows); on Intel's, products of 256
+    AMD's processors are (Zen 4: 2.1 to 5.2 times, at 8 to 4,096 rows); on Intel's, products of 256
     rows and more took longer than in float32, and reading and training have as many.
     `benchmarks/products.py` measures it.
     """
