@@ -6,7 +6,7 @@ from made_rows import make_assistant, make_comparison, make_prompt, make_respons
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.contrasts import (
     check_contrasts,
-    check_members,
+    check_parts,
     compare_contrast,
     select_contrast,
 )
@@ -70,8 +70,8 @@ CONTRASTS = {
 
 
 def test_parts_of_the_rubric_in_its_order_are_fine_as_members() -> None:
-    check_members(["quality", "topic", "all"], CONTRASTS, RUBRIC)
-    check_members([], {}, RUBRIC)
+    check_parts(["quality", "topic", "all"], CONTRASTS, RUBRIC)
+    check_parts([], {}, RUBRIC)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_parts_of_the_rubric_in_its_order_are_fine_as_members() -> None:
 )
 def test_a_member_that_is_no_part_of_the_rubric_is_one_clear_line(name: str, said: str) -> None:
     with pytest.raises(UserError, match=f"option reward_model.ensemble: contrast {said}"):
-        check_members(["quality", name], CONTRASTS, RUBRIC)
+        check_parts(["quality", name], CONTRASTS, RUBRIC)
 
 
 def test_without_any_contrast_it_says_how_to_name_one() -> None:
     with pytest.raises(UserError, match=r"contrasts has none. Name it there, such as {topic: \["):
-        check_members(["topic", "size"], {}, RUBRIC)
+        check_parts(["topic", "size"], {}, RUBRIC)
 
 
 def test_a_contrasts_comparisons_are_those_between_whom_it_names() -> None:

@@ -24,6 +24,11 @@ NOT_RANKED = "rule_14_not_in_rubric"
 NOT_CANDIDATES = (UNUSABLE.rule, NOTHING_TO_COMPARE, NOT_RANKED)
 
 
+def list_levels(rubric: Sequence[str | Sequence[str]]) -> list[list[str]]:
+    """Return the assistants of each level of a rubric, best first; a nested list is a tie."""
+    return [[level] if isinstance(level, str) else list(level) for level in rubric]
+
+
 def rank_rubric(
     rubric: Sequence[str | Sequence[str]], assistants: Sequence[Assistant]
 ) -> dict[str, int]:
@@ -34,8 +39,8 @@ def rank_rubric(
     """
     known = {assistant["name"]: assistant for assistant in assistants}
     ranks: dict[str, int] = {}
-    for rank, level in enumerate(rubric):
-        for name in [level] if isinstance(level, str) else level:
+    for rank, level in enumerate(list_levels(rubric)):
+        for name in level:
             if name not in known:
                 raise UserError(
                     f"option comparisons.rubric: unknown assistant {name!r}; "

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.comparisons import make_comparisons, rank_rubric
+from almost_kedro.feedback.comparisons import list_levels, make_comparisons, rank_rubric
 from almost_kedro.options.feedback import ComparisonOptions
 from almost_kedro.options.rules import Rules
 from almost_kedro.rows.feedback import Assistant, Comparison, LedgerRow, Prompt, Response
@@ -53,7 +53,7 @@ def compare_contrast(
     return comparisons
 
 
-def check_members(
+def check_parts(
     names: Sequence[str],
     contrasts: Mapping[str, Sequence[str]],
     rubric: Sequence[str | Sequence[str]],
@@ -62,8 +62,7 @@ def check_members(
 
     A contrast that isn't named, with whom the rubric does not rank, or against the rubric's order.
     """
-    levels = [[level] if isinstance(level, str) else level for level in rubric]
-    ranks = {name: rank for rank, level in enumerate(levels) for name in level}
+    ranks = {name: rank for rank, level in enumerate(list_levels(rubric)) for name in level}
     for name in names:
         option = f"option reward_model.ensemble: contrast {name!r}"
         if name not in contrasts:

@@ -35,6 +35,12 @@ def label_members(n: int, contrasts: Sequence[str]) -> list[str]:
     return list(contrasts) or ["reward model", *(f"seed {number}" for number in range(1, n))]
 
 
+def name_programs(n: int, contrasts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what costs call each member's training and scoring; the first training has no name."""
+    others = label_members(n, contrasts)[1:]
+    return [("", "rewards"), *((label, f"{label}, rewards") for label in others)]
+
+
 def measure_scale(name: str, rewards: Sequence[float]) -> Scale:
     """Measure a member's scale; raise UserError if it rewards everything alike."""
     found = Scale(fmean(rewards), pstdev(rewards))

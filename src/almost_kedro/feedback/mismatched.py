@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from almost_kedro.contract import row_id
 from almost_kedro.errors import UserError
+from almost_kedro.feedback.comparisons import list_levels
 from almost_kedro.feedback.off_topic import OFF_TOPIC
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.feedback.reward_rows import AnswerRow, RewardRow, build_reward_rows
@@ -41,8 +42,8 @@ def check_levels(rubric: Sequence[str | Sequence[str]]) -> None:
 
     Its answers would be chosen ones, and so both right and off topic.
     """
-    for level in rubric[:-1]:
-        for name in [level] if isinstance(level, str) else level:
+    for level in list_levels(rubric)[:-1]:
+        for name in level:
             if name.endswith(OFF_TOPIC):
                 raise UserError(
                     f"option reward_model.mismatched: the rubric puts {name!r} before others, so "

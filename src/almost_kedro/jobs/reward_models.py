@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from almost_kedro.errors import UserError
 from almost_kedro.feedback.contrasts import select_contrast
-from almost_kedro.feedback.ensemble import Scale, label_members, measure_scale
+from almost_kedro.feedback.ensemble import Scale, measure_scale, name_programs
 from almost_kedro.feedback.mismatched import drop_mismatched
 from almost_kedro.feedback.reward_rows import RewardRow, choose_separator, list_answers
 from almost_kedro.feedback.splits import digest_splits
@@ -104,14 +104,9 @@ def train_reward_models(
         for each, (rewards, _) in zip(members, scored, strict=True)
     ]
     contrasts = options.reward_model.contrasts
-    labels = label_members(len(members), contrasts)[1:]
-    others = {label: done.metrics for label, (_, done) in zip(labels, found[1:], strict=True)}
-    scoring = {
-        name: cost
-        for name, (_, cost) in zip(
-            ["rewards", *(f"{label}, rewards" for label in labels)], scored, strict=True
-        )
-    }
+    trainings, scorings = zip(*name_programs(len(members), contrasts), strict=True)
+    others = {name: done.metrics for name, (_, done) in zip(trainings[1:], found[1:], strict=True)}
+    scoring = {name: cost for name, (_, cost) in zip(scorings, scored, strict=True)}
     manifest = {**checkpoints[0].manifest, "scales": [list(scale) for scale in scales]}
     if contrasts:
         manifest["contrasts"] = contrasts

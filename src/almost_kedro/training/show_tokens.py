@@ -31,7 +31,7 @@ def describe(id_: str, field: str, read: Sequence, cut: int, encoder: TextEncode
     """Write a text down."""
     tokenizer, chat = encoder.tokenizer, encoder.encoder.chat
     end = chat.end if chat else encoder.eos
-    last = max(place for place, id_ in enumerate(read.answer) if id_ == end)
+    last = max(place for place, token in enumerate(read.answer) if token == end)
     return ReadText(
         id=id_,
         field=field,

@@ -15,6 +15,7 @@ from almost_kedro.evaluation.stages import (
     SFT,
     list_judged,
 )
+from almost_kedro.feedback.ensemble import name_programs
 from almost_kedro.feedback.splits import ANSWERED
 
 
@@ -89,17 +90,13 @@ def count_reward_models(inputs: PlanInputs) -> Iterator[Work]:
 
 
 def count_members(inputs: PlanInputs, pairs: float, others: int) -> Iterator[Work]:
-    """Return the trainings of the reward models that reward as one, and what measures their scales.
-
-    The first has no name in the report's costs.
-    """
-    step, shares = "reward_model_training", inputs.share_of_members()
-    labels = ["", *list(shares)[1:]]
-    for label, share in zip(labels, shares.values(), strict=True):
-        yield train_reward_model(inputs, step, label, share * pairs, others)
-    for label in labels if len(labels) > 1 else []:
-        program = f"{label}, rewards" if label else "rewards"
-        yield inputs.score(step, program, 2 * pairs, inputs.compared)
+    """Return the trainings of reward models that reward as one, and what measures their scales."""
+    step, trained = "reward_model_training", inputs.options.reward_model
+    programs = name_programs(trained.n_members, trained.contrasts)
+    for (training, _), share in zip(programs, inputs.share_of_members(), strict=True):
+        yield train_reward_model(inputs, step, training, share * pairs, others)
+    for _, scoring in programs if len(programs) > 1 else []:
+        yield inputs.score(step, scoring, 2 * pairs, inputs.compared)
 
 
 def train_reward_model(

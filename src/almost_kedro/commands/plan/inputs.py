@@ -11,7 +11,6 @@ from almost_kedro.commands.plan.assumptions import Assumptions
 from almost_kedro.commands.plan.lengths import Lengths
 from almost_kedro.commands.plan.workload import Ask, Kind, Training, Work, count_steps
 from almost_kedro.feedback.comparisons import rank_rubric
-from almost_kedro.feedback.ensemble import label_members
 from almost_kedro.feedback.splits import SPLITS, count_shares
 from almost_kedro.options.all import Options
 from almost_kedro.options.training import DPOOptions, RewardModelOptions, SFTOptions
@@ -85,17 +84,16 @@ class PlanInputs:
         n = self.options.reward_model.n_members
         return replace(once, forward_tokens=n * once.forward_tokens)
 
-    def share_of_members(self) -> dict[str, float]:
-        """Return what share of the pairs each reward model is trained on, by its label.
+    def share_of_members(self) -> list[float]:
+        """Return what share of the pairs each reward model is trained on.
 
         Each edge of the rubric is taken to have as many as another.
         """
         trained = self.options.reward_model
-        labels = label_members(trained.n_members, trained.contrasts)
         if not trained.contrasts:
-            return dict.fromkeys(labels, 1.0)
-        edges = {name: len(self.options.contrasts[name]) for name in labels}
-        return {name: n * (n - 1) / 2 / self.pairs for name, n in edges.items()}
+            return [1.0] * trained.n_members
+        sizes = [len(self.options.contrasts[name]) for name in trained.contrasts]
+        return [n * (n - 1) / 2 / self.pairs for n in sizes]
 
     def train(
         self,

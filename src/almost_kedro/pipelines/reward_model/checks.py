@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from almost_kedro.feedback.contrasts import check_members
+from almost_kedro.feedback.contrasts import check_parts
 from almost_kedro.feedback.mismatched import check_levels
 from almost_kedro.jobs.models import plan_model
 from almost_kedro.options.all import Options
@@ -20,6 +20,6 @@ def check_reward_inputs(options: Options, workplace: Workplace) -> dict[str, Any
     trained = options.reward_model
     if trained.mismatched:
         check_levels(options.comparisons.rubric)
-    check_members(trained.contrasts, options.contrasts, options.comparisons.rubric)
+    check_parts(trained.contrasts, options.contrasts, options.comparisons.rubric)
     option = "reward_model.max_length"
     return plan_model(trained.model, "reward", trained.max_length, option, options, workplace)
