@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 from hand_made_models import CHATML, make_instruct
+from safetensors.torch import load_file
 from sessions import find_versions, kedro, run_pipeline
 from transformers import AutoTokenizer
 
 from almost_kedro.rows.json_lines import read_rows
 
 pytestmark = pytest.mark.slow
+
+# All that is trained has adapters, too: one run shows both.
+LORA = [f"{block}.lora.rank=2" for block in ("reward_model", "sft", "rl")]
 
 
 def make_options(base: Path) -> list[str]:
@@ -21,7 +25,7 @@ def make_options(base: Path) -> list[str]:
 def test_policies_and_reward_models_read_their_bases_own_template(
     project: Path, aligned: Path, tmp_path: Path
 ) -> None:
-    options = make_options(make_instruct(tmp_path / "base"))
+    options = [*make_options(make_instruct(tmp_path / "base")), *LORA]
     for name in ("reward_model", "rmsp_sft", "rl", "evaluation"):
         done = run_pipeline(project, aligned, name, *options)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -30,6 +34,10 @@ def test_policies_and_reward_models_read_their_bases_own_template(
         assert AutoTokenizer.from_pretrained(folder).chat_template == CHATML
         manifest = json.loads((folder / "manifest.json").read_text())
         assert len(manifest["base"]["template"]) == 12
+        assert manifest["options"]["lora"]["rank"] == 2
+        adapter = load_file(folder / "adapter/adapter_model.safetensors")
+        n_trained = sum(weight.numel() for weight in adapter.values())
+        assert n_trained == manifest["metrics"]["trained_parameters"]
     # The base and its policies are asked by the template, assistants in plain text.
     asked = sorted(aligned.glob("04_feature/generation/*/job.json"))
     templates = {}

@@ -50,6 +50,10 @@ from almost_kedro.errors import UserError
             },
             r"reward_model.mismatched: the rubric puts 'tiny-small-Faithful-1shot-off-topic' befor",
         ),
+        (
+            {"dpo": {"lora": {"targets": ["q_proj"]}}, "rl": {"lora": {"targets": ["qkv"]}}},
+            r"option rl.lora.targets: model 'tiny-large' has no linear layer 'qkv' in its blocks",
+        ),
         ({"rl": {"max_length": 16384}}, r"rl.max_length \+ rl.max_new_tokens: 16408 tokens, but"),
     ],
 )

@@ -44,6 +44,7 @@ class Pair:
         reward_model: Path,
         ranks: int,
         env: dict[str, str] | None = None,
+        lora: dict[str, Any] | None = None,
     ):
         rows = make_rows(32, seed=4)
         if program == "reward":
@@ -52,7 +53,7 @@ class Pair:
         if program == "rl":
             twice = RewardMembers(models=[as_folder(reward_model)], scales=SCALES, penalty=0.5)
             options["changes"] = {"members": twice}
-        options |= OPTIONS[program]
+        options |= {**OPTIONS[program], "lora": lora}
 
         def write(folder: str, config: str) -> Run:
             return write_job(

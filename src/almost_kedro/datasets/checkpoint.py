@@ -101,6 +101,7 @@ class CheckpointDataset(AbstractVersionedDataset[Checkpoint, Checkpoint]):
 def fill_folder(folder: Path, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's files, manifest and members into an empty folder, and onto the disk."""
     for name in checkpoint.manifest["files"]:
+        (folder / name).parent.mkdir(exist_ok=True)
         link_file(checkpoint.folder / name, folder / name)
         sync(folder / name)
     manifest = dump(checkpoint.manifest, MANIFEST, indent=2)

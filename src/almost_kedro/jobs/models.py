@@ -6,6 +6,7 @@ from typing import Any
 
 from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
+from almost_kedro.models.adapters import check_adapters
 from almost_kedro.models.chat_template import identify_template
 from almost_kedro.models.checks.job import Use
 from almost_kedro.models.find import resolve_model
@@ -57,9 +58,13 @@ def plan_model(
     """Find a model that is to be trained; return it for a plan.
 
     The option named `option` sets `length`, the tokens that the context must hold. Raises UserError
-    as `find_model` does, or if the context is too short.
+    as `find_model` does, if the context is too short, or if it can't have the adapters of `lora`.
     """
     model = find_trainee(name, options, workplace, use)
+    block = option.partition(".")[0]
+    if lora := getattr(options, block).lora:
+        assert model.folder
+        check_adapters(lora, f"{block}.lora", name, model.folder)
     limit = context_length(model.folder)
     if limit is not None and length > limit:
         raise UserError(

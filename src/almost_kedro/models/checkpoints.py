@@ -9,12 +9,14 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
 from almost_kedro.contract import ModelFolder
 from almost_kedro.errors import UserError
+from almost_kedro.models.files import ADAPTER_FOLDER
 
 MANIFEST = "manifest.json"
 # In a checkpoint's folder, a folder for each of its members by number.
@@ -22,6 +24,8 @@ MEMBERS = "members"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 WEIGHTS = ".safetensors"
+# What options without it don't name.
+LEFT_OUT: Mapping[str, Any] = MappingProxyType({"lora": None})
 WEIGHTS_INDEX = "model.safetensors.index.json"
 # Pickled weights and trainer states can run code when opened.
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -69,7 +73,7 @@ def make_manifest(
     trained, files = list_files(folder), list_files(served)
     for place, paths in ((folder, trained), (served, files)):
         check_model_files(place, paths)
-    hashes = {path.name: hash_file(path) for path in trained.values()}
+    hashes = {name: hash_file(path) for name, path in trained.items()}
     identity = json.dumps([[name, each] for name, each in hashes.items()])
     return {
         "kind": kind,
@@ -193,11 +197,11 @@ def check_same_options(checkpoint: Checkpoint, options: Mapping[str, Any], remed
     """Raise UserError, with the first one, if a model was trained with other options.
 
     `options` are plain values. The model's name is none of them, as its base is known by its
-    fingerprint, nor are options of after its training.
+    fingerprint, nor are options of after its training, but for those that are only there if set.
     """
     manifest = checkpoint.manifest
-    for name, value in options.items():
-        trained = manifest["options"].get(name, value)
+    for name, value in {**LEFT_OUT, **options}.items():
+        trained = manifest["options"].get(name, LEFT_OUT.get(name, value))
         if name != "model" and trained != value:
             raise UserError(
                 f"{manifest['name']} was trained with {name} {trained!r} ({checkpoint.folder}), "
@@ -220,10 +224,13 @@ def check_same_tokenizer(checkpoint: Checkpoint, folder: Path, remedy: str) -> N
 
 
 def list_files(folder: Path) -> dict[str, Path]:
-    """Return the plain files at the top of a folder by name, without the manifest."""
+    """Return the plain files at the top of a folder, and of its adapter, by name.
+
+    The manifest is none of them.
+    """
     return {
-        path.name: path
-        for path in sorted(folder.glob("*"))
+        str(path.relative_to(folder)): path
+        for path in [*sorted(folder.glob("*")), *sorted(folder.glob(f"{ADAPTER_FOLDER}/*"))]
         if path.is_file() and not path.is_symlink() and path.name != MANIFEST
     }
 

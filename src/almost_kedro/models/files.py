@@ -44,6 +44,8 @@ TOKENIZER_FILES = (
     "chat_template.json",
 )
 ADAPTER = "adapter_config.json"
+# Of a checkpoint whose adapters were trained: the adapters alone, beside the merged model.
+ADAPTER_FOLDER = "adapter"
 # `git clone` may leave a file that begins so in place of a large one.
 POINTER = b"version https://git-lfs"
 # How many names an error shows.
@@ -168,7 +170,7 @@ def exists(file: Path) -> bool:
     return file.exists() or file.is_symlink()
 
 
-def shorten(names: Sequence[str]) -> str:
+def shorten(names: Sequence[str], shown: int = SHOWN) -> str:
     """Return the first names, and how many there are besides."""
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")

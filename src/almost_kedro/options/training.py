@@ -50,6 +50,26 @@ class LaunchOptions(Block):
     )
 
 
+class LoraOptions(Block):
+    """Low-rank adapters (Hu et al. 2021), trained in place of the weights and merged into them."""
+
+    rank: Positive = Field(16, description="Rank of the change of each weight matrix")
+    alpha: float = Field(
+        32.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="The change is alpha / rank times the product of the two trained matrices",
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of what adapters read that is dropped; 0 in rl and dpo"
+    )
+    targets: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = Field(
+        "all-linear",
+        description="Names of the linear layers that are changed (q_proj, v_proj); all-linear: "
+        "all in the blocks",
+    )
+
+
 class TrainingOptions(Block):
     """What every training program has."""
 
@@ -64,6 +84,17 @@ class TrainingOptions(Block):
         False, description="Compute activations twice instead of keeping them"
     )
     save_every: Positive = Field(50, description="Steps between checkpoints to resume from")
+    lora: LoraOptions | None = Field(
+        None,
+        # Not in what identifies a training without it.
+        exclude_if=lambda lora: lora is None,
+        description="Train low-rank adapters and not the weights (pip install '.[lora]'); null: no",
+    )
+
+    @property
+    def rank(self) -> int:
+        """The rank of the adapters; 0 where the weights are trained."""
+        return self.lora.rank if self.lora else 0
 
 
 class RewardModelOptions(TrainingOptions):
@@ -199,6 +230,21 @@ class SFTOptions(TrainingOptions):
     max_length: Positive = Field(512, description="Tokens; longer dialogues lose their beginning")
 
 
+class WithoutDropout(TrainingOptions):
+    """Training that compares the policy with what it began as, which dropout would change."""
+
+    @field_validator("lora")
+    @classmethod
+    def check_dropout(cls, lora: LoraOptions | None) -> LoraOptions | None:
+        """Refuse dropout in adapters."""
+        if lora and lora.dropout:
+            raise ValueError(
+                f"lora.dropout is {lora.dropout:g}; set it to 0: with dropout, a policy differs "
+                "from itself"
+            )
+        return lora
+
+
 class WatchOptions(Block):
     """When reinforcement learning stops by itself and the best checkpoint is kept."""
 
@@ -212,7 +258,7 @@ class WatchOptions(Block):
     )
 
 
-class RLOptions(TrainingOptions):
+class RLOptions(WithoutDropout):
     """Reinforcement learning (rule 23); the numbers are ours, the paper published none."""
 
     algorithm: Literal["rloo", "grpo"] = Field("rloo", description="TRL's trainer")
@@ -249,7 +295,7 @@ class DPOWatchOptions(Block):
     max_new_tokens: Positive = Field(64, description="Token limit of an answer")
 
 
-class DPOOptions(TrainingOptions):
+class DPOOptions(WithoutDropout):
     """Direct preference optimisation on the reward model's comparisons (pipeline dpo)."""
 
     model: str | None = Field(

@@ -26,6 +26,12 @@ from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import use_plain_head
+from almost_kedro.training.lora import (
+    choose_weights,
+    find_network,
+    make_adapter,
+    train_in_float32,
+)
 from almost_kedro.training.over_optimisation import MarginWatch
 from almost_kedro.training.padding import pad_texts
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
@@ -137,7 +143,11 @@ def run(job: TrainingJob) -> None:
     ]
     # With dropout, the policy would not begin as the reference.
     dropout = find_dropout(job)
-    loading = {"dtype": "float32", **choose_attention(job, widths), **dict.fromkeys(dropout, 0.0)}
+    loading = {
+        "dtype": choose_weights(job),
+        **choose_attention(job, widths),
+        **dict.fromkeys(dropout, 0.0),
+    }
     trainer = GuardedDPOTrainer(
         model=str(job.base.folder),
         args=DPOConfig(
@@ -150,10 +160,13 @@ def run(job: TrainingJob) -> None:
         processing_class=encoder.tokenizer,
         train_dataset=Dataset.from_list(examples),
         data_collator=WithRows(PairCollator(encoder.pad)),
+        **make_adapter(job),
     )
-    keep_dropout(trainer.model, dropout)
-    use_plain_head(trainer.model, mean_logits=True)
-    use_bfloat16_copies(trainer.model, job)
+    network = find_network(trainer.model)
+    train_in_float32(trainer.model)
+    keep_dropout(network, dropout)
+    use_plain_head(network, mean_logits=True)
+    use_bfloat16_copies(network, job)
     trainer.row_ids = [row["id"] for row in rows]
     watch = make_watch(trainer, job, options)
     trainer.add_callback(watch)

@@ -78,3 +78,11 @@ def write_json(file: Path, content: dict[str, Any]) -> None:
     """Replace a JSON file; unlike our documents, a configuration may hold infinities."""
     with write_whole(file) as out:
         out.write((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def replace_json(file: Path, entries: dict[str, Any]) -> None:
+    """Write a JSON object anew with other entries; None takes one out."""
+    before = read_json(file.parent.name, file) if file.is_file() else {}
+    after = {key: value for key, value in {**before, **entries}.items() if value is not None}
+    if after != before:
+        write_json(file, after)

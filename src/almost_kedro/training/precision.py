@@ -77,12 +77,11 @@ class Inner(nn.Module):
         return self.call(*args, **kwargs)
 
 
-def reward_in_float32(model: PreTrainedModel) -> None:
+def reward_in_float32(head: Any) -> None:
     """Let a reward model multiply its last state with its bias-free head (rule 20) in float32.
 
     bfloat16 has a resolution of one in 256, and margins are differences of rewards.
     """
-    head = model.score
 
     def forward(states: torch.Tensor) -> torch.Tensor:
         with torch.autocast(states.device.type, enabled=False):

@@ -16,7 +16,7 @@ from almost_kedro.training.job import TrainingJob
 def run(text: str) -> None:
     """Train as the text of a job file says."""
     job = TrainingJob.model_validate_json(text)
-    leave_out()
+    leave_out(adapters=job.options.lora is None)
     devices = import_module("almost_kedro.training.devices")
     devices.check_devices(job)
     import_module(f"almost_kedro.training.{job.program}").run(job)

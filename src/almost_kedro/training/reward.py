@@ -23,6 +23,13 @@ from almost_kedro.options.training import RewardModelOptions
 from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.lora import (
+    choose_weights,
+    find_head,
+    find_network,
+    make_adapter,
+    train_in_float32,
+)
 from almost_kedro.training.mismatched import MismatchedLoss, PairCollator, check_mismatched
 from almost_kedro.training.precision import choose_attention, reward_in_float32, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
@@ -121,15 +128,18 @@ def run(job: TrainingJob) -> None:
         args=RewardConfig(
             **make_arguments(job, schedule.n_steps),
             max_length=None,
-            model_init_kwargs={"dtype": "float32", **choose_attention(job, widths)},
+            model_init_kwargs={"dtype": choose_weights(job), **choose_attention(job, widths)},
         ),
         processing_class=encoder.tokenizer,
         train_dataset=Dataset.from_list(examples),
         data_collator=WithRows(PairCollator(pad)),
+        **make_adapter(job),
     )
-    add_row(trainer.model, pad)
-    reward_in_float32(trainer.model)
-    use_bfloat16_copies(trainer.model, job)
+    network = find_network(trainer.model)
+    train_in_float32(trainer.model)
+    add_row(network, pad)
+    reward_in_float32(find_head(network))
+    use_bfloat16_copies(network, job)
     trainer.row_ids = [row["id"] for row in rows]
 
     def get_ids(step: int) -> list[str]:

@@ -20,6 +20,12 @@ from almost_kedro.training.answers import AnswerReader
 from almost_kedro.training.batches import order_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import use_plain_head
+from almost_kedro.training.lora import (
+    choose_weights,
+    find_network,
+    make_adapter,
+    train_in_float32,
+)
 from almost_kedro.training.over_optimisation import Watch
 from almost_kedro.training.precision import choose_attention
 from almost_kedro.training.reporter import Reporter
@@ -67,7 +73,7 @@ def make_rl_arguments(job: TrainingJob, options: RLOptions) -> dict[str, Any]:
         "temperature": options.temperature,
         "top_p": options.top_p,
         "shuffle_dataset": False,
-        "model_init_kwargs": {"dtype": "float32", **choose_attention(job)},
+        "model_init_kwargs": {"dtype": choose_weights(job), **choose_attention(job)},
         "use_vllm": options.vllm_server is not None,
         "vllm_mode": "server",
         "vllm_server_base_url": options.vllm_server,
@@ -94,9 +100,12 @@ def make_trainer(job: TrainingJob, rows: Sequence[Mapping[str, Any]]) -> Any:
         train_dataset=Dataset.from_list(
             [{"prompt": row["dialogue"], "prompt_id": row["id"]} for row in rows]
         ),
+        **make_adapter(job),
     )
-    keep_dropout(trainer.model, dropout)
-    for model in filter(None, (trainer.model, trainer.ref_model)):
+    network = find_network(trainer.model)
+    train_in_float32(trainer.model)
+    keep_dropout(network, dropout)
+    for model in filter(None, (network, trainer.ref_model)):
         use_plain_head(model, options.temperature)
     use_engine(trainer.model, job, trainer.eos_token_ids)
     trainer.encoder, trainer.rollouts = encoder, []

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, PreTrainedModel
 from trl.models.utils import unwrap_model_for_generation
@@ -25,6 +26,7 @@ from almost_kedro.training.answers import NO_LIMIT, AnswerReader, list_stops
 from almost_kedro.training.devices import is_sharded
 from almost_kedro.training.guards import REMEDY, choose_number
 from almost_kedro.training.job import TrainingJob
+from almost_kedro.training.lora import find_network, is_off, merge_weights
 from almost_kedro.training.score import RewardScorer
 
 
@@ -118,7 +120,8 @@ class AnswerMixin:
         Shards are left alone: the copy would be whole. The engine has a copy of its own.
         """
         kind = self.accelerator.device.type  # type: ignore[attr-defined]
-        own = is_sharded(self.model) or "generate" in vars(self.model)  # type: ignore[attr-defined]
+        model = self.model  # type: ignore[attr-defined]
+        own = is_sharded(model) or "generate" in vars(find_network(model))
         enabled = self.args.bf16 and not own  # type: ignore[attr-defined]
         return torch.autocast(kind, torch.bfloat16, enabled=enabled)
 
@@ -148,7 +151,7 @@ class AnswerMixin:
             torch.no_grad(),
             self._cast_once(),
             self.name_prompts(names),
-            own_sampling(self.model),  # type: ignore[attr-defined]
+            own_sampling(find_network(self.model)),  # type: ignore[attr-defined]
             unwrap_model_for_generation(
                 self.model_wrapped,  # type: ignore[attr-defined]
                 self.accelerator,  # type: ignore[attr-defined]
@@ -201,7 +204,9 @@ class RolloutMixin(AnswerMixin):
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)  # type: ignore[misc]
         if not torch.is_grad_enabled():
-            self._logps["reference" if model is self.ref_model else "policy"] = result[0]  # type: ignore[attr-defined]
+            # The reference is a model of its own, or the policy without its adapters.
+            reference = model is self.ref_model or is_off(model)  # type: ignore[attr-defined]
+            self._logps["reference" if reference else "policy"] = result[0]
             self._arguments = (args, kwargs)
         return result
 
@@ -230,7 +235,7 @@ class RolloutMixin(AnswerMixin):
         return output
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        with self._cast_once(), own_sampling(self.model):  # type: ignore[attr-defined]
+        with self._cast_once(), own_sampling(find_network(self.model)):  # type: ignore[attr-defined]
             found = super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
         if not isinstance(found, tuple):
             return [self.reader.cut(ids) for ids in found]
@@ -240,7 +245,7 @@ class RolloutMixin(AnswerMixin):
         return ids, logps and [row[: len(own)] for row, own in zip(logps, ids, strict=True)]
 
 
-def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int]) -> None:
+def use_engine(model: nn.Module, job: TrainingJob, end_ids: Collection[int]) -> None:
     """Let `model.generate` write with the embedded engine and the current weights, on a CPU.
 
     That takes half the time, but a second copy of the weights in the computed number format. With
@@ -267,7 +272,7 @@ def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int
         generation_config: GenerationConfig,
     ) -> torch.Tensor:
         config = generation_config
-        engine.take_weights(model.state_dict())
+        engine.take_weights(merge_weights(model))
         rows = zip(input_ids, attention_mask.bool(), strict=True)
         texts = [ids[mask].tolist() for ids, mask in rows]
         uniforms = torch.rand(len(texts), config.max_new_tokens, DRAWS, dtype=torch.float64)
@@ -282,4 +287,4 @@ def use_engine(model: PreTrainedModel, job: TrainingJob, end_ids: Collection[int
         )
         return torch.cat([input_ids, padded], dim=1)
 
-    model.generate = generate
+    find_network(model).generate = generate

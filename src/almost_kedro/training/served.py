@@ -11,7 +11,6 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,13 +18,13 @@ from safetensors.torch import load_file, save_file
 from almost_kedro.feedback.self_play import build_dialogue
 from almost_kedro.models.chat_template import TEMPLATE, write_chat_template
 from almost_kedro.models.checkpoints import link_file
-from almost_kedro.models.files import CONFIG, INDEX, TOKENIZER_CONFIG, read_json
+from almost_kedro.models.files import ADAPTER_FOLDER, CONFIG, INDEX, TOKENIZER_CONFIG
 from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.rules import Rules
 from almost_kedro.processes.child import carry_out
 from almost_kedro.processes.work_folders import METRICS
 from almost_kedro.training.job import MODEL, SERVED, TrainingJob
-from almost_kedro.training.policy_files import write_json
+from almost_kedro.training.policy_files import replace_json, write_json
 
 # Where a base model's own template may be.
 OTHER_TEMPLATE = "chat_template.json"
@@ -51,6 +50,10 @@ def make_served_folder(job: TrainingJob, bfloat16: bool) -> None:
     for file in sorted(model.iterdir()):
         if file.is_file() and file.name not in (TEMPLATE, OTHER_TEMPLATE):
             link_file(file, part / file.name)
+    if (model / ADAPTER_FOLDER).is_dir():
+        (part / ADAPTER_FOLDER).mkdir()
+        for file in (model / ADAPTER_FOLDER).iterdir():
+            link_file(file, part / ADAPTER_FOLDER / file.name)
     is_policy = job.program != "reward"
     template = find_template(job, model)
     if template is None:
@@ -70,14 +73,6 @@ def make_served_folder(job: TrainingJob, bfloat16: bool) -> None:
         store_as_bfloat16(part)
     shutil.rmtree(job.out / SERVED, ignore_errors=True)
     part.rename(job.out / SERVED)
-
-
-def replace_json(file: Path, entries: dict[str, Any]) -> None:
-    """Write a JSON object anew with other entries; None takes one out."""
-    before = read_json(file.parent.name, file) if file.is_file() else {}
-    after = {key: value for key, value in {**before, **entries}.items() if value is not None}
-    if after != before:
-        write_json(file, after)
 
 
 def find_template(job: TrainingJob, folder: Path) -> str | None:

@@ -14,6 +14,12 @@ from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lm_head import use_plain_head
+from almost_kedro.training.lora import (
+    choose_weights,
+    find_network,
+    make_adapter,
+    train_in_float32,
+)
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
@@ -44,14 +50,17 @@ def run(job: TrainingJob) -> None:
         args=SFTConfig(
             **make_arguments(job, schedule.n_steps),
             max_length=None,
-            model_init_kwargs={"dtype": "float32", **choose_attention(job, lengths)},
+            model_init_kwargs={"dtype": choose_weights(job), **choose_attention(job, lengths)},
         ),
         processing_class=encoder.tokenizer,
         train_dataset=Dataset.from_list(examples),
         data_collator=WithRows(DataCollatorForLanguageModeling(pad_token_id=encoder.pad)),
+        **make_adapter(job),
     )
-    use_plain_head(trainer.model)
-    use_bfloat16_copies(trainer.model, job)
+    network = find_network(trainer.model)
+    train_in_float32(trainer.model)
+    use_plain_head(network)
+    use_bfloat16_copies(network, job)
     trainer.row_ids = [row["id"] for row in rows]
 
     def get_ids(step: int) -> list[str]:

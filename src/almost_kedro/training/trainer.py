@@ -22,6 +22,7 @@ from almost_kedro.rows.json_lines import read_rows, write_json, write_rows
 from almost_kedro.training.devices import check_ranks, is_sharded, measure_memory, training_device
 from almost_kedro.training.guards import ShardingCheck, check_finite
 from almost_kedro.training.job import MODEL, TrainingJob
+from almost_kedro.training.lora import count_trained, save_merged
 from almost_kedro.training.policy_files import keep_base_files
 from almost_kedro.training.precision import as_computed
 from almost_kedro.training.reporter import CURVE, Reporter, find_resumable, summarise_curve
@@ -181,6 +182,7 @@ def save(
         "train_seconds": round(seconds, 2),
         **memory,
         "bfloat16": bool(trainer.args.bf16),
+        **count_trained(trainer.model),
         **summarise_curve(curve),
         **kept,
         "packages": {name: version(name) for name in ("torch", "transformers", "trl")},
@@ -198,7 +200,14 @@ def save_weights(trainer: Trainer, job: TrainingJob, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     with as_computed(trainer.model, trainer.args.bf16):
-        trainer.save_model(str(folder))
+        if job.options.lora:
+            # All ranks take part; the first one has it all.
+            state = trainer.accelerator.get_state_dict(trainer.model)
+            if trainer.accelerator.is_main_process:
+                save_merged(trainer.model, job.base.name, state, folder)
+                trainer.processing_class.save_pretrained(folder)
+        else:
+            trainer.save_model(str(folder))
     if trainer.accelerator.is_main_process:
         (folder / "training_args.bin").unlink(missing_ok=True)
         if job.program != "reward":

@@ -1,9 +1,17 @@
 """Given GPUs: seconds and memory by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from almost_kedro.commands.plan.estimate import estimate, write
-from almost_kedro.commands.plan.memory import MB, activation_bytes, cache_bytes, training_bytes
+from almost_kedro.commands.plan.memory import (
+    MB,
+    activation_bytes,
+    adapter_parameters,
+    cache_bytes,
+    training_bytes,
+)
 from almost_kedro.commands.plan.roofline import BASE_MB, GPUFigures, make_gpus, read_gpu_figures
 from almost_kedro.commands.plan.workload import Ask, Training, Work
 from almost_kedro.errors import UserError
@@ -78,6 +86,25 @@ def test_weights_gradients_and_moments_are_sharded() -> None:
     # Both reward models are whole on each rank, in two bytes a parameter.
     more = sharded.training_mb(SHAPE, TRAINING, SHAPE) - sharded.training_mb(SHAPE, TRAINING, None)
     assert more == pytest.approx(4e9 / MB)
+
+
+def test_adapters_are_trained_in_float32_above_weights_in_bfloat16() -> None:
+    # A block has 9e7 numbers: 2 x 1000 x 1000 for queries and output, 2 x 1000 x 500 for keys and
+    # values, and three matrices of 1000 by 29,000.
+    of_a_layer = 2 * (1000 + 1000) + 2 * (1000 + 500) + 3 * (1000 + 29_000)
+    trained = 10 * 8 * of_a_layer
+    assert adapter_parameters(SHAPE, 8) == pytest.approx(trained)
+    adapters = replace(TRAINING, rank=8, reference=True)
+    held = 4 * 500 * 340_000
+    needed = (2e9 + 16 * trained) / 4 + held  # the reference is the model without them
+    assert training_bytes(SHAPE, adapters, 340_000, None, shards=4) == pytest.approx(needed)
+
+
+def test_below_adapters_no_gradient_of_a_weight_is_computed() -> None:
+    adapters = replace(TRAINING, rank=8)
+    assert ONE.train(SHAPE, 1e6, "sft", adapters) == pytest.approx(4e15 / 4e13 / 4)
+    again = replace(adapters, checkpointing=True)
+    assert ONE.train(SHAPE, 1e6, "sft", again) == pytest.approx(6e15 / 4e13 / 4)
 
 
 def test_checkpointed_activations_are_a_layer_s_and_what_goes_into_each() -> None:

@@ -228,6 +228,7 @@ def count_rl(inputs: PlanInputs) -> Work:
             checkpointing=options.gradient_checkpointing,
             labelled=limit,
             reference=options.beta > 0,
+            rank=options.rank,
             judges=judges + 1,
         ),
     )

@@ -133,6 +133,7 @@ class PlanInputs:
                 ranks=self.ranks,
                 checkpointing=options.gradient_checkpointing,
                 labelled=min(labelled, options.max_length),
+                rank=options.rank,
                 judges=1,
             ),
         )

@@ -117,8 +117,9 @@ class ThisMachine(Machine):
     def train(self, shape: ModelShape, tokens: float, kind: Kind, training: Training) -> float:
         """Scale what training took; the ranks share a processor."""
         rate = self.reward_tokens if kind == "reward" else self.policy_tokens
-        again = 4 / 3 if training.checkpointing else 1
-        once = again * tokens / (rate or self.read_tokens / BACKWARD)
+        # Of 6 operations a parameter and token, 2 find the gradients of weights; 2 are done again.
+        passes = 6 - 2 * bool(training.rank) + 2 * training.checkpointing
+        once = passes / 6 * tokens / (rate or self.read_tokens / BACKWARD)
         return (once + training.steps * self.update_seconds) * self.scale(shape)
 
     def training_mb(self, shape: ModelShape, training: Training, judge: ModelShape | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from almost_kedro.commands.plan.workload import Ask, Training
+from almost_kedro.models.shape import body
 from almost_kedro.options.models import ModelShape
 
 MB = 2**20
@@ -57,6 +58,17 @@ def activation_bytes(shape: ModelShape, checkpointing: bool = False) -> float:
     return shape.hidden_size * (shape.layers * per_layer + ACTIVATION * checkpointing)
 
 
+def adapter_parameters(shape: ModelShape, rank: int) -> float:
+    """Return how many numbers adapters of all linear layers have, if these are laid out as Llama's.
+
+    A block has four matrices for attention and three of one inner size, which follows from its
+    parameters. Each adapter has the rank times its layer's inputs and outputs.
+    """
+    width, kv = shape.hidden_size, shape.kv_size
+    inner = (body(shape) / shape.layers / width - 2 * width - 2 * kv) / 3
+    return shape.layers * rank * (9 * width + 2 * kv + 3 * inner)
+
+
 def training_bytes(
     shape: ModelShape,
     training: Training,
@@ -77,14 +89,17 @@ def training_bytes(
         cpu_number: Bytes of a number that a CPU computes with; 0 on GPUs, where TRL never holds the
             logits of a whole batch.
     """
-    weights = shape.parameters * TRAINED / shards
-    if training.reference:
-        weights += shape.parameters * FLOAT32 / shards
+    if training.rank:  # the model without its adapters is the reference
+        trained = adapter_parameters(shape, training.rank)
+        weights = (shape.parameters * (cpu_number or BFLOAT16) + trained * TRAINED) / shards
+    else:
+        weights = shape.parameters * (TRAINED + FLOAT32 * training.reference) / shards
     if judge:
         weights += training.judges * judge.parameters * BFLOAT16
     held = training.batch * training.longest * activation
     if cpu_number:
-        if cpu_number == BFLOAT16 and not training.checkpointing:  # `training.precision`
+        copies = cpu_number == BFLOAT16 and not training.rank
+        if copies and not training.checkpointing:  # `training.precision`
             weights += shape.parameters * BFLOAT16
         if judge and training.ranks == 1:  # a copy writes rollouts: `training.rollouts.use_engine`
             weights += shape.parameters * cpu_number

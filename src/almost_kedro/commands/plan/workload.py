@@ -65,6 +65,7 @@ class Training:
     checkpointing: bool = False
     labelled: float = 0  # tokens of the longest whose logits are computed; 0 for a reward model
     reference: bool = False  # whether a reference model is computed, too (rl)
+    rank: int = 0  # of the adapters that are trained and not the weights; 0: there are none
     judges: int = 2  # reward models beside it, where any judge: 2 or more (rl), or 1 (dpo)
 
 

@@ -1,0 +1,207 @@
+"""Low-rank adapters really train tiny models, and what is saved is the merged model."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from training_jobs import Run, make_rows, score_in_a_fresh_process, train
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    set_seed,
+)
+
+from almost_kedro.models.texts import TextEncoder
+from almost_kedro.training.lora import count_trained, merge_weights
+
+# float32: the merged matrix sums in another order than the two paths do.
+TOLERANCE = 1e-5
+LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "targets": "all-linear"}
+# Nothing stops it, and the policy moves.
+LONG = {"every": 3, "max_kl": 1e3, "max_length_ratio": 1e3}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "reward": {"learning_rate": 3e-2},
+    "sft": {"learning_rate": 3e-2, "epochs": 2},
+    "dpo": {"learning_rate": 3e-2},
+    "rl": {"learning_rate": 1e-2, "watch": LONG},
+}
+IDS = torch.arange(3, 90)[None]
+
+
+@pytest.fixture(scope="module")
+def runs(
+    tiny: Path, sft_run: Run, reward_run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Run]:
+    kept: dict[str, Run] = {}
+
+    def get(program: str) -> Run:
+        if program not in kept:
+            out = tmp_path_factory.mktemp(program)
+            judge = {"reward_model": reward_run.model} if program in ("rl", "dpo") else {}
+            base = sft_run.model if program == "rl" else tiny
+            rows, options = make_rows(24, seed=0), OPTIONS[program]
+            kept[program] = train(program, out, base, rows, lora=LORA, **judge, **options)
+        return kept[program]
+
+    return get
+
+
+@pytest.fixture(
+    params=[
+        "reward",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sft", "dpo", "rl")),
+    ]
+)
+def run(request: pytest.FixtureRequest, runs: Callable[[str], Run]) -> Run:
+    return runs(request.param)
+
+
+def load_base(run: Run) -> Any:
+    """A base as it was when its adapters began: also a reward model's random head."""
+    folder = run.job.base.folder
+    if run.job.program != "reward":
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    set_seed(run.job.seed)
+    return AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=1, dtype=torch.float32
+    )
+
+
+def find_largest(difference: torch.Tensor) -> float:
+    return float(difference.detach().abs().max())
+
+
+def test_the_merged_model_is_the_base_with_its_adapter(run: Run) -> None:
+    """As peft itself reads the adapter."""
+    base = load_base(run)
+    before = base(IDS).logits.detach()
+    adapted = PeftModel.from_pretrained(base, run.model / "adapter").eval()(IDS).logits
+    kind: Any = AutoModelForSequenceClassification
+    kind = kind if run.job.program == "reward" else AutoModelForCausalLM
+    merged = kind.from_pretrained(run.model).eval()
+    assert merged.dtype == torch.float32
+    assert find_largest(merged(IDS).logits - adapted) < TOLERANCE
+    assert find_largest(adapted - before) > 100 * TOLERANCE
+
+
+def test_only_linear_layers_of_the_blocks_and_the_head_have_changed(run: Run) -> None:
+    before, after = load_file(run.job.base.folder / "model.safetensors"), run.load()
+    head = {"score.weight"} if run.job.program == "reward" else set()
+    assert after.keys() - before.keys() == head
+    changed = {
+        name for name in before.keys() & after if not torch.equal(before[name].float(), after[name])
+    }
+    linear = {name for name in before if name.endswith("_proj.weight")}
+    assert changed == linear
+
+
+def test_each_change_has_the_rank(run: Run) -> None:
+    before, after = load_file(run.job.base.folder / "model.safetensors"), run.load()
+    name = "model.layers.0.mlp.down_proj.weight"
+    sizes = torch.linalg.svdvals(after[name] - before[name].float())
+    assert sizes[LORA["rank"] - 1] > 1e-4 > 1e-5 > sizes[LORA["rank"]]
+
+
+def test_the_adapter_names_its_base_and_no_place(run: Run) -> None:
+    adapter = run.model / "adapter"
+    assert sorted(path.name for path in adapter.iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    described = json.loads((adapter / "adapter_config.json").read_text())
+    assert described["base_model_name_or_path"] == run.job.base.name
+    assert str(run.job.base.folder.parent) not in json.dumps(described)  # type: ignore[union-attr]
+    assert (run.job.out / "served/adapter/adapter_model.safetensors").samefile(
+        adapter / "adapter_model.safetensors"
+    )
+
+
+def test_metrics_count_what_is_trained(run: Run) -> None:
+    adapter = load_file(run.model / "adapter/adapter_model.safetensors")
+    metrics = run.metrics
+    assert metrics["trained_parameters"] == sum(each.numel() for each in adapter.values())
+    assert metrics["trained_parameters"] < metrics["parameters"] / 2
+
+
+@pytest.mark.slow
+def test_training_teaches(runs: Callable[[str], Run]) -> None:
+    for program in ("reward", "sft", "dpo"):
+        losses = runs(program).losses
+        assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.slow
+def test_rl_begins_at_its_reference_and_goes_on_from_there(runs: Callable[[str], Run]) -> None:
+    """The reference is the model without its adapter: no rank has a second copy."""
+    kls = [
+        [row["kl"] for row in runs("rl").read("rollouts.jsonl") if row["step"] == step]
+        for step in (1, 6)
+    ]
+    assert max(map(abs, kls[0])) < TOLERANCE
+    assert max(map(abs, kls[1])) > 100 * TOLERANCE
+
+
+@pytest.mark.slow
+def test_rollouts_are_written_by_the_model_with_its_adapter(runs: Callable[[str], Run]) -> None:
+    """The watch draws alike each time, by the engine: other answers are another model's."""
+    lengths = [score["length"] for score in runs("rl").read("watch.jsonl")]
+    assert len(set(lengths)) > 1
+
+
+def test_rewards_are_those_of_the_merged_model(runs: Callable[[str], Run], tmp_path: Path) -> None:
+    run = runs("reward")
+    rows = [
+        {"id": row["id"], "dialogue": row["dialogue"], "answer": row["chosen"]}
+        for row in make_rows(4, seed=9)
+    ]
+    model = AutoModelForSequenceClassification.from_pretrained(run.model).eval()
+    encoder = TextEncoder(run.job.base, " ", 256)
+    with torch.no_grad():
+        by_hand = [
+            float(model(torch.tensor([encoder.encode(r["dialogue"], r["answer"]).ids])).logits)
+            for r in rows
+        ]
+    scored = score_in_a_fresh_process(tmp_path, run.model, rows)
+    assert scored == pytest.approx(by_hand, abs=TOLERANCE)
+
+
+def test_matrices_that_lie_the_other_way_are_merged_as_they_lie(tmp_path: Path) -> None:
+    """GPT-2 keeps its weights as (in, out), and has embeddings for a head."""
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=259, n_embd=32, n_layer=2, n_head=4, n_positions=128)
+    network = GPT2LMHeadModel(config).eval()
+    network.save_pretrained(tmp_path)
+    model = get_peft_model(network, LoraConfig(r=3, lora_alpha=6, target_modules="all-linear"))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    merged = merge_weights(model)
+    assert merged["lm_head.weight"] is merged["transformer.wte.weight"]
+    save_file(
+        {k: v.contiguous() for k, v in merged.items() if k != "lm_head.weight"},
+        tmp_path / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    again = GPT2LMHeadModel.from_pretrained(tmp_path).eval()
+    assert find_largest(again(IDS).logits - model.eval()(IDS).logits) < TOLERANCE
+
+
+def test_a_change_by_hand() -> None:
+    """W = [[1, 2], [3, 4]], B A = [[2], [1]] [[1, -1]], alpha / rank = 3."""
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False))
+    adapted: Any = get_peft_model(model, LoraConfig(r=1, lora_alpha=3, target_modules=["0"]))
+    layer = adapted.base_model.model[0]
+    with torch.no_grad():
+        layer.base_layer.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        layer.lora_A["default"].weight.copy_(torch.tensor([[1.0, -1.0]]))
+        layer.lora_B["default"].weight.copy_(torch.tensor([[2.0], [1.0]]))
+    assert merge_weights(adapted)["0.weight"].tolist() == [[7, -4], [6, 1]]
+    assert count_trained(adapted) == {"trained_parameters": 4, "parameters": 8}
+    assert count_trained(model) == {}
