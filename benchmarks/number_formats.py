@@ -8,9 +8,9 @@ data/), 4 a step, and read on the next 20. Margins are read by transformers from
 it is and in bfloat16, and by our scorer in both; what is printed is the root mean square of their
 difference from transformers' float32, as a share of the standard deviation of those. `--unrounded`
 saves the float32 weights that were trained, of which the loss has seen rounded copies: what one
-would get without our way to save. `--lora` trains adapters of a rank instead of the weights, and
-what is read is the merged model; a rate of 3e-4 suits them. Where the processor does not compute in bfloat16, a step takes
-minutes.
+would get without our way to save. `--lora` trains adapters of a rank instead of the weights; what
+is read is the merged model, and a rate of 3e-4 suits them. Where the processor does not compute in
+bfloat16, a step takes minutes.
 """
 
 from __future__ import annotations

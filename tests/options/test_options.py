@@ -64,7 +64,7 @@ def test_a_training_has_none_of_the_options_that_are_about_several_or_about_its_
 
 
 @pytest.mark.filterwarnings("ignore:register_new_resolver")
-@pytest.mark.parametrize("env", ["base", "smoke", "paper", "study"])
+@pytest.mark.parametrize("env", ["base", "smoke", "paper", "single_gpu", "study"])
 def test_options_of_every_environment_pass(project: Path, env: str) -> None:
     loader = OmegaConfigLoader(str(project / "conf"), env=env, **CONFIG_LOADER_ARGS)
     check_options(loader["parameters"])
@@ -329,6 +329,24 @@ def test_a_judge_that_nobody_is_or_serves_is_named() -> None:
         "option generation.servers: none has the model 'critic' of evaluation.judge; "
         "add {url: http://host:8000/v1, model: critic}"
     )
+
+
+@pytest.mark.parametrize("block", ["rl", "dpo"])
+def test_adapters_have_no_dropout_where_a_policy_is_compared_with_what_it_was(block: str) -> None:
+    with pytest.raises(UserError, match=rf"{block}.*lora.dropout is 0.1; set it to 0"):
+        check_options(change(f"{block}.lora", {"dropout": 0.1}))
+    assert check_options(change("sft.lora", {"dropout": 0.1})).sft.rank == 16
+
+
+def test_without_adapters_a_training_is_described_as_before() -> None:
+    assert "lora" not in check_options(PARAMETERS).sft.model_dump()
+    with_some = check_options(change("sft.lora", {"rank": 4})).sft.model_dump()
+    assert with_some["lora"] == {
+        "rank": 4,
+        "alpha": 32,
+        "dropout": 0,
+        "targets": "all-linear",
+    }
 
 
 def test_a_step_of_rl_holds_whole_groups_of_answers() -> None:

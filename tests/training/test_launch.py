@@ -60,6 +60,15 @@ def test_four_gpus(tmp_path: Path) -> None:
     ]
 
 
+def test_gpus_that_each_have_the_whole_model(tmp_path: Path) -> None:
+    one, two = (build(tmp_path, config="gpu", processes=n) for n in (1, 2))
+    assert one[:6] == [*ACCELERATE, f"{PROJECT}/conf/accelerate/gpu.yaml", "--num_processes"]
+    assert one[6] == "1"
+    assert "--multi_gpu" not in one
+    assert "--multi_gpu" in two
+    assert "--num_cpu_threads_per_process" not in two
+
+
 def test_the_second_of_two_nodes(tmp_path: Path) -> None:
     nodes = {"nodes": 2, "main_address": "10.0.0.1", "main_port": 29501}
     assert build(tmp_path, 1, config="fsdp", processes=4, **nodes) == [

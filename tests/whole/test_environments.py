@@ -14,7 +14,7 @@ from almost_kedro.feedback.contrasts import check_contrasts
 from almost_kedro.feedback.planning import check_rubric, plan_assistants
 from almost_kedro.options.all import Options, check_options
 
-ENVIRONMENTS = ["base", "paper", "study", "contrasts", "smoke"]
+ENVIRONMENTS = ["base", "paper", "single_gpu", "study", "contrasts", "smoke"]
 APART = {"rule_audit", "contrasts", "dpo"}
 PIPELINES = {"synthetic_feedback", "reward_model", "rmsp_sft", "rl", "evaluation"}
 VERSIONED = ("prompts", "responses", "comparisons", "ledger_prompts", "ledger_comparisons")
@@ -159,6 +159,15 @@ def test_every_item_is_used_where_figures_are_meant_to_last(project: Path) -> No
         assert (evaluation.limit, evaluation.question_limit) == (None, None)
     own = check_options(load(project, "base").config_loader["parameters"]).evaluation
     assert {own.hhh, own.truthfulqa, own.questions} == {"own"}
+
+
+def test_one_gpu_trains_nothing_but_adapters_beside_small_reward_models(project: Path) -> None:
+    options = check_options(load(project, "single_gpu").config_loader["parameters"])
+    assert (options.launch.config, options.launch.processes) == ("gpu", 1)
+    blocks = (options.reward_model, options.sft, options.rl, options.dpo)
+    assert {block.rank for block in blocks} == {16}
+    assert all(block.gradient_checkpointing for block in blocks)
+    assert options.reward_model.model != options.sft.model
 
 
 def test_the_paper_environment_evaluates_as_published(project: Path) -> None:

@@ -36,8 +36,10 @@ class PromptSplitOptions(Block):
 class LaunchOptions(Block):
     """How training programs are launched (`accelerate launch`)."""
 
-    config: Literal["cpu", "fsdp"] = Field(
-        "cpu", description="File in conf/accelerate: cpu (gloo ranks), or fsdp (GPUs)"
+    config: Literal["cpu", "gpu", "fsdp"] = Field(
+        "cpu",
+        description="File in conf/accelerate: cpu (gloo ranks), gpu (each rank has a GPU and a "
+        "whole model), or fsdp (GPUs that share a model)",
     )
     processes: Positive = Field(1, description="Ranks on each node")
     nodes: Positive = Field(1, description="Machines; Kedro runs on the first")

@@ -19,9 +19,9 @@ def training_device(job: TrainingJob) -> torch.device:
 
 
 def check_devices(job: TrainingJob) -> None:
-    """Raise UserError if FSDP has no GPU for each rank of this node."""
+    """Raise UserError if there is no GPU for each rank of this node, but on CPUs."""
     found = torch.cuda.device_count()
-    if job.launch.config == "fsdp" and found < job.launch.processes:
+    if job.launch.config != "cpu" and found < job.launch.processes:
         raise UserError(
             f"option launch.processes: {job.launch.processes} ranks on this node, but it has "
             f"{found} GPUs; lower it, or set launch.config: cpu"

@@ -41,8 +41,8 @@ def build_command(job: TrainingJob, job_file: Path, node_rank: int = 0) -> list[
     command += ["--main_process_port", str(launch.main_port if launch.nodes > 1 else 0)]
     if launch.config == "cpu":
         command += ["--num_cpu_threads_per_process", str(count_threads(launch.processes))]
-        if job.ranks > 1:
-            command.append("--multi_gpu")  # accelerate's name for "through torchrun"
+    if launch.config != "fsdp" and job.ranks > 1:
+        command.append("--multi_gpu")  # accelerate's name for "through torchrun"
     return [*command, "-m", "almost_kedro.training.rank", str(job_file)]
 
 

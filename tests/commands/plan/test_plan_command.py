@@ -94,6 +94,17 @@ def test_published_models_are_planned_for_gpus_without_being_here(
     assert 40_000 < training["memory_mb"] < 80_000
 
 
+def test_one_gpu_has_room_for_its_environment(project: Path, tmp_path: Path) -> None:
+    gpu = "tflops=165,bandwidth_gb_s=1008,memory_gb=24"
+    done = plan(project, tmp_path, "--env", "single_gpu", "--gpu", gpu)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stdout
+    assert max(each["memory_mb"] or 0 for each in read_plan(tmp_path)["steps"]) < 24_000
+    # The same without adapters, of the policy alone.
+    done = plan(project, tmp_path, "--env", "single_gpu", "--gpu", gpu, **{"sft.lora": "null"})
+    assert "warning: sft_policy_training needs about" in done.stdout
+
+
 def test_small_gpus_are_warned_of(project: Path, tmp_path: Path) -> None:
     small = GPU.replace("memory_gb=80", "memory_gb=16")
     done = plan(project, tmp_path, "--env", "paper", "--gpu", small, "--pipeline", "reward_model")

@@ -158,9 +158,9 @@ class Planner:
         if launch.config == "cpu":
             self.notes.append(
                 "launch.config is cpu, so training would leave the GPUs alone; it is planned as "
-                "with launch.config: fsdp"
+                "with launch.config: fsdp or gpu"
             )
-        return make_gpus(figures, writing, sharded=ranks > 1), (
+        return make_gpus(figures, writing, sharded=ranks > 1 and launch.config != "gpu"), (
             f"{figures.count} GPUs of {figures.tflops:g} TFLOP/s, {figures.bandwidth_gb_s:g} GB/s "
             f"and {figures.memory_gb:g} GB each, not measured"
         )
