@@ -26,7 +26,7 @@ PIP_INSTALL := pip --disable-pip-version-check install --quiet
 install = PIP_CONSTRAINT=$(2) PIP_BUILD_CONSTRAINT=$(2) \
 	$(1)/bin/python -m $(PIP_INSTALL) --constraint $(2) --editable '$(3)'
 
-.PHONY: run audit test test-all test-browser test-gpu test-vllm test-harness test-newest lint lock \
+.PHONY: run audit test test-all test-browser test-gpu gpu-check test-vllm test-harness test-newest lint lock \
 	viz mlflow notebook clean
 
 run: .venv/installed $(MODEL)
@@ -50,6 +50,10 @@ test-all: .venv/installed-dev .venv/installed-browser $(MODEL)
 
 test-gpu: .venv/installed-dev
 	$(BIN)/pytest -m gpu
+
+# All that runs on a GPU, in minutes, as one table; the environment is the caller's own.
+gpu-check:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
 
 test-vllm: .venv-vllm/installed $(MODEL)
 	.venv-vllm/bin/pytest -m vllm

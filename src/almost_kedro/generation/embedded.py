@@ -68,6 +68,7 @@ class EmbeddedEngine:
         pad_token: str | None = None,
         chat: bool = False,
         device: str | None = None,
+        shares: int = 1,
     ):
         """Load a model from a folder with safetensors weights and a tokenizer.
 
@@ -78,9 +79,10 @@ class EmbeddedEngine:
             pad_token: None: the tokenizer's own, if it has one.
             chat: Texts are dialogues, to be read by the model's chat template.
             device: `cpu` or `cuda`; None: a GPU if there is one.
+            shares: Into how many parts the memory is divided, of which this engine has one.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.folder, self.rows = folder, rows
+        self.folder, self.rows, self.shares = folder, rows, shares
         self.encoder = Encoder(folder, bos, trust_remote_code, pad_token, chat=chat)
         self.tokenizer, self.encode = self.encoder.tokenizer, self.encoder.encode
         self.model = AutoModelForCausalLM.from_pretrained(
@@ -272,7 +274,7 @@ class EmbeddedEngine:
         row_bytes = room * self.token_bytes + numbers
 
         def count() -> int:
-            return int(available_memory(self.device) * MEMORY_SHARE) // row_bytes
+            return int(available_memory(self.device) * MEMORY_SHARE / self.shares) // row_bytes
 
         fitting = count()
         if fitting < wanted:

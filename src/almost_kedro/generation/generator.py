@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
     from almost_kedro.generation.embedded import EmbeddedEngine
 
 
-def open_engine(model: ModelFolder, options: GenerationOptions, keys: Mapping[str, str]) -> Engine:
-    """Import and load the engine that the options name, and no other; `keys` are by name."""
+def open_engine(
+    model: ModelFolder, options: GenerationOptions, keys: Mapping[str, str], shares: int = 1
+) -> Engine:
+    """Import and load the engine that the options name, and no other.
+
+    `keys` are by name; `shares` says how many engines the memory is for.
+    """
     match options.engine:
         case "embedded":
-            return open_embedded(model, options.dtype)
+            return open_embedded(model, options.dtype, shares)
         case "vllm":
             from almost_kedro.generation.vllm import VllmEngine
 
@@ -34,8 +40,8 @@ def open_engine(model: ModelFolder, options: GenerationOptions, keys: Mapping[st
             return OpenAIEngine(model, options, keys)
 
 
-def open_embedded(model: ModelFolder, dtype: str) -> EmbeddedEngine:
-    """Load a model that is on this machine into the embedded engine."""
+def open_embedded(model: ModelFolder, dtype: str, shares: int = 1) -> EmbeddedEngine:
+    """Load a model that is on this machine into one of so many embedded engines."""
     from almost_kedro.generation.embedded import EmbeddedEngine
 
     assert model.folder is not None  # `options` refuses a model that only servers have
@@ -46,7 +52,20 @@ def open_embedded(model: ModelFolder, dtype: str) -> EmbeddedEngine:
         trust_remote_code=model.trust_remote_code,
         pad_token=model.pad_token,
         chat=model.template is not None,
+        shares=shares,
     )
+
+
+def open_replicas(
+    model: ModelFolder, options: GenerationOptions, keys: Mapping[str, str], kept: ExitStack
+) -> Engine:
+    """Open the engine, in replicas where the options ask for several; `kept` ends these."""
+    if options.replicas != 1:
+        from almost_kedro.generation.replicas import Replicas, count_replicas
+
+        if (n := count_replicas(options)) > 1:
+            return kept.enter_context(Replicas(model, options, n))
+    return open_engine(model, options, keys)
 
 
 class Generator:
@@ -62,12 +81,17 @@ class Generator:
         """Make a generator that has loaded nothing yet; `keys` are API keys of servers, by name."""
         self.job, self.cache, self.progress, self.keys = job, cache, progress, keys
         self.engine: Engine | None = None
+        self.open = ExitStack()
         self.load_seconds = 0.0
         self.generate_seconds = 0.0
         self.generated_tokens = 0
         self.cached_requests = 0
         self.generated_requests = 0
         self.refused_requests = 0
+
+    def close(self) -> None:
+        """End what the engine has started."""
+        self.open.close()
 
     @property
     def identity(self) -> str:
@@ -117,7 +141,8 @@ class Generator:
     def _open(self) -> Engine:
         if self.engine is None:
             start = time.perf_counter()
-            self.engine = open_engine(self.job.model, self.job.generation, self.keys)
+            job = self.job
+            self.engine = open_replicas(job.model, job.generation, self.keys, self.open)
             self.load_seconds = time.perf_counter() - start
         return self.engine
 

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 from almost_kedro.contract import Request
@@ -46,10 +47,11 @@ def run_job(job: Job) -> None:
     job.out.mkdir(parents=True, exist_ok=True)
     with CompletionCache(job.cache) as cache:
         generator = Generator(job, cache, progress, json.loads(os.environ.get(KEYS_VARIABLE, "{}")))
-        if isinstance(task, PromptsTask):
-            write_prompts(task, generator, job.out)
-        else:
-            write_responses(task, generator, job.out)
+        with closing(generator):
+            if isinstance(task, PromptsTask):
+                write_prompts(task, generator, job.out)
+            else:
+                write_responses(task, generator, job.out)
     progress.finish()
     write_json(job.out / "metrics.json", measure(generator, time.perf_counter() - start))
 

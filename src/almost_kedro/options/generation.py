@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from almost_kedro.options.block import Block, Positive
 
@@ -53,6 +53,12 @@ class GenerationOptions(Block):
         "413 or 422), over 100 of them at least; fewer are dropped and entered into the ledger",
     )
     tensor_parallel: Positive = Field(1, description="GPUs that share one model (vllm engine)")
+    replicas: Positive | Literal["auto"] = Field(
+        1,
+        exclude_if=lambda replicas: replicas == 1,
+        description="Workers that run one model side by side (embedded, vllm), each with GPUs of "
+        "its own, or with its part of the cores; auto: as many as there are GPUs for",
+    )
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="Number format; auto: bfloat16 where the processor is faster with it"
     )
@@ -62,4 +68,14 @@ class GenerationOptions(Block):
 
         The dtype here is not the servers' own, so a change of it must not repeat their requests.
         """
-        return self.model_copy(update={"engine": "openai", "dtype": "auto"})
+        return self.model_copy(update={"engine": "openai", "dtype": "auto", "replicas": 1})
+
+    @model_validator(mode="after")
+    def check_replicas(self) -> GenerationOptions:
+        """Refuse replicas of what servers run."""
+        if self.engine == "openai" and self.replicas != 1:
+            raise ValueError(
+                f"replicas is {self.replicas}, but servers run the models; set it to 1, and name "
+                "several `servers` of one model"
+            )
+        return self

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from almost_kedro.errors import UserError
@@ -70,16 +71,19 @@ class Conversation:
 
 
 @contextmanager
-def converse(name: str, module: str, job: str) -> Iterator[Conversation]:
+def converse(
+    name: str, module: str, job: str, env: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Conversation]:
     """Start `python -m MODULE JOB_FILE` on a job file's content, and end it with the block.
 
-    It runs as `run_program` runs programs. Its log is kept only if an error names it.
+    It runs as `run_program` runs programs; `env` adds to the environment. Its log is kept only if
+    an error names it.
     """
     folder = Path(tempfile.mkdtemp(prefix="almost_kedro-"))
     job_file, log = folder / "job.json", folder / "program.log"
     job_file.write_text(job, encoding="utf-8")
     with log.open("wb") as errors:
-        process = start(build_command(module, job_file), {}, errors.fileno())
+        process = start(build_command(module, job_file), env, errors.fileno())
     assert process.stdin
     assert process.stdout
     conversation = Conversation(name, process, log)

@@ -68,6 +68,17 @@ def test_two_gpus_that_share_a_model_halve_its_time() -> None:
     assert estimate(score, SHAPE, two, SHAPE) == estimate(score, SHAPE, ONE, SHAPE)
 
 
+def test_replicas_each_write_a_part_and_read_the_prefix() -> None:
+    asks = (Ask(requests=400, prefix=1000, prompt=10, new=100, limit=200),)
+    work = Work("s", "", "m", "generate", requests=400, asks=asks)
+    four = replace(ONE, replicas=4)
+    part = replace(asks[0], requests=100)
+    by_hand = ONE.load(SHAPE) + ONE.read(SHAPE, 1000 + 100 * 10) + write(part, SHAPE, ONE)
+    assert estimate(work, SHAPE, four, SHAPE)[0] == pytest.approx(by_hand)
+    score = Work("s", "", "m", "score", requests=3, forward_tokens=1e6)
+    assert estimate(score, SHAPE, four, SHAPE) == estimate(score, SHAPE, ONE, SHAPE)
+
+
 def test_training_takes_six_operations_over_all_ranks() -> None:
     assert ONE.train(SHAPE, 1e6, "sft", TRAINING) == pytest.approx(6e15 / 4e13 / 4)
     # A reward model has no logits.

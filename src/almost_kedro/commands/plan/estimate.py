@@ -29,15 +29,17 @@ def estimate(
         return None, None
     if work.kind == "generate" and not work.asks:  # all of it is in the request cache
         return 0.0, None
-    if work.kind != "generate":  # only that spreads one model over GPUs
-        machine = replace(machine, writing=1)
+    if work.kind != "generate":  # only that spreads one model over GPUs, or has several
+        machine = replace(machine, writing=1, replicas=1)
     if work.training:
         return estimate_training(work, work.training, shape, machine, judge)
-    seconds = machine.load(shape)
-    seconds += machine.read(shape, work.forward_tokens + work.prefix_tokens + work.prompt_tokens)
-    seconds += sum(write(ask, shape, machine) for ask in work.asks)
+    # Each replica reads what its requests have in common.
+    read = work.forward_tokens + work.prefix_tokens + work.prompt_tokens / machine.replicas
+    asks = [replace(ask, requests=ask.requests / machine.replicas) for ask in work.asks]
+    seconds = machine.load(shape) + machine.read(shape, read)
+    seconds += sum(write(ask, shape, machine) for ask in asks)
     if work.kind == "generate":
-        return seconds, max(machine.generation_mb(shape, ask) for ask in work.asks)
+        return seconds, max(machine.generation_mb(shape, ask) for ask in asks)
     return seconds, machine.reading_mb(shape)
 
 

@@ -34,6 +34,7 @@ class Machine(ABC):
     generation_base_mb: float  # memory of generating and reading besides what `memory` counts
     training_base_mb: float = 0.0
     writing: int = 1  # GPUs over which a model that generates is spread
+    replicas: int = 1  # of a model that generates, each with its part of the requests
     sharded: bool = False  # whether each rank has a GPU, and a part of what is trained
 
     def rows(self, shape: ModelShape, ask: Ask) -> float:

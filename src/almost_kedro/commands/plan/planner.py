@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from kedro.io import DataCatalog
@@ -150,17 +150,21 @@ class Planner:
         generation, launch = self.options.generation, self.options.launch
         ranks = launch.processes * launch.nodes
         writing = generation.tensor_parallel if generation.engine == "vllm" else 1
-        if max(ranks, writing) > figures.count:
+        auto = max(1, figures.count // writing)
+        replicas = auto if generation.replicas == "auto" else generation.replicas
+        most = max(ranks, writing * replicas)
+        if most > figures.count:
             raise UserError(
-                f"--gpu: count is {figures.count}, but the options ask for {max(ranks, writing)} "
-                "(launch.processes x launch.nodes, generation.tensor_parallel)"
+                f"--gpu: count is {figures.count}, but the options ask for {most} "
+                "(launch.processes x launch.nodes, generation.tensor_parallel x generation.replicas)"
             )
         if launch.config == "cpu":
             self.notes.append(
                 "launch.config is cpu, so training would leave the GPUs alone; it is planned as "
                 "with launch.config: fsdp or gpu"
             )
-        return make_gpus(figures, writing, sharded=ranks > 1 and launch.config != "gpu"), (
+        sharded = ranks > 1 and launch.config != "gpu"
+        return replace(make_gpus(figures, writing, sharded=sharded), replicas=replicas), (
             f"{figures.count} GPUs of {figures.tflops:g} TFLOP/s, {figures.bandwidth_gb_s:g} GB/s "
             f"and {figures.memory_gb:g} GB each, not measured"
         )
