@@ -80,6 +80,20 @@ def test_the_settings_are_the_published_ones(options: Options) -> None:
     assert options.gate.on_failure == "stop"
 
 
+def test_there_are_as_many_prompts_as_the_published_amounts_take(options: Options) -> None:
+    """As `kedro plan` assumes: 0.85 of the answers are usable, 0.55 of the pairs kept."""
+    splits = options.prompt_splits
+    counts = {
+        name: share * options.prompt_generation.n_prompts
+        for name, share in splits.model_dump().items()
+    }
+    nearest = len(options.comparisons.rubric) - 1
+    assert counts["reward_model"] * nearest * 0.55 == pytest.approx(13_000, rel=0.02)
+    assert counts["self_play"] * options.self_play.turns * 0.85 == pytest.approx(20_000, rel=0.03)
+    answers = options.rl.batch_size * options.rl.accumulation * options.launch.processes
+    assert counts["rl"] >= options.rl.steps * answers / options.rl.generations
+
+
 def test_fsdp_is_version_two_whole_and_finds_the_block_by_itself(project: Path) -> None:
     config = yaml.safe_load((project / "conf/accelerate/fsdp.yaml").read_text())
     assert config["distributed_type"] == "FSDP"

@@ -156,7 +156,7 @@ class Planner:
         if most > figures.count:
             raise UserError(
                 f"--gpu: count is {figures.count}, but the options ask for {most} "
-                "(launch.processes x launch.nodes, generation.tensor_parallel x generation.replicas)"
+                "(launch.processes x launch.nodes; generation.tensor_parallel x replicas)"
             )
         if launch.config == "cpu":
             self.notes.append(
