@@ -94,9 +94,26 @@ def test_weights_gradients_and_moments_are_sharded() -> None:
     assert training_bytes(SHAPE, TRAINING, 340_000, None, shards=4) == 4e9 + held
     sharded = make_gpus(FIGURES, writing=1, sharded=True)
     assert sharded.training_mb(SHAPE, TRAINING, None) == pytest.approx(BASE_MB + (4e9 + held) / MB)
-    # Both reward models are whole on each rank, in two bytes a parameter.
-    more = sharded.training_mb(SHAPE, TRAINING, SHAPE) - sharded.training_mb(SHAPE, TRAINING, None)
-    assert more == pytest.approx(4e9 / MB)
+    # Beside a reward model, which is whole, writing takes more: the whole policy, and 20 kB a token.
+    # The held-out one is there only while it scores.
+    judged = 3e9 + 2e9 + max(1e9 + held, 2e9 + 4 * 500 * 20_000)
+    assert sharded.training_mb(SHAPE, TRAINING, SHAPE) == pytest.approx(BASE_MB + judged / MB)
+
+
+def test_a_gpu_needs_what_the_largest_moment_takes() -> None:
+    rl = replace(TRAINING, accumulation=4, reference=True)
+    # Weights and moments (12 bytes) and the reference (4) over 4 ranks, and a reward model (2).
+    base = 16e9 / 4 + 2e9
+    # The step: gradients of all four batches are whole, in bfloat16, until the last.
+    step = 4e9 / 4 + 4 * 500 * 340_000 + 2e9
+    assert training_bytes(SHAPE, rl, 340_000, SHAPE, shards=4) == base + step
+    # Writing long answers: the whole policy, and 20 kB a token of 16 rows.
+    long = replace(rl, longest=20_000)
+    writing = 2e9 + 4 * 4 * 20_000 * 20_000
+    assert training_bytes(SHAPE, long, 0, SHAPE, shards=4) == base + writing
+    # One rank has nothing to gather.
+    alone = training_bytes(SHAPE, replace(rl, ranks=1), 0, SHAPE, shards=1)
+    assert alone == 16e9 + 2e9 + 4e9
 
 
 def test_adapters_are_trained_in_float32_above_weights_in_bfloat16() -> None:

@@ -225,6 +225,7 @@ def count_rl(inputs: PlanInputs) -> Work:
             batch=options.batch_size,
             longest=min(inputs.longest_prompt, options.max_length) + limit,
             ranks=inputs.ranks,
+            accumulation=options.accumulation,
             checkpointing=options.gradient_checkpointing,
             labelled=limit,
             reference=options.beta > 0,

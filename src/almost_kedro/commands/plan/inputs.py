@@ -131,6 +131,7 @@ class PlanInputs:
                 batch=options.batch_size * (1 if kind == "sft" else 2 + others),
                 longest=min(longest, options.max_length),
                 ranks=self.ranks,
+                accumulation=options.accumulation,
                 checkpointing=options.gradient_checkpointing,
                 labelled=min(labelled, options.max_length),
                 rank=options.rank,

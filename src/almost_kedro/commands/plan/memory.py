@@ -89,19 +89,63 @@ def training_bytes(
         cpu_number: Bytes of a number that a CPU computes with; 0 on GPUs, where TRL never holds the
             logits of a whole batch.
     """
-    if training.rank:  # the model without its adapters is the reference
-        trained = adapter_parameters(shape, training.rank)
-        weights = (shape.parameters * (cpu_number or BFLOAT16) + trained * TRAINED) / shards
-    else:
-        weights = shape.parameters * (TRAINED + FLOAT32 * training.reference) / shards
+    if not cpu_number:
+        return gpu_training_bytes(shape, training, activation, judge, shards)
+    weights = held_bytes(shape, training, shards, cpu_number) + grad_bytes(shape, training, shards)
     if judge:
         weights += training.judges * judge.parameters * BFLOAT16
     held = training.batch * training.longest * activation
-    if cpu_number:
-        copies = cpu_number == BFLOAT16 and not training.rank
-        if copies and not training.checkpointing:  # `training.precision`
-            weights += shape.parameters * BFLOAT16
-        if judge and training.ranks == 1:  # a copy writes rollouts: `training.rollouts.use_engine`
-            weights += shape.parameters * cpu_number
-        held += training.batch * training.labelled * shape.vocabulary * LOGIT
+    if cpu_number == BFLOAT16 and not (training.rank or training.checkpointing):
+        weights += shape.parameters * BFLOAT16  # `training.precision`
+    if judge and training.ranks == 1:  # a copy writes rollouts: `training.rollouts.use_engine`
+        weights += shape.parameters * cpu_number
+    held += training.batch * training.labelled * shape.vocabulary * LOGIT
     return weights + held
+
+
+def gpu_training_bytes(
+    shape: ModelShape,
+    training: Training,
+    activation: float,
+    judge: ModelShape | None,
+    shards: int,
+) -> float:
+    """Return what training takes on one GPU, at the moment when it takes most; see above.
+
+    A step computes gradients; in RL and DPO, a policy writes answers at other times, and the
+    held-out reward model scores them, which is on the GPU only then.
+    """
+    base = held_bytes(shape, training, shards, BFLOAT16)
+    step = grad_bytes(shape, training, shards)
+    step += training.batch * training.longest * activation
+    if shards > 1 and training.accumulation > 1:  # until the step's last batch, they are whole
+        step += trained_parameters(shape, training) * BFLOAT16
+    if not judge:
+        return base + step
+    base += (training.judges - 1) * judge.parameters * BFLOAT16
+    rows = training.batch * training.accumulation
+    writing = cache_bytes(shape, rows * training.longest, BFLOAT16)
+    if shards > 1:  # `training.sharding.keep_whole`
+        writing += shape.parameters * BFLOAT16
+    return base + max(step, writing, judge.parameters * BFLOAT16)
+
+
+def held_bytes(shape: ModelShape, training: Training, shards: int, number: int) -> float:
+    """Return what lies there all the time: weights, moments, and the reference's weights.
+
+    Below adapters, weights are as computed, and the model without its adapters is the reference.
+    """
+    if training.rank:
+        trained = trained_parameters(shape, training)
+        return (shape.parameters * number + trained * (TRAINED - FLOAT32)) / shards
+    return shape.parameters * (TRAINED - FLOAT32 + FLOAT32 * training.reference) / shards
+
+
+def grad_bytes(shape: ModelShape, training: Training, shards: int) -> float:
+    """Return the gradients of a step."""
+    return trained_parameters(shape, training) * FLOAT32 / shards
+
+
+def trained_parameters(shape: ModelShape, training: Training) -> float:
+    """Return how many numbers are trained."""
+    return adapter_parameters(shape, training.rank) if training.rank else shape.parameters

@@ -62,6 +62,7 @@ class Training:
     batch: int  # sequences that a rank computes at once
     longest: float  # tokens of the longest of them, about
     ranks: int = 1
+    accumulation: int = 1  # batches of a step
     checkpointing: bool = False
     labelled: float = 0  # tokens of the longest whose logits are computed; 0 for a reward model
     reference: bool = False  # whether a reference model is computed, too (rl)
