@@ -126,6 +126,12 @@ def compare_command(
     help="Compute it for GPUs instead of measuring this machine: "
     "tflops=312,bandwidth_gb_s=2039,memory_gb=80,count=4",
 )
+@click.option(
+    "--fit",
+    is_flag=True,
+    help="Search batches, checkpointing, adapters, sharding and replicas for what fits the GPUs of "
+    "--gpu and is fastest; print these options, and plan under them.",
+)
 @click.option("--calibrate", is_flag=True, help="Measure this machine anew.")
 @env_option
 @params_option
@@ -135,6 +141,7 @@ def plan_command(
     /,
     pipeline: str,
     gpu: str | None,
+    fit: bool,
     calibrate: bool,
     env: str | None,
     params: dict[str, Any],
@@ -146,4 +153,5 @@ def plan_command(
     from almost_kedro.commands.plan.command import plan_run
 
     with one_clear_line():
-        plan_run(load_context(metadata.project_path, env, params), pipeline, gpu, calibrate)
+        context = load_context(metadata.project_path, env, params)
+        plan_run(context, pipeline, gpu, calibrate, fit)

@@ -1,11 +1,13 @@
 """`kedro plan` as a user meets it, and a run after it."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from heavy_imports import CHECK, run_python
 from sessions import kedro, run_pipeline
 
@@ -103,6 +105,59 @@ def test_one_gpu_has_room_for_its_environment(project: Path, tmp_path: Path) -> 
     # The same without adapters, of the policy alone.
     done = plan(project, tmp_path, "--env", "single_gpu", "--gpu", gpu, **{"sft.lora": "null"})
     assert "warning: sft_policy_training needs about" in done.stdout
+
+
+def read_proposal(done: subprocess.CompletedProcess[str]) -> tuple[dict[str, Any], str]:
+    """The YAML before the plan, and the comments above it."""
+    text = done.stdout[: done.stdout.index("\nfor ")]
+    proposal: dict[str, Any] = yaml.safe_load(text)
+    return proposal, "".join(line for line in text.splitlines(True) if line.startswith("#"))
+
+
+def test_what_fits_is_proposed_as_options_under_which_nothing_is_warned_of(
+    project: Path, tmp_path: Path
+) -> None:
+    done = plan(project, tmp_path, "--env", "paper", "--gpu", GPU, "--fit")
+    assert done.returncode == 0, done.stderr
+    found, why = read_proposal(done)
+    # A 13 B model fits on each GPU to write; 7 B with its moments does not, to be trained.
+    assert found["generation"] == {"replicas": 4, "tensor_parallel": 1}
+    assert found["launch"] == {"config": "fsdp", "processes": 4, "nodes": 1}
+    blocks = {name: found[name] for name in ("reward_model", "sft", "rl")}
+    # As many rows a step as published.
+    rows = {name: 4 * each["batch_size"] * each["accumulation"] for name, each in blocks.items()}
+    assert rows == {"reward_model": 128, "sft": 64, "rl": 128}
+    assert not any("lora" in each for each in blocks.values())
+    # Faster, and would be taken if there were room.
+    assert "reward_model: config fsdp, batch_size 8 would take" in why
+    assert "warning" not in done.stdout
+    assert max(each["memory_mb"] or 0 for each in read_plan(tmp_path)["steps"]) < 80 * 1024 * 0.92
+
+
+def test_adapters_are_proposed_where_weights_do_not_fit(project: Path, tmp_path: Path) -> None:
+    gpu = GPU.replace("memory_gb=80", "memory_gb=40").replace("count=4", "count=8")
+    done = plan(project, tmp_path, "--env", "paper", "--gpu", gpu, "--fit")
+    assert done.returncode == 0, done.stderr
+    found, why = read_proposal(done)
+    assert found["rl"]["lora"]["rank"] == 16
+    assert "lora" not in found["sft"]
+    assert "rl: at least" in why  # with the whole model on each
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--gpu", "tflops=1,bandwidth_gb_s=1,memory_gb=16"], "generation: at least .* take GPUs"),
+        ([], "--fit: give the GPUs that it has to fit, --gpu tflops="),
+    ],
+)
+def test_what_can_not_fit_is_one_line(
+    options: list[str], says: str, project: Path, tmp_path: Path
+) -> None:
+    done = plan(project, tmp_path, "--env", "paper", "--fit", *options)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert re.search(says, line)
 
 
 def test_small_gpus_are_warned_of(project: Path, tmp_path: Path) -> None:

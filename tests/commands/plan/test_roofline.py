@@ -94,7 +94,7 @@ def test_weights_gradients_and_moments_are_sharded() -> None:
     assert training_bytes(SHAPE, TRAINING, 340_000, None, shards=4) == 4e9 + held
     sharded = make_gpus(FIGURES, writing=1, sharded=True)
     assert sharded.training_mb(SHAPE, TRAINING, None) == pytest.approx(BASE_MB + (4e9 + held) / MB)
-    # Beside a reward model, which is whole, writing takes more: the whole policy, and 20 kB a token.
+    # Beside a reward model, which is whole, writing takes more: the whole policy, 20 kB a token.
     # The held-out one is there only while it scores.
     judged = 3e9 + 2e9 + max(1e9 + held, 2e9 + 4 * 500 * 20_000)
     assert sharded.training_mb(SHAPE, TRAINING, SHAPE) == pytest.approx(BASE_MB + judged / MB)

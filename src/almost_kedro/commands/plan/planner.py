@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -83,6 +84,16 @@ class Planner:
         folder = self.folders[model]
         found = count_tokens(folder.folder if folder else None, text)
         return round(len(text) / CHARACTERS) if found is None else found
+
+    @contextmanager
+    def under(self, options: Options) -> Iterator[None]:
+        """Plan under other options of trainings, launch and generation, and note nothing."""
+        before, notes = self.options, list(self.notes)
+        self.options = options
+        try:
+            yield
+        finally:
+            self.options, self.notes = before, notes
 
     def count(self, assumptions: Assumptions, pipeline: str = DEFAULT) -> list[Work]:
         """Count the work of all programs of a pipeline; by default, of a whole run."""
