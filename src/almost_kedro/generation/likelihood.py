@@ -34,6 +34,7 @@ from almost_kedro.generation.likelihood_job import LikelihoodJob
 from almost_kedro.generation.not_finite import explain
 from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.reading import Reader
+from almost_kedro.generation.side_by_side import choose_devices, compute_side_by_side
 from almost_kedro.generation.trees import Batch, count_batch
 from almost_kedro.models.checkpoints import hash_file
 from almost_kedro.models.texts import TextEncoder, check_context
@@ -123,17 +124,17 @@ def run_job(job: LikelihoodJob) -> None:
     progress = Progress(f"log-probabilities ({job.model.name})", len(rows))
     progress.set_rows(sum(map(len, done)))
     loaded, padding = time.perf_counter(), 0.0
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = choose_dtype(job.dtype, device)
+    devices = choose_devices(job.replicas)
+    dtype = choose_dtype(job.dtype, devices[0])
     if todo:
-        model = LikelihoodModel(job.model, dtype, device)
+        models = [LikelihoodModel(job.model, dtype, device) for device in devices]
         loaded = time.perf_counter()
-        done += compute_batches(model, todo, rows, part, progress)
+        done += compute_batches(models, todo, rows, part, progress)
     seconds = time.perf_counter() - loaded
     progress.finish()
     found = {answer["id"]: answer for answers in done for answer in answers}
     if todo:
-        padding = measure_padding(model, todo, rows, found)
+        padding = measure_padding(models[0], todo, rows, found)
     write_rows(job.out / "logprobs.jsonl", (found[row.id] for row in rows))
     metrics = {
         "rows": len(rows),
@@ -181,18 +182,23 @@ def prepare(job: LikelihoodJob) -> tuple[list[Tokens], list[Batch]]:
 
 
 def compute_batches(
-    model: LikelihoodModel,
+    models: Sequence[LikelihoodModel],
     batches: Sequence[Batch],
     rows: Sequence[Tokens],
     part: Path,
     progress: Progress,
 ) -> list[list[LogProb]]:
-    """Answer batch after batch; each finished one becomes a line of `part`, whole or not at all."""
+    """Answer batch after batch; each finished one becomes a line of `part`, whole or not at all.
+
+    Copies of the model answer a batch each at once; lines are in the order of the batches.
+    """
     found = []
     texts = [row.inputs for row in rows]
+    answered = compute_side_by_side(
+        models, batches, lambda model, batch: list(model.compute(batch, rows))
+    )
     with part.open("ab") as file:
-        for batch in batches:
-            answers = list(model.compute(batch, rows))
+        for batch, answers in zip(batches, answered, strict=True):
             file.write(json.dumps(answers).encode() + b"\n")
             file.flush()
             found.append(answers)

@@ -22,6 +22,7 @@ class LikelihoodJob(Part):
     """Log-probabilities of continuations; `batch_tokens` are computed at once.
 
     `rows` is a file of JSON lines, each a `Likelihood`; a relative path starts at the work folder.
+    GPUs, as many as `replicas` says (`auto`: all), each have a copy of the model.
     With `answers`, a context is a dialogue and its continuation the answer: their token ids are
     those of training, eos included. Without, no eos is added, and contexts are plain text; or, if
     the model has a `template`, each is one message of a user that is to be answered.
@@ -33,6 +34,7 @@ class LikelihoodJob(Part):
     out: Path
     rows: Path = Path("rows.jsonl")
     answers: AnswerTexts | None = None
+    replicas: int | Literal["auto"] = 1
 
     def identity(self, rows_sha256: str) -> str:
         """Return what decides the log-probabilities, to the last digit."""

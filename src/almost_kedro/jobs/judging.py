@@ -127,7 +127,12 @@ def judge_by_letters(
     form = MESSAGE if judge.template else PLAIN
     cases = list_cases(list_judged(answers), questions, take_texts(answers), build_letter_prompt)
     requests = build_letter_requests([*cases, *list_pair_cases(items)], form)
-    job = LikelihoodJob(model=judge, dtype=options.generation.dtype, out=workplace.evaluation)
+    job = LikelihoodJob(
+        model=judge,
+        dtype=options.generation.dtype,
+        replicas=options.generation.replicas,
+        out=workplace.evaluation,
+    )
     found, cost = compute_logprobs(job, requests)
     logprobs = {id_: each["logprob"] for id_, each in found.items()}
     asked = "by its chat template" if judge.template else "in plain text"

@@ -24,6 +24,7 @@ def ask_for_texts(
         # Plain, whatever dialogues are read by.
         model=policy.model.model_copy(update={"template": None}),
         dtype=options.generation.dtype,
+        replicas=options.generation.replicas,
         out=workplace.evaluation,
     )
     return job, [
@@ -55,6 +56,7 @@ def ask_for_answers(
     job = LikelihoodJob(
         model=policy.model,
         dtype=options.generation.dtype,
+        replicas=options.generation.replicas,
         out=workplace.evaluation,
         answers=texts,
     )

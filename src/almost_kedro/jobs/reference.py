@@ -27,7 +27,11 @@ def add_reference(
         separator=choose_separator(options.rules), max_length=options.dpo.max_length
     )
     job = LikelihoodJob(
-        model=base, dtype=options.launch.dtype, answers=texts, out=workplace.evaluation
+        model=base,
+        dtype=options.launch.dtype,
+        answers=texts,
+        replicas=options.generation.replicas,
+        out=workplace.evaluation,
     )
     asked = [
         Likelihood(id=row["id"], context=row["dialogue"], continuation=row["answer"])

@@ -145,6 +145,7 @@ def make_score_job(checkpoint: Checkpoint, options: Options, workplace: Workplac
         separator=choose_separator(options.rules),
         max_length=options.reward_model.max_length,
         dtype=options.launch.dtype,
+        replicas=options.generation.replicas,
         out=workplace.training,
     )
 

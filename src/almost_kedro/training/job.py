@@ -147,6 +147,7 @@ class ScoreJob(BaseModel):
         max_length: Tokens; longer texts lose their beginning.
         batch_tokens: Tokens computed at once.
         check_padding: How many rows are scored again alone, to measure what other rows change.
+        replicas: GPUs that each have a copy of the model; `auto`: all.
         out: The work folder.
     """
 
@@ -160,6 +161,7 @@ class ScoreJob(BaseModel):
     batch_tokens: int = 4096
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     check_padding: int = 16
+    replicas: int | Literal["auto"] = 1
     out: Path
 
     def identity(self) -> str:

@@ -19,7 +19,8 @@ from almost_kedro.errors import UserError
 from almost_kedro.generation.not_finite import explain
 from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.reading import Reader, read_states
-from almost_kedro.generation.trees import make_batches
+from almost_kedro.generation.side_by_side import choose_devices, compute_side_by_side
+from almost_kedro.generation.trees import Batch, make_batches
 from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.processes.child import carry_out
 from almost_kedro.processes.memory import measure_memory
@@ -59,24 +60,47 @@ class RewardScorer:
 
         Rows are token ids that end in eos. `ids` name them in errors; otherwise their numbers do.
         """
-        ones, width = [1] * len(rows), self.model.config.get_text_config().hidden_size
-        rewards = [0.0] * len(rows)
-        for batch in make_batches(rows, ones, width, batch_tokens, batch_tokens):
-            for number, reward in self.reader.read(batch, rows, ones):
-                rewards[number] = float(reward)
-                if not math.isfinite(rewards[number]):
-                    row = ids[number] if ids else str(number)
-                    raise UserError(self.refuse(row, rewards[number]))
-            if progress:
-                progress.add_tokens(sum(len(rows[i]) for i in batch.numbers))
-                progress.add_rows(len(batch.numbers))
-        return rewards
+        return score_side_by_side([self], rows, batch_tokens, progress, ids)
+
+    def score_batch(
+        self, batch: Batch, rows: Sequence[list[int]], ids: Sequence[str]
+    ) -> list[tuple[int, float]]:
+        """Return number and reward of each row of a batch; see `score`."""
+        found = []
+        for number, read in self.reader.read(batch, rows, [1] * len(rows)):
+            reward = float(read)
+            if not math.isfinite(reward):
+                raise UserError(self.refuse(ids[number] if ids else str(number), reward))
+            found.append((number, reward))
+        return found
 
     def refuse(self, row: str, reward: float) -> str:
         """Describe a reward that is not finite."""
         weights = self.model.named_parameters()
         known = explain(self.name, weights, self.dtype, "launch.dtype")
         return f"row {row!r}: its reward is {reward}; {known}"
+
+
+def score_side_by_side(
+    scorers: Sequence[RewardScorer],
+    rows: Sequence[list[int]],
+    batch_tokens: int,
+    progress: Progress | None,
+    ids: Sequence[str],
+) -> list[float]:
+    """Score rows with several copies of a reward model; see `RewardScorer.score`."""
+    width = scorers[0].model.config.get_text_config().hidden_size
+    batches = list(make_batches(rows, [1] * len(rows), width, batch_tokens, batch_tokens))
+    rewards = [0.0] * len(rows)
+    for found in compute_side_by_side(
+        scorers, batches, lambda scorer, batch: scorer.score_batch(batch, rows, ids)
+    ):
+        for number, reward in found:
+            rewards[number] = reward
+        if progress:
+            progress.add_tokens(sum(len(rows[number]) for number, _ in found))
+            progress.add_rows(len(found))
+    return rewards
 
 
 def measure_padding(
@@ -100,12 +124,13 @@ def run_job(job: ScoreJob) -> None:
     rows = list(read_rows(job.rows))
     encoder = TextEncoder(job.model, job.separator, job.max_length)
     texts = [sequence.ids for sequence in encoder.encode_rows(rows, "answer")]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    scorer = RewardScorer(job.model, choose_dtype(job.dtype, device), device)
+    devices = choose_devices(job.replicas)
+    dtype = choose_dtype(job.dtype, devices[0])
+    scorers = [RewardScorer(job.model, dtype, device) for device in devices]
     loaded = time.perf_counter()
     progress = Progress(f"rewards ({job.model.name})", len(rows))
     ids = [row["id"] for row in rows]
-    rewards = scorer.score(texts, job.batch_tokens, progress, ids)
+    rewards = score_side_by_side(scorers, texts, job.batch_tokens, progress, ids)
     seconds = time.perf_counter() - loaded
     progress.finish()
     write_rows(
@@ -117,7 +142,7 @@ def run_job(job: ScoreJob) -> None:
         "rows": len(rows),
         "tokens": tokens,
         "tokens_per_second": round(tokens / seconds, 1) if tokens else 0.0,
-        "padding_difference": measure_padding(scorer, texts, rewards, job.check_padding),
+        "padding_difference": measure_padding(scorers[0], texts, rewards, job.check_padding),
         "load_seconds": round(loaded - start, 2),
         "seconds": round(time.perf_counter() - start, 2),
         **measure_memory(),

@@ -77,6 +77,8 @@ def test_replicas_each_write_a_part_and_read_the_prefix() -> None:
     assert estimate(work, SHAPE, four, SHAPE)[0] == pytest.approx(by_hand)
     score = Work("s", "", "m", "score", requests=3, forward_tokens=1e6)
     assert estimate(score, SHAPE, four, SHAPE) == estimate(score, SHAPE, ONE, SHAPE)
+    read = estimate(score, SHAPE, replace(four, reading=4), SHAPE)[0]
+    assert read == pytest.approx(ONE.load(SHAPE) + ONE.read(SHAPE, 1e6) / 4)
 
 
 def test_training_takes_six_operations_over_all_ranks() -> None:

@@ -29,12 +29,13 @@ def estimate(
         return None, None
     if work.kind == "generate" and not work.asks:  # all of it is in the request cache
         return 0.0, None
-    if work.kind != "generate":  # only that spreads one model over GPUs, or has several
-        machine = replace(machine, writing=1, replicas=1)
+    if work.kind != "generate":  # only that spreads one model over GPUs
+        copies = machine.reading if work.kind in ("score", "likelihood") else 1
+        machine = replace(machine, writing=1, replicas=copies)
     if work.training:
         return estimate_training(work, work.training, shape, machine, judge)
     # Each replica reads what its requests have in common.
-    read = work.forward_tokens + work.prefix_tokens + work.prompt_tokens / machine.replicas
+    read = (work.forward_tokens + work.prompt_tokens) / machine.replicas + work.prefix_tokens
     asks = [replace(ask, requests=ask.requests / machine.replicas) for ask in work.asks]
     seconds = machine.load(shape) + machine.read(shape, read)
     seconds += sum(write(ask, shape, machine) for ask in asks)

@@ -35,6 +35,7 @@ class Machine(ABC):
     training_base_mb: float = 0.0
     writing: int = 1  # GPUs over which a model that generates is spread
     replicas: int = 1  # of a model that generates, each with its part of the requests
+    reading: int = 1  # copies of a model that reads rewards and log-probabilities
     sharded: bool = False  # whether each rank has a GPU, and a part of what is trained
 
     def rows(self, shape: ModelShape, ask: Ask) -> float:

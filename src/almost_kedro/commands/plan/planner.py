@@ -175,7 +175,9 @@ class Planner:
                 "with launch.config: fsdp or gpu"
             )
         sharded = ranks > 1 and launch.config != "gpu"
-        return replace(make_gpus(figures, writing, sharded=sharded), replicas=replicas), (
+        reading = figures.count if generation.replicas == "auto" else replicas
+        gpus = make_gpus(figures, writing, sharded=sharded)
+        return replace(gpus, replicas=replicas, reading=reading), (
             f"{figures.count} GPUs of {figures.tflops:g} TFLOP/s, {figures.bandwidth_gb_s:g} GB/s "
             f"and {figures.memory_gb:g} GB each, not measured"
         )
