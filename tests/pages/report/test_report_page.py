@@ -68,6 +68,12 @@ def test_each_table_has_a_caption_and_each_row_a_name(page: str) -> None:
         assert body.count("<tr>") == body.count('<th scope="row">')
 
 
+def test_it_says_what_ended_the_answers_of_each_policy(page: str) -> None:
+    _, table = page.split("<caption>What ended the answers to test prompts</caption>")
+    cells = re.findall(r"<t[hd](?: [^>]*)?>([^<]*)<", table[: table.index("</table>")])
+    assert cells[5:] == ["sft", "40", "36", "2", "2", "rl", "40", "36", "2", "2"]
+
+
 def test_it_loads_nothing_from_elsewhere(page: str) -> None:
     assert (
         re.findall(r'(?:src|href)="(?!#)([^"]*)"', strip(page))

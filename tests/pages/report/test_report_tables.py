@@ -6,6 +6,7 @@ from almost_kedro.pages.report.numbers import drop_prefix
 from almost_kedro.pages.report.tables import (
     tabulate_audit,
     tabulate_edges,
+    tabulate_endings,
     tabulate_factors,
     tabulate_models,
     tabulate_rewards,
@@ -49,6 +50,21 @@ def test_rewards_have_intervals() -> None:
     assert first == ("sft against base", "40", gain, gain, SHOWN, "-")
     assert second[2] == "+0.10 [-0.05, +0.25]"
     assert second[-1] == "+30.0 points [+20.0, +40.0]"
+
+
+def test_what_ended_the_answers_is_counted_once_a_policy() -> None:
+    sft, rl = make_policies("sft-vs-base"), make_policies("rl-vs-sft")
+    sft["policies"]["base"] = {"n": 8, "share_cut_off": 0.625, "share_ended_by_eos": 0.125}
+    rl["policies"] |= {"sft": sft["policies"]["sft"]}
+    rows = tabulate_endings(sft, rl).rows
+    # 36 of 40 answers by the end token, 2 by the token limit; the others where a turn began.
+    assert rows == (
+        ("sft", "40", "36", "2", "2"),
+        ("base", "8", "1", "2", "5"),
+        ("rl", "40", "36", "2", "2"),
+    )
+    del rl["policies"]["rl"]["share_ended_by_eos"]  # an older run
+    assert tabulate_endings(rl).rows == (("sft", "40", "36", "2", "2"),)
 
 
 def test_edges_and_factors_have_the_reward_models_accuracy_where_any_were_held_out() -> None:

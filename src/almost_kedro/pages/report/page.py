@@ -136,6 +136,7 @@ def describe_results(found: Findings, model: str) -> dict[str, Any]:
         "factors": tables.tabulate_factors(comparisons, report),
         "comparisons": comparisons,
         "rewards": tables.tabulate_rewards(*(metrics[stage.metrics] for stage in stages)),
+        "endings": tables.tabulate_endings(*(metrics[stage.metrics] for stage in stages)),
         "ways": tables.tabulate_ways(ways) if ways else None,
         "stages": [(each, metrics[each.training] if each.watched else None) for each in stages],
         "audit": tables.tabulate_audit(found.rule_audit) if found.rule_audit else None,

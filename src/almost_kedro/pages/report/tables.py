@@ -89,6 +89,22 @@ def tabulate_rewards(*policies: PolicyMetrics) -> Table:
     return Table("Differences in reward (log-odds) with 95 % intervals", heads, rows)
 
 
+def tabulate_endings(*policies: PolicyMetrics) -> Table:
+    """Say what ended the answers to the test prompts, by policy, where that was counted.
+
+    A policy that two stages were tested with gave the same answers both times.
+    """
+    rows: dict[str, tuple[str, ...]] = {}
+    for each in policies:
+        for name, found in each["policies"].items():
+            if "share_ended_by_eos" in found:
+                n, own, cut = found["n"], found["share_ended_by_eos"], found["share_cut_off"]
+                counts = (round(own * n), round((1 - own - cut) * n), round(cut * n))
+                rows.setdefault(name, (show_name(name), str(n), *map(str, counts)))
+    heads = ("policy", "answers", "its own end token", "a stop string", "token limit")
+    return Table("What ended the answers to test prompts", heads, tuple(rows.values()))
+
+
 def tabulate_ways(ways: Sequence[Way]) -> Table:
     """Put the ways to a better policy side by side: what each gains, and what it takes."""
     rows = tuple(
