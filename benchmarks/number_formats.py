@@ -68,9 +68,8 @@ def main() -> None:
         write_rows(file, rows[:wanted])
         job = make_job(options.model, file, Path(scratch) / "work", options.rate, options.lora)
         reward.run(job)
-        compare(
-            ModelFolder(name="trained", folder=job.out / "model", fingerprint=""), rows[wanted:]
-        )
+        model = ModelFolder(name="trained", folder=job.out / "model", fingerprint="")
+        compare(model, rows[wanted:], options.model if options.lora else None)
 
 
 def make_job(model: Path, rows: Path, out: Path, rate: float, rank: int | None) -> TrainingJob:
@@ -92,8 +91,11 @@ def make_job(model: Path, rows: Path, out: Path, rate: float, rank: int | None) 
     )
 
 
-def compare(model: ModelFolder, rows: Sequence[Any]) -> None:
-    """Read margins in each way, and print how far they are apart."""
+def compare(model: ModelFolder, rows: Sequence[Any], base: Path | None) -> None:
+    """Read margins in each way, and print how far they are apart.
+
+    If the model is `base` with adapters merged, these are read beside it, unmerged, too.
+    """
     encoder = TextEncoder(model, " ", 512)
     texts = [[text.ids for text in encoder.encode_rows(rows, side)] for side in SIDES]
     margins = {f"transformers, {dtype}": read_plainly(model, texts, dtype) for dtype in FORMATS}
@@ -101,6 +103,8 @@ def compare(model: ModelFolder, rows: Sequence[Any]) -> None:
         scorer = RewardScorer(model, dtype, torch.device("cpu"))
         chosen, rejected = (torch.tensor(scorer.score(side)) for side in texts)
         margins[f"our scorer, {dtype}"] = chosen - rejected
+    if base:
+        margins["adapters beside their base"] = read_adapters(model, texts, base)
     exact = margins[f"transformers, {torch.float32}"]
     print(
         f"{len(rows)} margins with a standard deviation of {exact.std():.3f}; apart from float32:"
@@ -115,7 +119,27 @@ def read_plainly(
     model: ModelFolder, texts: Sequence[Sequence[list[int]]], dtype: torch.dtype
 ) -> torch.Tensor:
     """Return margins, `(pairs,)`, as anyone would compute them: text by text."""
-    network = AutoModelForSequenceClassification.from_pretrained(model.folder, dtype=dtype).eval()
+    network = AutoModelForSequenceClassification.from_pretrained(model.folder, dtype=dtype)
+    return read_margins(network, texts)
+
+
+@torch.inference_mode()
+def read_adapters(
+    model: ModelFolder, texts: Sequence[Sequence[list[int]]], base: Path
+) -> torch.Tensor:
+    """Return margins, `(pairs,)`, in float32, of adapters as they were trained."""
+    from peft import PeftModel
+
+    assert model.folder
+    network = AutoModelForSequenceClassification.from_pretrained(
+        base, num_labels=1, dtype=torch.float32
+    )
+    return read_margins(PeftModel.from_pretrained(network, str(model.folder / "adapter")), texts)
+
+
+def read_margins(network: Any, texts: Sequence[Sequence[list[int]]]) -> torch.Tensor:
+    """Return margins, `(pairs,)`, text by text."""
+    network.eval()
     chosen, rejected = (
         torch.cat([network(torch.tensor([ids])).logits[0].float() for ids in side])
         for side in texts

@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from training_jobs import Run, make_rows, score_in_a_fresh_process, train
+from training_jobs import Run, compute_margins, make_rows, score_in_a_fresh_process, train
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from almost_kedro.models.texts import TextEncoder
-from almost_kedro.training.lora import count_trained, merge_weights
+from almost_kedro.options.training import LaunchOptions
+from almost_kedro.training.lora import count_trained, merge_weights, round_by_chance
 
 # float32: the merged matrix sums in another order than the two paths do.
 TOLERANCE = 1e-5
@@ -182,7 +183,7 @@ def test_matrices_that_lie_the_other_way_are_merged_as_they_lie(tmp_path: Path) 
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.1)
-    merged = merge_weights(model)
+    merged = merge_weights(model, bfloat16=False)
     assert merged["lm_head.weight"] is merged["transformer.wte.weight"]
     save_file(
         {k: v.contiguous() for k, v in merged.items() if k != "lm_head.weight"},
@@ -202,6 +203,46 @@ def test_a_change_by_hand() -> None:
         layer.base_layer.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
         layer.lora_A["default"].weight.copy_(torch.tensor([[1.0, -1.0]]))
         layer.lora_B["default"].weight.copy_(torch.tensor([[2.0], [1.0]]))
-    assert merge_weights(adapted)["0.weight"].tolist() == [[7, -4], [6, 1]]
+    assert merge_weights(adapted, bfloat16=False)["0.weight"].tolist() == [[7, -4], [6, 1]]
     assert count_trained(adapted) == {"trained_parameters": 4, "parameters": 8}
     assert count_trained(model) == {}
+
+
+def test_a_change_below_the_step_of_bfloat16_is_kept_on_average() -> None:
+    """Between 1 and 2, bfloat16 has steps of 1/128. An eighth of one goes up in an eighth."""
+    weights = torch.full((200, 500), 1 + 1 / 128 / 8)
+    rounded = round_by_chance(weights, "q_proj")
+    assert set(rounded.unique().tolist()) == {1.0, 1 + 1 / 128}
+    assert float((rounded > 1).float().mean()) == pytest.approx(1 / 8, abs=0.005)
+    assert (weights.to(torch.bfloat16) == 1).all()  # the nearest value: all of it is lost
+    below = round_by_chance(-weights, "q_proj")
+    assert float(below.mean()) == pytest.approx(-float(weights.mean()), abs=5e-5)
+
+
+def test_rounding_is_drawn_by_the_weights_name_and_leaves_values_of_bfloat16_alone() -> None:
+    weights = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    again, other = (round_by_chance(weights, name) for name in ("a", "b"))
+    assert torch.equal(round_by_chance(weights, "a"), again)
+    assert not torch.equal(again, other)
+    exact = weights.to(torch.bfloat16).float()
+    assert torch.equal(round_by_chance(exact, "a"), exact)
+
+
+@pytest.mark.slow
+def test_in_bfloat16_the_merged_model_still_says_what_was_trained(
+    tiny: Path, tmp_path: Path
+) -> None:
+    """Every number format reads the same margins, which are those of the adapters."""
+    launch = {"launch": LaunchOptions(dtype="bfloat16")}
+    rows, options = make_rows(24, seed=0), {"learning_rate": 3e-3, "epochs": 2}
+    run = train("reward", tmp_path / "out", tiny, rows, lora=LORA, changes=launch, **options)
+    weights = run.load()
+    assert all(torch.equal(each, each.to(torch.bfloat16).float()) for each in weights.values())
+    encoder = TextEncoder(run.job.base, " ", 256)
+    kind: Any = AutoModelForSequenceClassification
+    adapted = PeftModel.from_pretrained(load_base(run), run.model / "adapter").eval()
+    by_adapter, merged = (
+        compute_margins(network, encoder, rows)
+        for network in (adapted, kind.from_pretrained(run.model).eval())
+    )
+    assert float((by_adapter - merged).std()) < 0.1 * float(by_adapter.std())

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from almost_kedro.contract import digest
 from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.models.files import ADAPTER, ADAPTER_FOLDER, CONFIG
 from almost_kedro.training.devices import training_device
@@ -82,13 +83,30 @@ def is_off(model: nn.Module) -> bool:
     return any(getattr(layer, "disable_adapters", False) is True for layer in model.modules())
 
 
+def round_by_chance(weight: torch.Tensor, name: str) -> torch.Tensor:
+    """Round to values of bfloat16, up or down: the nearer one is the likelier.
+
+    Most changes by an adapter are smaller than half the step between two values of bfloat16, on one
+    of which the base's weight lies: rounded to the nearest value, they would all be lost. So, a sum
+    of many weights is right on average (Gupta et al. 2015, "Deep Learning with Limited Numerical
+    Precision"). The same weight of the same `name` is always rounded alike.
+    """
+    seed = int(digest(name)[:8], 16)
+    draw = torch.Generator().manual_seed(seed)
+    # bfloat16 has the first 16 of the 32 bits.
+    noise = torch.randint(0, 2**16, weight.shape, generator=draw, dtype=torch.int32)
+    bits = weight.float().contiguous().cpu().view(torch.int32)
+    return ((bits + noise) & -(2**16)).view(torch.float32)
+
+
 def merge_weights(
-    model: nn.Module, state: Mapping[str, torch.Tensor] | None = None
+    model: nn.Module, state: Mapping[str, torch.Tensor] | None = None, *, bfloat16: bool
 ) -> dict[str, torch.Tensor]:
     """Return the weights of a model with its adapters merged, by the names that its base has.
 
-    A matrix `(out, in)` becomes W + alpha / rank * B A, in float32. Without adapters, the state is
-    returned as it is. `state` is the whole model's where `model` has shards only.
+    A matrix `(out, in)` becomes W + alpha / rank * B A, in float32, or rounded by chance to values
+    of `bfloat16`, where that is computed with. Without adapters, the state is returned as it is.
+    `state` is the whole model's where `model` has shards only.
     """
     state = model.state_dict() if state is None else state
     if find_network(model) is model:
@@ -108,17 +126,21 @@ def merge_weights(
                 state[layer + INTO].float() @ state[layer + FROM].float()
             )
             weight = weight + (change.T if layers[layer].fan_in_fan_out else change)
+            weight = round_by_chance(weight, own) if bfloat16 else weight
         merged[own] = weight
     return merged
 
 
-def save_merged(model: nn.Module, base: str, state: Mapping[str, torch.Tensor], out: Path) -> None:
+def save_merged(
+    model: nn.Module, base: str, state: Mapping[str, torch.Tensor], out: Path, *, bfloat16: bool
+) -> None:
     """Save a model with its adapters merged to `out`, and the adapters in a folder of it.
 
     `base` names the model that the adapters change, `state` has the weights of the whole model.
     """
     network = find_network(model)
-    network.save_pretrained(out, state_dict=merge_weights(model, state))
+    merged = merge_weights(model, state, bfloat16=bfloat16)
+    network.save_pretrained(out, state_dict=merged)
     replace_json(out / CONFIG, {"dtype": "float32"})
     adapter = out / ADAPTER_FOLDER
     # Nor embeddings, which are not trained: a reward model has one more to pad with.

@@ -272,7 +272,7 @@ def use_engine(model: nn.Module, job: TrainingJob, end_ids: Collection[int]) -> 
         generation_config: GenerationConfig,
     ) -> torch.Tensor:
         config = generation_config
-        engine.take_weights(merge_weights(model))
+        engine.take_weights(merge_weights(model, bfloat16=engine.model.dtype == torch.bfloat16))
         rows = zip(input_ids, attention_mask.bool(), strict=True)
         texts = [ids[mask].tolist() for ids, mask in rows]
         uniforms = torch.rand(len(texts), config.max_new_tokens, DRAWS, dtype=torch.float64)

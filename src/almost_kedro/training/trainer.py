@@ -204,7 +204,8 @@ def save_weights(trainer: Trainer, job: TrainingJob, folder: Path) -> None:
             # All ranks take part; the first one has it all.
             state = trainer.accelerator.get_state_dict(trainer.model)
             if trainer.accelerator.is_main_process:
-                save_merged(trainer.model, job.base.name, state, folder)
+                bfloat16 = bool(trainer.args.bf16)
+                save_merged(trainer.model, job.base.name, state, folder, bfloat16=bfloat16)
                 trainer.processing_class.save_pretrained(folder)
         else:
             trainer.save_model(str(folder))
