@@ -30,7 +30,7 @@ from almost_kedro.feedback.reward_rows import build_reward_rows
 from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.training import LaunchOptions, RewardModelOptions
 from almost_kedro.rows.json_lines import read_rows, write_rows
-from almost_kedro.training import reward, trainer
+from almost_kedro.training import lora, reward, trainer
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.score import RewardScorer
 
@@ -63,6 +63,7 @@ def main() -> None:
         parser.error(f"{len(rows)} comparisons, {wanted + READ} are needed; take fewer steps")
     if options.unrounded:
         trainer.as_computed = lambda *_: nullcontext()  # type: ignore[assignment]
+        lora.round_by_chance = lambda weight, _: weight
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "rows.jsonl"
         write_rows(file, rows[:wanted])
