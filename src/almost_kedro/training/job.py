@@ -26,6 +26,9 @@ from almost_kedro.options.training import (
 # 2: the first step's learning rate is above 0; the weights that bfloat16 computed with are saved;
 # padding of its own; rollouts are without dropout, and cut like the reward model's answers.
 TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 2, "sft": 2, "rl": 2, "dpo": 1})
+# Raised by hand when sharded training alone leads to other weights, whatever the program is.
+# 2: log-probabilities and rewards are not rounded to bfloat16.
+SHARDED_VERSION = 2
 # Raised by hand when the same job leads to other rewards: kept ones are then scored again.
 # 2: rewards that are not finite are refused instead of kept; the head computes in float32.
 SCORE_VERSION = 2
@@ -130,6 +133,8 @@ class TrainingJob(BaseModel):
             parts += [[identify_model(model) for model in self.members.models]]
             parts += [self.members.scales, self.members.penalty]
         parts += [launch.config, self.ranks, launch.dtype]
+        if launch.config == "fsdp":
+            parts.append(["sharded", *tell_version(SHARDED_VERSION)])
         return digest(*parts, *tell_version(TRAINING_VERSIONS[self.program]))
 
 

@@ -28,6 +28,7 @@ from almost_kedro.training.guards import REMEDY, choose_number
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lora import find_network, is_off, merge_weights
 from almost_kedro.training.score import RewardScorer
+from almost_kedro.training.sharding import OwnOutputs, ReferenceInBlocks, keep_whole
 
 
 class Rewarder:
@@ -85,7 +86,7 @@ def own_sampling(model: PreTrainedModel) -> Iterator[None]:
         model.generation_config = kept
 
 
-class AnswerMixin:
+class AnswerMixin(OwnOutputs):
     """What we add to TRL's trainers of policies whose answers are watched.
 
     A trainer that doesn't generate itself has no other use of the attributes below.
@@ -119,7 +120,7 @@ class AnswerMixin:
 
         Shards are left alone: the copy would be whole. The engine has a copy of its own.
         """
-        kind = self.accelerator.device.type  # type: ignore[attr-defined]
+        kind = self.accelerator.device.type
         model = self.model  # type: ignore[attr-defined]
         own = is_sharded(model) or "generate" in vars(find_network(model))
         enabled = self.args.bf16 and not own  # type: ignore[attr-defined]
@@ -128,15 +129,15 @@ class AnswerMixin:
     def answer(self, dialogues: Sequence[str], seed: int, names: Sequence[str]) -> list[list[int]]:
         """Let the policy answer; training's own random stream stays where it was.
 
-        `seed` must be the same on every rank; `names` are the dialogues' ids, for errors. Return
-        token ids of the answers, up to and including the token that ended them.
+        `seed` is for this rank's draws; `names` are the dialogues' ids, for errors. Return token
+        ids of the answers, up to and including the token that ended them.
         """
         rows = [self.encoder.encode_dialogue(dialogue) for dialogue in dialogues]
         width = max(map(len, rows))
         pad, ends = self.encoder.pad, self.eos_token_ids
         ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        device = self.accelerator.device  # type: ignore[attr-defined]
+        device = self.accelerator.device
         sampling = {
             "max_new_tokens": self.reader.sampling.max_new_tokens,
             "do_sample": True,
@@ -150,11 +151,12 @@ class AnswerMixin:
             torch.random.fork_rng(),
             torch.no_grad(),
             self._cast_once(),
+            keep_whole(self.model),  # type: ignore[attr-defined]
             self.name_prompts(names),
             own_sampling(find_network(self.model)),  # type: ignore[attr-defined]
             unwrap_model_for_generation(
                 self.model_wrapped,  # type: ignore[attr-defined]
-                self.accelerator,  # type: ignore[attr-defined]
+                self.accelerator,
                 generation_kwargs=sampling,
             ) as model,
         ):
@@ -167,7 +169,7 @@ class AnswerMixin:
         return [self.reader.cut(answer) for answer in output[:, width:].tolist()]
 
 
-class RolloutMixin(AnswerMixin):
+class RolloutMixin(AnswerMixin, ReferenceInBlocks):
     """What we add to TRL's RLOO and GRPO trainers: our token ids, our rewards, and the rollouts.
 
     TRL itself would score completions without eos, and let them run on into another dialogue.
@@ -205,7 +207,7 @@ class RolloutMixin(AnswerMixin):
         result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)  # type: ignore[misc]
         if not torch.is_grad_enabled():
             # The reference is a model of its own, or the policy without its adapters.
-            reference = model is self.ref_model or is_off(model)  # type: ignore[attr-defined]
+            reference = model is self.ref_model or is_off(model)
             self._logps["reference" if reference else "policy"] = result[0]
             self._arguments = (args, kwargs)
         return result
@@ -235,7 +237,8 @@ class RolloutMixin(AnswerMixin):
         return output
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        with self._cast_once(), own_sampling(find_network(self.model)):  # type: ignore[attr-defined]
+        model = self.model  # type: ignore[attr-defined]
+        with self._cast_once(), keep_whole(model), own_sampling(find_network(model)):
             found = super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
         if not isinstance(found, tuple):
             return [self.reader.cut(ids) for ids in found]
