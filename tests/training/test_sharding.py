@@ -7,18 +7,23 @@ from typing import Any
 
 import pytest
 import torch
-from training_jobs import FSDP_ON_CPU, Run, make_rows, train
+from training_jobs import FSDP_ON_CPU, Run, as_folder, make_rows, train
 
+from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.training import LaunchOptions
+from almost_kedro.training.answers import NO_LIMIT, AnswerReader
+from almost_kedro.training.rollouts import Rewarder
 
 pytestmark = pytest.mark.slow
 
 PROGRAMS = ["reward", "sft", "dpo", "rl"]
 FACTS = FSDP_ON_CPU | {"FSDP_FACTS": "1"}
+WATCH = make_rows(11, seed=12)
 RL = {
     "steps": 2,
     "batch_size": 2,
     "accumulation": 2,
+    "watch_rows": WATCH,
     "watch": {"every": 2, "max_kl": 1e3, "max_length_ratio": 1e3},
 }
 
@@ -110,3 +115,31 @@ def test_after_writing_it_is_sharded_as_before(runs: dict[str, Sharded]) -> None
     facts = runs["rl"].facts
     assert facts["unchanged"]
     assert facts["still_whole"] == 0
+
+
+def test_ranks_share_the_prompts_of_the_watch(runs: dict[str, Sharded]) -> None:
+    """Six of eleven each, the first one twice; 2 x 2 at once, as rollouts; the job's seed is 3."""
+    names = [row["id"] for row in WATCH]
+    first, second = runs["rl"].facts["watched"]
+    assert [(call["seed"], call["names"]) for call in first] == [(3, names[:4]), (7, names[4:6])]
+    assert [(call["seed"], call["names"]) for call in second] == [
+        (9, names[6:10]),
+        (13, [names[10], names[0]]),
+    ]
+
+
+def test_a_score_is_the_mean_over_the_prompts_each_counted_once(
+    runs: dict[str, Sharded], reward_run: Run
+) -> None:
+    run = runs["rl"].sharded
+    ranks = runs["rl"].facts["watched"]
+    answers = [ids for rank in ranks for call in rank for ids in call["answers"]][: len(WATCH)]
+    encoder = TextEncoder(as_folder(reward_run.model), " ", NO_LIMIT)
+    reader = AnswerReader(encoder, run.job, [encoder.eos])
+    texts = [reader.read(ids)[0] for ids in answers]
+    rewarder = Rewarder(as_folder(reward_run.model), run.job, torch.device("cpu"))
+    rewards = rewarder.reward([row["dialogue"] for row in WATCH], texts)
+    score, last = run.read("watch.jsonl")
+    assert score["held_out_reward"] == pytest.approx(sum(rewards) / 11, abs=1e-3)
+    assert score["length"] == sum(map(len, answers)) / 11
+    assert (score["step"], last["step"]) == (0, 2)

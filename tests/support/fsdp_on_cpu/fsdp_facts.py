@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch.distributed.fsdp import FSDPModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
@@ -21,6 +22,16 @@ class Facts(TrainerCallback):
 
     def __init__(self, trainer: Any, job: Any):
         self.trainer, self.job = trainer, job
+        self.asked: list[dict[str, Any]] = []
+        if job.program == "rl":
+            answer = trainer.answer
+
+            def listen(dialogues: Any, seed: int, names: Any) -> Any:
+                answers = answer(dialogues, seed, names)
+                self.asked.append({"seed": seed, "names": names, "answers": answers})
+                return answers
+
+            trainer.answer = listen
 
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         trainer = self.trainer
@@ -31,6 +42,7 @@ class Facts(TrainerCallback):
             facts["sums"].append(float(found.sum()))
             facts["groups"].append(len(list_groups(model)))
         if self.job.program == "rl":
+            facts["watched"] = gather_object([self.asked])
             before = [gives_back(group) for group in list_groups(trainer.model)]
             write(trainer, 1)  # what was gathered above is given back
             facts["writing"] = [write(trainer, n_tokens) for n_tokens in (2, 5)]
