@@ -41,6 +41,7 @@ def pair(request: pytest.FixtureRequest, pairs: dict[str, Pair]) -> Pair:
 
 def test_the_one_was_sharded_and_its_checkpoint_is_whole(pair: Pair) -> None:
     pair.check_sharding()
+    pair.check_state()
 
 
 def test_it_went_on_where_it_was_killed(pair: Pair) -> None:

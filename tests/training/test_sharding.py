@@ -12,7 +12,7 @@ from training_jobs import FSDP_ON_CPU, Run, as_folder, make_rows, train
 from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.training import LaunchOptions
 from almost_kedro.training.answers import NO_LIMIT, AnswerReader
-from almost_kedro.training.rollouts import Rewarder
+from almost_kedro.training.rewarders import Rewarder
 
 pytestmark = pytest.mark.slow
 
@@ -143,3 +143,11 @@ def test_a_score_is_the_mean_over_the_prompts_each_counted_once(
     assert score["held_out_reward"] == pytest.approx(sum(rewards) / 11, abs=1e-3)
     assert score["length"] == sum(map(len, answers)) / 11
     assert (score["step"], last["step"]) == (0, 2)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_one_rank_reads_what_is_sharded_and_each_what_is_not(
+    program: str, runs: dict[str, Sharded]
+) -> None:
+    whole = [True] if program == "rl" else []
+    assert runs[program].facts["read"] == [[True, *whole], [False, *whole]]

@@ -36,7 +36,8 @@ from almost_kedro.training.over_optimisation import MarginWatch
 from almost_kedro.training.padding import pad_texts
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
-from almost_kedro.training.rollouts import AnswerMixin, Rewarder, use_engine
+from almost_kedro.training.rewarders import Rewarder
+from almost_kedro.training.rollouts import AnswerMixin, use_engine
 from almost_kedro.training.trainer import (
     find_dropout,
     keep_dropout,

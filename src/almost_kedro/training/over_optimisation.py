@@ -17,7 +17,7 @@ from almost_kedro.options.training import DPOOptions, RLOptions
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.reporter import find_checkpoint
-from almost_kedro.training.rollouts import Rewarder, Rewarders
+from almost_kedro.training.rewarders import Rewarder, Rewarders
 from almost_kedro.training.trainer import STATE, rename_folder, save_weights
 from almost_kedro.training.watch import Score, judge_scores
 

@@ -29,7 +29,8 @@ from almost_kedro.training.lora import (
 from almost_kedro.training.over_optimisation import Watch
 from almost_kedro.training.precision import choose_attention
 from almost_kedro.training.reporter import Reporter
-from almost_kedro.training.rollouts import Rewarder, Rewarders, RolloutMixin, use_engine
+from almost_kedro.training.rewarders import Rewarder, Rewarders
+from almost_kedro.training.rollouts import RolloutMixin, use_engine
 from almost_kedro.training.trainer import (
     find_dropout,
     keep_dropout,

@@ -14,63 +14,19 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, PreTrainedModel
 from trl.models.utils import unwrap_model_for_generation
 
-from almost_kedro.contract import ModelFolder, Sampling
+from almost_kedro.contract import Sampling
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ensemble import Scale, combine_rewards
 from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.not_finite import describe
-from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.sampling import DRAWS, LogitsError
-from almost_kedro.models.texts import TextEncoder, check_context
-from almost_kedro.training.answers import NO_LIMIT, AnswerReader, list_stops
+from almost_kedro.models.texts import TextEncoder
+from almost_kedro.training.answers import AnswerReader, list_stops
 from almost_kedro.training.devices import is_sharded
 from almost_kedro.training.guards import REMEDY, choose_number
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lora import find_network, is_off, merge_weights
-from almost_kedro.training.score import RewardScorer
+from almost_kedro.training.rewarders import Rewarder, Rewarders
 from almost_kedro.training.sharding import OwnOutputs, ReferenceInBlocks, keep_whole
-
-
-class Rewarder:
-    """Rewards answers exactly as in the reward model's training."""
-
-    def __init__(self, model: ModelFolder, job: TrainingJob, device: Any):
-        """Load a reward model."""
-        if job.reward_max_length:
-            check_context(model, job.reward_max_length, "reward_model.max_length")
-        self.encoder = TextEncoder(model, job.separator, job.reward_max_length or NO_LIMIT)
-        dtype = choose_dtype(job.launch.dtype, device)
-        self.scorer = RewardScorer(model, dtype, device)
-
-    def reward(
-        self, dialogues: Sequence[str], answers: Sequence[str], ids: Sequence[str] = ()
-    ) -> list[float]:
-        """Return the reward of each answer; raise UserError if one is not finite.
-
-        The reward is read at the eos after each answer, which rule 11 has cut.
-        """
-        pairs = zip(dialogues, answers, strict=True)
-        return self.scorer.score([self.encoder.encode(*pair).ids for pair in pairs], ids=ids)
-
-
-class Rewarders:
-    """Rewards answers by several reward models as one (`feedback.ensemble`)."""
-
-    def __init__(self, job: TrainingJob, device: Any):
-        """Load the job's reward model and its members."""
-        assert job.reward_model
-        assert job.members
-        models = [job.reward_model, *job.members.models]
-        self.rewarders = [Rewarder(model, job, device) for model in models]
-        self.scales = [Scale(*scale) for scale in job.members.scales]
-        self.penalty = job.members.penalty
-
-    def reward(
-        self, dialogues: Sequence[str], answers: Sequence[str], ids: Sequence[str] = ()
-    ) -> list[float]:
-        """Return the reward of each answer; raise UserError if a member's is not finite."""
-        found = [each.reward(dialogues, answers, ids) for each in self.rewarders]
-        return [each.reward for each in combine_rewards(found, self.scales, self.penalty)]
 
 
 @contextmanager

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import torch
 from accelerate.utils import fsdp2_prepare_model
 from torch import nn
-from torch.distributed.fsdp import FSDPModule
-from transformers import PreTrainedModel
+from torch.distributed.fsdp import FSDPModule, StateDictType
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+
+from almost_kedro.training.job import TrainingJob
+
+# By this, transformers and accelerate agree that one rank of a machine reads what is sharded.
+READ_ONCE = "FSDP_CPU_RAM_EFFICIENT_LOADING"
 
 
 class OwnOutputs:
@@ -74,6 +81,47 @@ def keep_whole(model: nn.Module) -> Iterator[None]:
             each.reshard()
         for unit, gave_back in zip(units, former, strict=True):
             unit.set_reshard_after_forward(gave_back, recurse=False)
+
+
+@contextmanager
+def whole_state(accelerator: Any) -> Iterator[None]:
+    """Have Trainer save a sharded model as one file, which it leaves out beside sharded states."""
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    if plugin is None:
+        yield
+        return
+    own, plugin.state_dict_type = plugin.state_dict_type, StateDictType.FULL_STATE_DICT
+    try:
+        yield
+    finally:
+        plugin.state_dict_type = own
+
+
+def choose_reading(job: TrainingJob) -> None:
+    """Have each rank read all weights of an architecture that accelerate can't hand out in shards.
+
+    It takes all of a model's state for shards, which buffers are not (DeepSeek-V3 has such ones).
+    """
+    if job.launch.config != "fsdp":
+        return
+    trusted = {"trust_remote_code": job.base.trust_remote_code}
+    config = AutoConfig.from_pretrained(job.base.folder, **trusted)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, **trusted)
+    state = model.state_dict()
+    if any(name in state for name, _ in model.named_buffers()):
+        os.environ.pop(READ_ONCE, None)
+
+
+@contextmanager
+def read_by_each_rank() -> Iterator[None]:
+    """Load models that are not sharded: on the ranks that read nothing, they would be zeros."""
+    own = os.environ.pop(READ_ONCE, None)
+    try:
+        yield
+    finally:
+        if own is not None:
+            os.environ[READ_ONCE] = own
 
 
 def gives_back(unit: FSDPModule) -> bool:

@@ -23,6 +23,9 @@ class Facts(TrainerCallback):
     def __init__(self, trainer: Any, job: Any):
         self.trainer, self.job = trainer, job
         self.asked: list[dict[str, Any]] = []
+        self.read = [has_weights(trainer.model)]
+        if hasattr(trainer, "rewarder"):
+            self.read.append(has_weights(trainer.rewarder.scorer.model))
         if job.program == "rl":
             answer = trainer.answer
 
@@ -36,6 +39,7 @@ class Facts(TrainerCallback):
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         trainer = self.trainer
         facts: dict[str, Any] = {"outputs": [], "sums": [], "groups": []}
+        facts["read"] = gather_object([self.read])
         for model in filter(None, (trainer.model, getattr(trainer, "ref_model", None))):
             found = compute_outputs(model, self.job.program)
             facts["outputs"].append(str(found.dtype))
@@ -61,6 +65,10 @@ def compute_outputs(model: Any, program: str) -> torch.Tensor:
         if program == "reward":
             return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         return model(input_ids=ids, labels=ids, fused_lm_head=True).log_probs
+
+
+def has_weights(model: Any) -> bool:
+    return any(bool(parameter.any()) for parameter in model.parameters())
 
 
 def list_groups(model: Any) -> list[Any]:
