@@ -16,7 +16,7 @@ from transformers import DeepseekV3Config, LlamaConfig
 from almost_kedro.errors import UserError
 from almost_kedro.options.training import LaunchOptions
 from almost_kedro.training import rank
-from almost_kedro.training.launch import build_command, count_threads, launch
+from almost_kedro.training.launch import build_command, choose_tunables, count_threads, launch
 from almost_kedro.training.sharding import READ_ONCE, choose_reading
 
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
@@ -54,6 +54,13 @@ def test_several_ranks_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         *["--num_machines", "1", "--machine_rank", "0", "--main_process_port", "0"],
         *["--num_cpu_threads_per_process", "1", "--multi_gpu", *RANK],
     ]
+
+
+def test_ranks_on_gpus_give_memory_back_as_others_do(tmp_path: Path) -> None:
+    for config, kept in (("cpu", True), ("fsdp", False)):
+        tunables = choose_tunables(write(tmp_path, Path("base"), config=config).job)
+        assert ("GLIBC_TUNABLES" in tunables) == kept
+        assert "GOMP_SPINCOUNT" in tunables
 
 
 @pytest.mark.parametrize(("family", "once"), [("llama", True), ("deepseek", False)])

@@ -1,6 +1,7 @@
 """What shards compute in bfloat16, found out in two ranks over gloo (see `test_fsdp`)."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,8 @@ def test_one_rank_reads_what_is_sharded_and_each_what_is_not(
 ) -> None:
     whole = [True] if program == "rl" else []
     assert runs[program].facts["read"] == [[True, *whole], [False, *whole]]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_allocator_is_left_to_the_system(program: str, runs: dict[str, Sharded]) -> None:
+    assert runs[program].facts["tunables"] == os.environ.get("GLIBC_TUNABLES", "")

@@ -38,6 +38,29 @@ class Rewarder:
         return self.scorer.score([self.encoder.encode(*pair).ids for pair in pairs], ids=ids)
 
 
+class VisitingRewarder(Rewarder):
+    """Is on its device only while it rewards, and in main memory otherwise.
+
+    For the held-out reward model, which is asked every few steps: training has the room.
+    """
+
+    def __init__(self, model: ModelFolder, job: TrainingJob, device: Any):
+        """Load a reward model."""
+        super().__init__(model, job, device)
+        self.device = device
+        self.scorer.model.to("cpu")
+
+    def reward(
+        self, dialogues: Sequence[str], answers: Sequence[str], ids: Sequence[str] = ()
+    ) -> list[float]:
+        """Return the reward of each answer; raise UserError if one is not finite."""
+        self.scorer.model.to(self.device)
+        try:
+            return super().reward(dialogues, answers, ids)
+        finally:
+            self.scorer.model.to("cpu")
+
+
 class Rewarders:
     """Rewards answers by several reward models as one (`feedback.ensemble`)."""
 

@@ -1,5 +1,6 @@
 """What a sharded model is like, found out in the ranks just before they train."""
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,7 @@ class Facts(TrainerCallback):
     def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
         trainer = self.trainer
         facts: dict[str, Any] = {"outputs": [], "sums": [], "groups": []}
+        facts["tunables"] = os.environ.get("GLIBC_TUNABLES", "")
         facts["read"] = gather_object([self.read])
         for model in filter(None, (trainer.model, getattr(trainer, "ref_model", None))):
             found = compute_outputs(model, self.job.program)
