@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 from almost_kedro.training.job import RewardMembers
 from almost_kedro.training.launch import launch
+from almost_kedro.training.reporter import find_resumable
 
 # What is trained twice: with all that its program may have, which takes the least time.
 PROGRAMS = ["reward", "sft", "dpo", "rl"]
@@ -64,6 +65,9 @@ class Pair:
         self.whole, self.sharded = write("whole", "cpu"), write("sharded", "fsdp")
         launch(self.whole.job, self.whole.job_file)
         kill_at_checkpoint(self.sharded, "rank", 1, env=env)
+        state = find_resumable(self.sharded.job.out / "state")
+        assert state
+        self.state = {str(file.relative_to(state)) for file in Path(state).rglob("*")}
         launch(self.sharded.job, self.sharded.job_file, env=env)
 
     def check_sharding(self) -> None:
@@ -81,6 +85,13 @@ class Pair:
         assert 2 <= metrics["resumed_from_step"] <= metrics["steps"]
         steps = [row["step"] for row in self.sharded.read("curve.jsonl")]
         assert steps == list(range(1, self.whole.metrics["steps"] + 1))
+
+    def check_state(self) -> None:
+        """Each rank wrote its part of weights and optimizer into what the run went on from."""
+        parts = {f"__{rank}_0.distcp" for rank in range(self.ranks)}
+        for folder in ("pytorch_model_fsdp_0", "optimizer_0"):
+            assert {f"{folder}/{part}" for part in parts} < self.state
+        assert not [name for name in self.state if name.endswith((".safetensors", ".bin"))]
 
     def measure_losses(self) -> float:
         """The largest difference of two losses of one step."""

@@ -1,6 +1,7 @@
 """Jobs of the training programs on tiny models, launched for real."""
 
 import json
+import os
 import random
 import string
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from almost_kedro.training.launch import launch
 
 SIDES = ("chosen", "rejected")
 PROJECT = Path(__file__).parents[2]
-FSDP_ON_CPU = {"PYTHONPATH": str(PROJECT / "tests/support/fsdp_on_cpu")}
+OTHERS = os.environ.get("PYTHONPATH", "")
+FSDP_ON_CPU = {"PYTHONPATH": os.pathsep.join([f"{PROJECT}/tests/support/fsdp_on_cpu", OTHERS])}
 OPTIONS: dict[str, Any] = {
     "reward": RewardModelOptions,
     "sft": SFTOptions,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fsdp_proof import PROGRAMS, Pair, make_pairs
 from safetensors.torch import load_file
-from training_jobs import FSDP_ON_CPU, Run, compare
+from training_jobs import FSDP_ON_CPU, WATCHED, Run, compare
 from transformers import AutoModelForCausalLM
 
 from almost_kedro.errors import UserError
@@ -41,6 +41,7 @@ def pair(request: pytest.FixtureRequest, pairs: dict[str, Pair]) -> Pair:
 
 def test_the_one_was_sharded_and_its_checkpoint_is_whole(pair: Pair) -> None:
     pair.check_sharding()
+    pair.check_state()
 
 
 def test_it_went_on_where_it_was_killed(pair: Pair) -> None:
@@ -56,6 +57,15 @@ def test_weights_are_the_same(pair: Pair) -> None:
     if pair.program != "reward":
         base = {k: v.float() for k, v in load_file(pair.base / "model.safetensors").items()}
         assert compare(base, pair.sharded.load()) > 100 * TOLERANCE
+
+
+def test_scores_of_the_watch_are_the_same(pair: Pair) -> None:
+    """Each rank answers half of the prompts, in whole copies as in shards."""
+    if pair.program in WATCHED:
+        whole, sharded = (run.read("watch.jsonl") for run in (pair.whole, pair.sharded))
+        assert len(whole) == len(sharded) > 1
+        for one, other in zip(whole, sharded, strict=True):
+            assert other == pytest.approx(one, abs=OUTPUTS)
 
 
 def test_rewards_and_logits_are_the_same(pair: Pair, tmp_path: Path) -> None:

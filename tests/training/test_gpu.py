@@ -32,6 +32,7 @@ def pair(request: pytest.FixtureRequest, pairs: dict[str, Pair]) -> Pair:
 
 def test_gpus_shard_and_their_checkpoints_are_whole(pair: Pair) -> None:
     pair.check_sharding()
+    pair.check_state()
     assert pair.sharded.metrics["peak_gpu_memory_mb"] > 0
 
 

@@ -72,6 +72,28 @@ def test_folders_names_and_ports_do_not(tmp_path: Path, field: str, value: Any) 
     assert job.model_copy(update={field: value}).identity() == job.identity()
 
 
+@pytest.mark.parametrize("program", ["reward", "sft", "rl", "dpo"])
+def test_what_changes_for_shards_alone_trains_nothing_else_anew(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make_job(tmp_path, program, config=config, ranks=2) for config in ("cpu", "fsdp")]
+    before = [job.identity() for job in jobs]
+    monkeypatch.setattr("almost_kedro.training.job.SHARDED_VERSION", 99)
+    changed = [job.identity() != old for job, old in zip(jobs, before, strict=True)]
+    assert changed == [False, True]
+
+
+def test_what_changes_the_watch_of_several_ranks_trains_nothing_else_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = ["reward", "sft", "rl", "dpo"]
+    jobs = [make_job(tmp_path, program, ranks=n) for program in programs for n in (1, 2)]
+    before = [job.identity() for job in jobs]
+    monkeypatch.setattr("almost_kedro.training.job.WATCH_VERSION", 99)
+    changed = [job.identity() != old for job, old in zip(jobs, before, strict=True)]
+    assert changed == [False] * 5 + [True, False, True]
+
+
 def test_ranks_are_counted_over_all_nodes(tmp_path: Path) -> None:
     launch = LaunchOptions(processes=4, nodes=2)
     assert make_job(tmp_path, changes={"launch": launch}).ranks == 8

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from families import SIZES
 from training_jobs import PROJECT, Run, make_rows, write_job
+from transformers import DeepseekV3Config, LlamaConfig
 
 from almost_kedro.errors import UserError
 from almost_kedro.options.training import LaunchOptions
 from almost_kedro.training import rank
-from almost_kedro.training.launch import build_command, count_threads, launch
+from almost_kedro.training.launch import build_command, choose_tunables, count_threads, launch
+from almost_kedro.training.sharding import READ_ONCE, choose_reading
 
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
 LAUNCH = [sys.executable, "-m", "almost_kedro.training.launch"]
@@ -51,6 +54,27 @@ def test_several_ranks_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         *["--num_machines", "1", "--machine_rank", "0", "--main_process_port", "0"],
         *["--num_cpu_threads_per_process", "1", "--multi_gpu", *RANK],
     ]
+
+
+def test_ranks_on_gpus_give_memory_back_as_others_do(tmp_path: Path) -> None:
+    for config, kept in (("cpu", True), ("fsdp", False)):
+        tunables = choose_tunables(write(tmp_path, Path("base"), config=config).job)
+        assert ("GLIBC_TUNABLES" in tunables) == kept
+        assert "GOMP_SPINCOUNT" in tunables
+
+
+@pytest.mark.parametrize(("family", "once"), [("llama", True), ("deepseek", False)])
+def test_one_rank_reads_the_weights_unless_shards_lack_a_part(
+    family: str, once: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DeepSeek-V3 has how it corrects its choice of experts in a buffer, part of its state."""
+    deepseek = DeepseekV3Config(**SIZES, n_routed_experts=4, first_k_dense_replace=1)
+    bases = {"deepseek": deepseek, "llama": LlamaConfig(**SIZES)}
+    bases[family].save_pretrained(tmp_path / "base")
+    for config, expected in (("cpu", "true"), ("fsdp", "true" if once else None)):
+        monkeypatch.setenv(READ_ONCE, "true")
+        choose_reading(write(tmp_path / config, tmp_path / "base", config=config).job)
+        assert os.environ.get(READ_ONCE) == expected
 
 
 def test_four_gpus(tmp_path: Path) -> None:

@@ -94,12 +94,13 @@ def test_there_are_as_many_prompts_as_the_published_amounts_take(options: Option
     assert counts["rl"] >= options.rl.steps * answers / options.rl.generations
 
 
-def test_fsdp_is_version_two_whole_and_finds_the_block_by_itself(project: Path) -> None:
+def test_fsdp_is_version_two_and_finds_the_block_by_itself(project: Path) -> None:
     config = yaml.safe_load((project / "conf/accelerate/fsdp.yaml").read_text())
     assert config["distributed_type"] == "FSDP"
     fsdp = config["fsdp_config"]
     assert fsdp["fsdp_version"] == 2
-    assert fsdp["fsdp_state_dict_type"] == "FULL_STATE_DICT"
+    assert fsdp["fsdp_state_dict_type"] == "SHARDED_STATE_DICT"
+    assert fsdp["fsdp_cpu_ram_efficient_loading"] is True
     assert fsdp["fsdp_auto_wrap_policy"] == "TRANSFORMER_BASED_WRAP"
     assert "fsdp_transformer_layer_cls_to_wrap" not in fsdp
     assert fsdp["fsdp_activation_checkpointing"] is False

@@ -9,7 +9,7 @@ from training_jobs import as_folder, make_rows, write_job
 
 from almost_kedro.feedback.ensemble import Scale, combine_rewards
 from almost_kedro.training.job import RewardMembers, TrainingJob
-from almost_kedro.training.rollouts import Rewarder, Rewarders
+from almost_kedro.training.rewarders import Rewarder, Rewarders
 
 SCALES = [(0.5, 2.0), (-1.0, 0.25)]
 

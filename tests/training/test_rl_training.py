@@ -12,7 +12,7 @@ from trl import RLOOConfig, RLOOTrainer
 
 from almost_kedro.models.texts import TextEncoder
 from almost_kedro.rows.json_lines import read_rows
-from almost_kedro.training.rollouts import Rewarder
+from almost_kedro.training.rewarders import Rewarder
 from almost_kedro.training.score import run_job
 
 TOLERANCE = 1e-4

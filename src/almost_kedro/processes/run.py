@@ -35,17 +35,20 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 # Settings for a program's libraries; the environment can overrule them.
-TUNABLES = {
+MEMORY = {
     # glibc gives large tensors back to the system at once, and every step takes new pages: on CPUs
     # that may cost more than computing does.
     "GLIBC_TUNABLES": (
         "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1000000000000:glibc.malloc.arena_max=1"
     ),
+}
+THREADS = {
     # How often a libgomp thread checks the others before it sleeps. By default it checks longer
     # than its turn on a core, so that beside other work threads wait in turns for one another.
     # This lasts a little longer than the pause between two operations.
     "GOMP_SPINCOUNT": "10000",
 }
+TUNABLES = MEMORY | THREADS
 # Against a want of memory.
 REMEDY = "close other programs, or take a smaller model"
 # Python and torchrun say so if a child of theirs was killed.
@@ -73,10 +76,12 @@ def build_command(module: str, *job_files: Path) -> list[str]:
     return [sys.executable, "-m", "almost_kedro.processes.lean_start", module, *map(str, job_files)]
 
 
-def build_environment(env: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+def build_environment(
+    env: Mapping[str, str] = MappingProxyType({}), tunables: Mapping[str, str] = TUNABLES
+) -> dict[str, str]:
     """Return the environment of a program of ours, with `env` in addition to our own."""
     # Not first: glibc moves its own variable, and setproctitle looks for the first one.
-    return {**os.environ, **TUNABLES, **os.environ, **env, LIFELINE: "1", **QUIET}
+    return {**os.environ, **tunables, **os.environ, **env, LIFELINE: "1", **QUIET}
 
 
 def run_command(
@@ -85,14 +90,15 @@ def run_command(
     log_file: Path,
     env: dict[str, str] | None = None,
     remedy: str = REMEDY,
+    tunables: Mapping[str, str] = TUNABLES,
 ) -> None:
     """Run a command to its end, with the log, environment and errors of `run_program`.
 
     No shell reads `command`. Messages call it `name`; they show `remedy` if it was killed, most
-    often for want of memory.
+    often for want of memory. `tunables` are settings for its libraries.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    process = start(command, env or {})
+    process = start(command, env or {}, tunables=tunables)
     last: deque[str] = deque(maxlen=LAST_LINES)
     errors: list[str] = []
     assert process.stdin
@@ -121,12 +127,17 @@ def run_command(
         )
 
 
-def start(command: list[str], env: Mapping[str, str], stderr: int | None = None) -> Process:
+def start(
+    command: list[str],
+    env: Mapping[str, str],
+    stderr: int | None = None,
+    tunables: Mapping[str, str] = TUNABLES,
+) -> Process:
     """Start a command in a session of its own: by forking where that is prepared, or plainly.
 
     `stderr` is the number of an open file; None is where the standard output goes.
     """
-    environment = build_environment(env)
+    environment = build_environment(env, tunables)
     if command[:2] == [sys.executable, "-m"] and (
         child := start_prepared(command[2:], environment, stderr)
     ):

@@ -36,7 +36,8 @@ from almost_kedro.training.over_optimisation import MarginWatch
 from almost_kedro.training.padding import pad_texts
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
-from almost_kedro.training.rollouts import AnswerMixin, Rewarder, use_engine
+from almost_kedro.training.rewarders import VisitingRewarder
+from almost_kedro.training.rollouts import AnswerMixin, use_engine
 from almost_kedro.training.trainer import (
     find_dropout,
     keep_dropout,
@@ -188,5 +189,5 @@ def make_watch(trainer: GuardedDPOTrainer, job: TrainingJob, options: DPOOptions
     trainer.eos_token_ids = sorted(ends)
     trainer.reader = AnswerReader(trainer.encoder, job, ends)
     use_engine(trainer.model, job, ends)
-    held_out = Rewarder(job.held_out_reward_model, job, trainer.accelerator.device)
+    held_out = VisitingRewarder(job.held_out_reward_model, job, trainer.accelerator.device)
     return MarginWatch(trainer, job, held_out)

@@ -26,6 +26,12 @@ from almost_kedro.options.training import (
 # 2: the first step's learning rate is above 0; the weights that bfloat16 computed with are saved;
 # padding of its own; rollouts are without dropout, and cut like the reward model's answers.
 TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 2, "sft": 2, "rl": 2, "dpo": 1})
+# Raised by hand when sharded training alone leads to other weights, whatever the program is.
+# 2: log-probabilities and rewards are not rounded to bfloat16.
+SHARDED_VERSION = 2
+# Raised by hand when the watch of several ranks leads to other scores (rl, dpo).
+# 2: each rank answers its share of the prompts.
+WATCH_VERSION = 2
 # Raised by hand when the same job leads to other rewards: kept ones are then scored again.
 # 2: rewards that are not finite are refused instead of kept; the head computes in float32.
 SCORE_VERSION = 2
@@ -130,6 +136,10 @@ class TrainingJob(BaseModel):
             parts += [[identify_model(model) for model in self.members.models]]
             parts += [self.members.scales, self.members.penalty]
         parts += [launch.config, self.ranks, launch.dtype]
+        if launch.config == "fsdp":
+            parts.append(["sharded", *tell_version(SHARDED_VERSION)])
+        if self.ranks > 1 and self.program in ("rl", "dpo"):
+            parts.append(["watch", *tell_version(WATCH_VERSION)])
         return digest(*parts, *tell_version(TRAINING_VERSIONS[self.program]))
 
 

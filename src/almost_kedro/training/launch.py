@@ -12,11 +12,12 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from almost_kedro.errors import UserError
-from almost_kedro.processes.run import PLAIN, run_command
+from almost_kedro.processes.run import PLAIN, THREADS, TUNABLES, run_command
 from almost_kedro.processes.work_folders import METRICS
 from almost_kedro.training.job import TrainingJob
 
@@ -52,6 +53,15 @@ def count_threads(ranks: int) -> int:
     return int(wanted) if wanted else max(1, (os.cpu_count() or 1) // ranks)
 
 
+def choose_tunables(job: TrainingJob) -> Mapping[str, str]:
+    """Return settings for the ranks' libraries.
+
+    A rank on a GPU keeps no large tensors in main memory: it reads the weights once, and should
+    give their memory back.
+    """
+    return TUNABLES if job.launch.config == "cpu" else THREADS
+
+
 def launch(
     job: TrainingJob, job_file: Path, node_rank: int = 0, env: dict[str, str] | None = None
 ) -> None:
@@ -63,7 +73,7 @@ def launch(
     command = build_command(job, job_file, node_rank)
     logger.info("%s", shlex.join(command), extra=PLAIN)
     log = job.out / ("train.log" if node_rank == 0 else f"train_node{node_rank}.log")
-    run_command(f"training {job.name!r}", command, log, env, REMEDY)
+    run_command(f"training {job.name!r}", command, log, env, REMEDY, choose_tunables(job))
     if node_rank == 0:
         check_trained(job)
 

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import stdev
-from typing import Any
+from typing import Any, TypeVar
 
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 from transformers import TrainerCallback
 
 from almost_kedro.errors import UserError
@@ -17,13 +17,14 @@ from almost_kedro.options.training import DPOOptions, RLOptions
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.reporter import find_checkpoint
-from almost_kedro.training.rollouts import Rewarder, Rewarders
+from almost_kedro.training.rewarders import Rewarder, Rewarders
 from almost_kedro.training.trainer import STATE, rename_folder, save_weights
 from almost_kedro.training.watch import Score, judge_scores
 
 ROLLOUTS, SCORES = "rollouts.jsonl", "watch.jsonl"
 # What TRL calls the mean margin of a step's pairs.
 MARGIN = "rewards/margins"
+Number = TypeVar("Number", int, float)
 
 
 class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
@@ -39,8 +40,11 @@ class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
         self.trainer, self.job, self.held_out = trainer, job, held_out
         self.options = job.options.watch
         rows = list(read_rows(job.watch_rows))
-        self.dialogues = [row["dialogue"] for row in rows]
-        self.ids = [row["id"] for row in rows]
+        self.n_rows = len(rows)
+        self.share = find_share(len(rows), job.ranks, trainer.accelerator.process_index)
+        mine = [rows[position % len(rows)] for position in self.share]
+        self.dialogues = [row["dialogue"] for row in mine]
+        self.ids = [row["id"] for row in mine]
         self.scores: list[Score] = []
 
     def measure(self, answers: Sequence[list[int]], last: int) -> dict[str, float]:
@@ -80,11 +84,7 @@ class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
 
     def score(self, step: int) -> None:
         """Score the policy, and keep it if it is the best so far."""
-        trainer, size = self.trainer, self.job.options.batch_size
-        answers: list[list[int]] = []
-        for start in range(0, len(self.dialogues), size):
-            some = slice(start, start + size)
-            answers += trainer.answer(self.dialogues[some], self.job.seed + start, self.ids[some])
+        answers = self.answer()
         last = self.scores[-1]["step"] if self.scores else 0
         held_out = self.reward(self.held_out, answers)
         new: Score = {
@@ -92,7 +92,7 @@ class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
             "held_out_reward": mean(held_out),
             "held_out_error": standard_error(held_out),
             **self.measure(answers, last),  # type: ignore[typeddict-item]
-            "length": mean([len(answer) for answer in answers]),
+            "length": mean(self.gather([len(answer) for answer in answers])),
         }
         # All ranks follow the first one: rounding may differ between devices.
         shared = [new]
@@ -101,10 +101,27 @@ class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
         if judge_scores(self.scores, self.options).best_step == step:
             self.keep(step)
 
+    def answer(self) -> list[list[int]]:
+        """Let the policy answer this rank's prompts, with as many calls as on any other rank."""
+        options = self.job.options
+        # One rank draws what it has always drawn; several answer as many at once as in rollouts.
+        size = options.batch_size * (options.accumulation if self.job.ranks > 1 else 1)
+        answers: list[list[int]] = []
+        for start in range(0, len(self.share), size):
+            some = slice(start, start + size)
+            seed = self.job.seed + self.share[start]
+            answers += self.trainer.answer(self.dialogues[some], seed, self.ids[some])
+        return answers
+
     def reward(self, rewarder: Rewarder | Rewarders, answers: Sequence[list[int]]) -> list[float]:
-        """Return the rewards of answers to the watch's prompts."""
+        """Return the rewards of all ranks' answers; `answers` are this rank's."""
         texts = [self.trainer.reader.read(answer)[0] for answer in answers]
-        return rewarder.reward(self.dialogues, texts, self.ids)
+        return self.gather(rewarder.reward(self.dialogues, texts, self.ids))
+
+    def gather(self, values: list[Number]) -> list[Number]:
+        """Return a value for each of the watch's prompts, in order, from those of all ranks."""
+        found: list[Number] = gather_object(values)
+        return found[: self.n_rows]
 
     def keep(self, step: int) -> None:
         """Save the current policy."""
@@ -172,6 +189,15 @@ class MarginWatch(HeldOutWatch):
         history = self.trainer.state.log_history
         margins = [entry[MARGIN] for entry in history if MARGIN in entry and entry["step"] >= last]
         return {"reward": mean(margins)}
+
+
+def find_share(n_rows: int, ranks: int, rank: int) -> range:
+    """Return the positions of the rows that a rank takes, equally many for each rank.
+
+    The ranks' positions follow one another. Those beyond the last row mean the first rows again.
+    """
+    each = -(-n_rows // ranks)
+    return range(rank * each, (rank + 1) * each)
 
 
 def mean(values: Sequence[float]) -> float:

@@ -19,6 +19,7 @@ def run(text: str) -> None:
     leave_out(adapters=job.options.lora is None)
     devices = import_module("almost_kedro.training.devices")
     devices.check_devices(job)
+    import_module("almost_kedro.training.sharding").choose_reading(job)
     import_module(f"almost_kedro.training.{job.program}").run(job)
 
 

@@ -33,13 +33,14 @@ from almost_kedro.training.lora import (
 from almost_kedro.training.mismatched import MismatchedLoss, PairCollator, check_mismatched
 from almost_kedro.training.precision import choose_attention, reward_in_float32, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
+from almost_kedro.training.sharding import OwnOutputs
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
 # Names of special tokens that nothing else uses.
 SPARE = re.compile("pad|reserved|unused", re.IGNORECASE)
 
 
-class GuardedRewardTrainer(GuardedLoss, MismatchedLoss, RewardTrainer):  # type: ignore[misc]
+class GuardedRewardTrainer(GuardedLoss, MismatchedLoss, OwnOutputs, RewardTrainer):  # type: ignore[misc]
     """TRL's trainer, with the loss of mismatched pairs; it stops at one that is not finite."""
 
 

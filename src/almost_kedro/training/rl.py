@@ -29,7 +29,8 @@ from almost_kedro.training.lora import (
 from almost_kedro.training.over_optimisation import Watch
 from almost_kedro.training.precision import choose_attention
 from almost_kedro.training.reporter import Reporter
-from almost_kedro.training.rollouts import Rewarder, Rewarders, RolloutMixin, use_engine
+from almost_kedro.training.rewarders import Rewarder, Rewarders, VisitingRewarder
+from almost_kedro.training.rollouts import RolloutMixin, use_engine
 from almost_kedro.training.trainer import (
     find_dropout,
     keep_dropout,
@@ -131,7 +132,7 @@ def run(job: TrainingJob) -> None:
     epochs = -(-options.steps * n_prompts // len(rows))
     order = order_rows([0] * len(rows), 1, epochs, job.seed)[: options.steps * n_prompts]
     trainer = make_trainer(job, [rows[row] for row in order])
-    held_out = Rewarder(job.held_out_reward_model, job, trainer.accelerator.device)
+    held_out = VisitingRewarder(job.held_out_reward_model, job, trainer.accelerator.device)
     watch = Watch(trainer, job, held_out)
     trainer.add_callback(watch)
 

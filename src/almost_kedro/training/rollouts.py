@@ -14,62 +14,19 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, PreTrainedModel
 from trl.models.utils import unwrap_model_for_generation
 
-from almost_kedro.contract import ModelFolder, Sampling
+from almost_kedro.contract import Sampling
 from almost_kedro.errors import UserError
-from almost_kedro.feedback.ensemble import Scale, combine_rewards
 from almost_kedro.generation.embedded import EmbeddedEngine
 from almost_kedro.generation.not_finite import describe
-from almost_kedro.generation.number_format import choose_dtype
 from almost_kedro.generation.sampling import DRAWS, LogitsError
-from almost_kedro.models.texts import TextEncoder, check_context
-from almost_kedro.training.answers import NO_LIMIT, AnswerReader, list_stops
+from almost_kedro.models.texts import TextEncoder
+from almost_kedro.training.answers import AnswerReader, list_stops
 from almost_kedro.training.devices import is_sharded
 from almost_kedro.training.guards import REMEDY, choose_number
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.lora import find_network, is_off, merge_weights
-from almost_kedro.training.score import RewardScorer
-
-
-class Rewarder:
-    """Rewards answers exactly as in the reward model's training."""
-
-    def __init__(self, model: ModelFolder, job: TrainingJob, device: Any):
-        """Load a reward model."""
-        if job.reward_max_length:
-            check_context(model, job.reward_max_length, "reward_model.max_length")
-        self.encoder = TextEncoder(model, job.separator, job.reward_max_length or NO_LIMIT)
-        dtype = choose_dtype(job.launch.dtype, device)
-        self.scorer = RewardScorer(model, dtype, device)
-
-    def reward(
-        self, dialogues: Sequence[str], answers: Sequence[str], ids: Sequence[str] = ()
-    ) -> list[float]:
-        """Return the reward of each answer; raise UserError if one is not finite.
-
-        The reward is read at the eos after each answer, which rule 11 has cut.
-        """
-        pairs = zip(dialogues, answers, strict=True)
-        return self.scorer.score([self.encoder.encode(*pair).ids for pair in pairs], ids=ids)
-
-
-class Rewarders:
-    """Rewards answers by several reward models as one (`feedback.ensemble`)."""
-
-    def __init__(self, job: TrainingJob, device: Any):
-        """Load the job's reward model and its members."""
-        assert job.reward_model
-        assert job.members
-        models = [job.reward_model, *job.members.models]
-        self.rewarders = [Rewarder(model, job, device) for model in models]
-        self.scales = [Scale(*scale) for scale in job.members.scales]
-        self.penalty = job.members.penalty
-
-    def reward(
-        self, dialogues: Sequence[str], answers: Sequence[str], ids: Sequence[str] = ()
-    ) -> list[float]:
-        """Return the reward of each answer; raise UserError if a member's is not finite."""
-        found = [each.reward(dialogues, answers, ids) for each in self.rewarders]
-        return [each.reward for each in combine_rewards(found, self.scales, self.penalty)]
+from almost_kedro.training.rewarders import Rewarder, Rewarders
+from almost_kedro.training.sharding import OwnOutputs, ReferenceInBlocks, keep_whole
 
 
 @contextmanager
@@ -85,7 +42,7 @@ def own_sampling(model: PreTrainedModel) -> Iterator[None]:
         model.generation_config = kept
 
 
-class AnswerMixin:
+class AnswerMixin(OwnOutputs):
     """What we add to TRL's trainers of policies whose answers are watched.
 
     A trainer that doesn't generate itself has no other use of the attributes below.
@@ -119,7 +76,7 @@ class AnswerMixin:
 
         Shards are left alone: the copy would be whole. The engine has a copy of its own.
         """
-        kind = self.accelerator.device.type  # type: ignore[attr-defined]
+        kind = self.accelerator.device.type
         model = self.model  # type: ignore[attr-defined]
         own = is_sharded(model) or "generate" in vars(find_network(model))
         enabled = self.args.bf16 and not own  # type: ignore[attr-defined]
@@ -128,15 +85,15 @@ class AnswerMixin:
     def answer(self, dialogues: Sequence[str], seed: int, names: Sequence[str]) -> list[list[int]]:
         """Let the policy answer; training's own random stream stays where it was.
 
-        `seed` must be the same on every rank; `names` are the dialogues' ids, for errors. Return
-        token ids of the answers, up to and including the token that ended them.
+        `seed` is for this rank's draws; `names` are the dialogues' ids, for errors. Return token
+        ids of the answers, up to and including the token that ended them.
         """
         rows = [self.encoder.encode_dialogue(dialogue) for dialogue in dialogues]
         width = max(map(len, rows))
         pad, ends = self.encoder.pad, self.eos_token_ids
         ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        device = self.accelerator.device  # type: ignore[attr-defined]
+        device = self.accelerator.device
         sampling = {
             "max_new_tokens": self.reader.sampling.max_new_tokens,
             "do_sample": True,
@@ -150,11 +107,12 @@ class AnswerMixin:
             torch.random.fork_rng(),
             torch.no_grad(),
             self._cast_once(),
+            keep_whole(self.model),  # type: ignore[attr-defined]
             self.name_prompts(names),
             own_sampling(find_network(self.model)),  # type: ignore[attr-defined]
             unwrap_model_for_generation(
                 self.model_wrapped,  # type: ignore[attr-defined]
-                self.accelerator,  # type: ignore[attr-defined]
+                self.accelerator,
                 generation_kwargs=sampling,
             ) as model,
         ):
@@ -167,7 +125,7 @@ class AnswerMixin:
         return [self.reader.cut(answer) for answer in output[:, width:].tolist()]
 
 
-class RolloutMixin(AnswerMixin):
+class RolloutMixin(AnswerMixin, ReferenceInBlocks):
     """What we add to TRL's RLOO and GRPO trainers: our token ids, our rewards, and the rollouts.
 
     TRL itself would score completions without eos, and let them run on into another dialogue.
@@ -205,7 +163,7 @@ class RolloutMixin(AnswerMixin):
         result = super()._get_per_token_logps_and_entropies(model, *args, **kwargs)  # type: ignore[misc]
         if not torch.is_grad_enabled():
             # The reference is a model of its own, or the policy without its adapters.
-            reference = model is self.ref_model or is_off(model)  # type: ignore[attr-defined]
+            reference = model is self.ref_model or is_off(model)
             self._logps["reference" if reference else "policy"] = result[0]
             self._arguments = (args, kwargs)
         return result
@@ -235,7 +193,8 @@ class RolloutMixin(AnswerMixin):
         return output
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
-        with self._cast_once(), own_sampling(find_network(self.model)):  # type: ignore[attr-defined]
+        model = self.model  # type: ignore[attr-defined]
+        with self._cast_once(), keep_whole(model), own_sampling(find_network(model)):
             found = super()._generate_single_turn(*args, **kwargs)  # type: ignore[misc]
         if not isinstance(found, tuple):
             return [self.reader.cut(ids) for ids in found]

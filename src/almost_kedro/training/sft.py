@@ -22,10 +22,11 @@ from almost_kedro.training.lora import (
 )
 from almost_kedro.training.precision import choose_attention, use_bfloat16_copies
 from almost_kedro.training.reporter import Reporter
+from almost_kedro.training.sharding import OwnOutputs
 from almost_kedro.training.trainer import make_arguments, read_job_rows, train_model
 
 
-class GuardedSFTTrainer(GuardedLoss, SFTTrainer):  # type: ignore[misc]
+class GuardedSFTTrainer(GuardedLoss, OwnOutputs, SFTTrainer):  # type: ignore[misc]
     """TRL's trainer, which stops at a loss that is not finite."""
 
 

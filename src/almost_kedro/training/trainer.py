@@ -27,6 +27,7 @@ from almost_kedro.training.policy_files import keep_base_files
 from almost_kedro.training.precision import as_computed
 from almost_kedro.training.reporter import CURVE, Reporter, find_resumable, summarise_curve
 from almost_kedro.training.served import make_served_folder
+from almost_kedro.training.sharding import whole_state
 
 STATE = "state"
 
@@ -199,7 +200,7 @@ def save_weights(trainer: Trainer, job: TrainingJob, folder: Path) -> None:
     if trainer.accelerator.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
-    with as_computed(trainer.model, trainer.args.bf16):
+    with as_computed(trainer.model, trainer.args.bf16), whole_state(trainer.accelerator):
         if job.options.lora:
             # All ranks take part; the first one has it all.
             state = trainer.accelerator.get_state_dict(trainer.model)
