@@ -26,7 +26,7 @@ PIP_INSTALL := pip --disable-pip-version-check install --quiet
 install = PIP_CONSTRAINT=$(2) PIP_BUILD_CONSTRAINT=$(2) \
 	$(1)/bin/python -m $(PIP_INSTALL) --constraint $(2) --editable '$(3)'
 
-.PHONY: run audit test test-all test-browser test-gpu test-vllm test-harness test-newest lint lock \
+.PHONY: run audit test test-all test-browser test-gpu test-slurm test-vllm test-harness test-newest lint lock \
 	viz mlflow notebook clean
 
 run: .venv/installed $(MODEL)
@@ -46,10 +46,14 @@ test-browser: .venv/installed-browser $(MODEL)
 
 # With what takes long for what it shows, and with the pages: they show the same run.
 test-all: .venv/installed-dev .venv/installed-browser $(MODEL)
-	$(PYTEST) -m 'not vllm and not harness and not gpu'
+	$(PYTEST) -m 'not vllm and not harness and not gpu and not slurm'
 
 test-gpu: .venv/installed-dev
 	$(BIN)/pytest -m gpu
+
+# Needs the programs of Slurm and munge (Debian: slurm-wlm, munge); they run from a folder of the tests.
+test-slurm: .venv/installed-dev
+	$(BIN)/pytest -m slurm
 
 test-vllm: .venv-vllm/installed $(MODEL)
 	.venv-vllm/bin/pytest -m vllm

@@ -12,7 +12,7 @@ from slurm_programs import make_program
 from almost_kedro.errors import UserError
 from almost_kedro.options.training import LaunchOptions
 from almost_kedro.processes import slurm
-from almost_kedro.processes.child import LIFELINE
+from almost_kedro.processes.child import LIFELINE, METRICS, carry_out
 from almost_kedro.processes.slurm import MARK, SCRIPT, call, find_folders, read_growing
 from almost_kedro.processes.slurm_checks import check_cluster
 from almost_kedro.processes.slurm_node import Node, find_node
@@ -112,6 +112,26 @@ def test_no_slurm_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"^option launch.backend: slurm, .* no sbatch on the PATH"):
         check_cluster(LaunchOptions(backend="slurm"))
+
+
+@pytest.mark.parametrize(("requeued", "done"), [(True, ["b"]), (False, ["a", "b"])])
+def test_a_requeued_job_leaves_out_what_it_finished(
+    requeued: bool, done: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / name / "job.json" for name in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(file.parent.name)
+    files[0].with_name(METRICS).touch()
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
+    if requeued:
+        monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    ran: list[str] = []
+    assert carry_out(ran.append, *map(str, files)) == 0
+    assert ran == done
+    # Of a single job, the metrics may be those of another program.
+    assert carry_out(ran.append, str(files[0])) == 0
+    assert ran == [*done, "a"]
 
 
 @pytest.fixture

@@ -111,13 +111,13 @@ def list_jobs(folders: set[str]) -> list[tuple[str, str, Path]]:
 
 def submit(program: Program, command: Sequence[str], options: SlurmOptions) -> str:
     """Submit a job; return its id. Raises UserError if Slurm refuses it."""
-    for file in program.job_files:
-        file.with_name(MARK).write_text(str(program.folder), encoding="utf-8")
     if "%" in str(program.folder):
         raise UserError(
             f"work folder {program.folder}: Slurm takes its % for a pattern; give data_root and "
             "models names without"
         )
+    for file in program.job_files:
+        file.with_name(MARK).write_text(str(program.folder), encoding="utf-8")
     name = re.sub(r"[^\w.-]", "_", program.folder.name)
     flags = ["--parsable", f"--job-name={name}", f"--chdir={program.folder}"]
     # A requeued job goes on: what it printed before stays.

@@ -9,12 +9,10 @@ from types import MappingProxyType
 from typing import Protocol
 
 from almost_kedro.options.slurm import SlurmOptions
+from almost_kedro.processes.child import METRICS as METRICS
 from almost_kedro.processes.run import build_command, run_command
 from almost_kedro.processes.slurm import Program, run_on_cluster
 from almost_kedro.processes.tracking import track_program
-
-# A program writes this file last: a job that has it is done.
-METRICS = "metrics.json"
 
 _slurm: SlurmOptions | None = None
 

@@ -97,7 +97,8 @@ def become_ranks(job: TrainingJob, job_file: Path) -> NoReturn:
     node = find_node()
     place = {"main_address": node.main_address, "main_port": node.choose_port(job.launch.main_port)}
     here = job.model_copy(update={"launch": job.launch.model_copy(update=place)})
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, node.cores // job.launch.processes)))
+    if job.launch.config == "cpu":  # the node may have more cores than the job
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, node.cores // job.launch.processes)))
     command = build_command(here, job_file, node.rank)
     print(shlex.join(command), flush=True)
     os.execv(command[0], command)  # noqa: S606
