@@ -26,8 +26,8 @@ PIP_INSTALL := pip --disable-pip-version-check install --quiet
 install = PIP_CONSTRAINT=$(2) PIP_BUILD_CONSTRAINT=$(2) \
 	$(1)/bin/python -m $(PIP_INSTALL) --constraint $(2) --editable '$(3)'
 
-.PHONY: run audit test test-all test-browser test-gpu test-slurm test-vllm test-harness test-newest lint lock \
-	viz mlflow notebook clean
+.PHONY: run audit test test-all test-browser test-gpu test-slurm test-vllm test-harness \
+	test-newest lint lock viz mlflow notebook clean
 
 run: .venv/installed $(MODEL)
 	$(BIN)/kedro run
@@ -51,9 +51,9 @@ test-all: .venv/installed-dev .venv/installed-browser $(MODEL)
 test-gpu: .venv/installed-dev
 	$(BIN)/pytest -m gpu
 
-# Needs the programs of Slurm and munge (Debian: slurm-wlm, munge); they run from a folder of the tests.
+# Needs Slurm's programs and munge (on Debian: slurm-wlm, munge), which the tests start.
 test-slurm: .venv/installed-dev
-	$(BIN)/pytest -m slurm
+	$(PYTEST) -m slurm tests/slurm
 
 test-vllm: .venv-vllm/installed $(MODEL)
 	.venv-vllm/bin/pytest -m vllm
