@@ -98,6 +98,6 @@ def test_a_job_is_cancelled_with_the_run_that_started_it(stopped: Ended) -> None
 def test_each_program_of_a_run_is_a_job(finished: Path) -> None:
     assert find_versions(finished, "reward_model")
     marks = [file.with_name(".slurm_folder") for file in finished.glob("0[4-8]*/**/job.json")]
-    assert len(marks) == 10
+    assert len(marks) == 9
     assert all(list(Path(mark.read_text()).glob("slurm-*.out")) for mark in marks)
     assert set(list_jobs_of(finished)) <= set(list_my_jobs())

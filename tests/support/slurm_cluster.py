@@ -155,6 +155,7 @@ def start_now(job: str) -> None:
         return "JobState=PENDING" in ask("scontrol", "show", "job", job)
 
     wait_for(is_requeued, 30)
+    time.sleep(1.5)  # a node refuses to start a job in the second in which it ended it
     until_it_works(lambda: ask("scontrol", "update", f"jobid={job}", "starttime=now"))
 
 
