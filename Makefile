@@ -26,8 +26,8 @@ PIP_INSTALL := pip --disable-pip-version-check install --quiet
 install = PIP_CONSTRAINT=$(2) PIP_BUILD_CONSTRAINT=$(2) \
 	$(1)/bin/python -m $(PIP_INSTALL) --constraint $(2) --editable '$(3)'
 
-.PHONY: run audit test test-all test-browser test-gpu gpu-check test-vllm test-harness test-newest lint lock \
-	viz mlflow notebook clean
+.PHONY: run audit test test-all test-browser test-gpu gpu-check test-slurm test-vllm test-harness \
+	test-newest lint lock viz mlflow notebook clean
 
 run: .venv/installed $(MODEL)
 	$(BIN)/kedro run
@@ -46,7 +46,7 @@ test-browser: .venv/installed-browser $(MODEL)
 
 # With what takes long for what it shows, and with the pages: they show the same run.
 test-all: .venv/installed-dev .venv/installed-browser $(MODEL)
-	$(PYTEST) -m 'not vllm and not harness and not gpu'
+	$(PYTEST) -m 'not vllm and not harness and not gpu and not slurm'
 
 test-gpu: .venv/installed-dev
 	$(BIN)/pytest -m gpu
@@ -54,6 +54,10 @@ test-gpu: .venv/installed-dev
 # All that runs on a GPU, in minutes, as one table; the environment is the caller's own.
 gpu-check:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu_check.py
+
+# Needs Slurm's programs and munge (on Debian: slurm-wlm, munge), which the tests start.
+test-slurm: .venv/installed-dev
+	$(PYTEST) -m slurm tests/slurm
 
 test-vllm: .venv-vllm/installed $(MODEL)
 	.venv-vllm/bin/pytest -m vllm

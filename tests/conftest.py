@@ -152,7 +152,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """A test skipped for want of its program shows nothing: its `make` target fails with it."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
-    alone = session.config.option.markexpr in ("harness", "vllm")
+    alone = session.config.option.markexpr in ("harness", "slurm", "vllm")
     # A module that is skipped as a whole has no keywords.
     shown = any("browser" in getattr(report, "keywords", ()) for report in skipped)
     if skipped and (alone or shown):

@@ -1,5 +1,6 @@
 """One run at a time on a data root; what a disk refuses is one clear line."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -54,6 +55,20 @@ def test_the_same_run_can_lock_again(tmp_path: Path) -> None:
     lock = RootLock()
     lock.acquire(tmp_path)
     lock.acquire(tmp_path)
+
+
+def test_a_file_system_without_locks_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    RootLock().acquire(tmp_path)
+    assert caplog.messages == [
+        f"{tmp_path}: its file system has no locks (No locks available); see that no second run "
+        "works there"
+    ]
 
 
 def test_a_root_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:

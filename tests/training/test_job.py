@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from training_jobs import as_folder, make_score_job, write_job
 
+from almost_kedro.options.slurm import SlurmOptions
 from almost_kedro.options.training import LaunchOptions, RLOptions
 from almost_kedro.training.job import ScoreJob, TrainingJob
 
@@ -64,6 +65,7 @@ def test_what_decides_the_weights_makes_another_job(tmp_path: Path, field: str, 
         ("name", "another name"),
         ("accelerate", Path("elsewhere.yaml")),
         ("launch", LaunchOptions(dtype="float32", main_port=29501, main_address="10.0.0.1")),
+        ("launch", LaunchOptions(dtype="float32", backend="slurm", slurm=SlurmOptions(gpus=4))),
         ("base", as_folder(BASE).model_copy(update={"folder": Path("moved")})),
     ],
 )

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from almost_kedro.contract import digest
+from almost_kedro.options.training import PLACES
 
 COST_PLAN = "cost_plan"
 
@@ -63,7 +64,11 @@ def digest_options(options: Mapping[str, Any]) -> str:
     Args:
         options: All of them, as plain values, with defaults.
     """
-    return digest({name: value for name, value in options.items() if name not in FREE})
+    counted = {name: value for name, value in options.items() if name not in FREE}
+    if "launch" in counted:
+        launch = counted["launch"].items()
+        counted["launch"] = {name: value for name, value in launch if name not in PLACES}
+    return digest(counted)
 
 
 def fits(plan: Plan | None, options: Mapping[str, Any]) -> bool:

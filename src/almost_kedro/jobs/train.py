@@ -10,12 +10,13 @@ from typing import Any
 
 from almost_kedro.jobs.row_files import Rows, write_content
 from almost_kedro.models.checkpoints import Checkpoint, make_manifest
-from almost_kedro.processes.run import PLAIN, run_program
+from almost_kedro.processes.run import PLAIN, build_command
+from almost_kedro.processes.slurm import Program
 from almost_kedro.processes.tracking import track_program
-from almost_kedro.processes.work_folders import METRICS
+from almost_kedro.processes.work_folders import METRICS, run_work
 from almost_kedro.rows.json_lines import read_rows
 from almost_kedro.training.job import MODEL, SERVED, TrainingJob
-from almost_kedro.training.launch import check_trained, launch
+from almost_kedro.training.launch import check_trained, has_trained, launch
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ def run_training(job: TrainingJob, rows: Rows, watch_rows: Rows | None = None) -
         job = job.model_copy(update={"watch_rows": file, "watch_sha256": sha256})
     out = job.out / f"{job.name}-{job.identity()[:12]}"
     job = job.model_copy(update={"out": out})
-    metrics, model = out / METRICS, out / MODEL
-    if metrics.is_file() and model.is_dir():
+    metrics = out / METRICS
+    if has_trained(job):
         logger.info("%s: trained before, in %s", job.name, out, extra=PLAIN)
     else:
         metrics.unlink(missing_ok=True)
@@ -70,7 +71,7 @@ def make_checkpoint(
         job_file = trained.folder / "served.json"
         there = job.model_copy(update={"out": trained.folder})
         job_file.write_text(there.model_dump_json(), encoding="utf-8")
-        run_program("almost_kedro.training.served", job_file, trained.folder / "served.log")
+        make_served(job_file, served)
     metrics = {k: v for k, v in trained.metrics.items() if k != "packages"}
     manifest = make_manifest(
         trained.model,
@@ -84,3 +85,13 @@ def make_checkpoint(
         packages=trained.metrics["packages"],
     )
     return Checkpoint(served, manifest)
+
+
+def make_served(job_file: Path, served: Path) -> None:
+    """Have a program make the folder `served` of a model that was trained before."""
+    module = "almost_kedro.training.served"
+
+    def list_command() -> list[str]:
+        return [] if served.is_dir() else build_command(module, job_file)
+
+    run_work(Program(module, [job_file], list_command, served.with_name("served.log"), {}))

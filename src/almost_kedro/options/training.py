@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from almost_kedro.options.block import Block, MaxRepetition, Positive, Share
+from almost_kedro.options.slurm import SlurmOptions
 
 Number = Literal["auto", "bfloat16", "float32"]
 
@@ -33,8 +34,12 @@ class PromptSplitOptions(Block):
         return self
 
 
+# Launch options that say where programs run, not what they compute: in no identity.
+PLACES = {"backend", "slurm"}
+
+
 class LaunchOptions(Block):
-    """How training programs are launched (`accelerate launch`)."""
+    """Where programs run, and how those that train are launched (`accelerate launch`)."""
 
     config: Literal["cpu", "gpu", "fsdp"] = Field(
         "cpu",
@@ -50,6 +55,21 @@ class LaunchOptions(Block):
         description="Numbers that are computed with; weights are kept in float32. auto: bfloat16 "
         "where the processor is faster with it",
     )
+    backend: Literal["local", "slurm"] = Field(
+        "local", description="Where the programs of `kedro run` run: here, or as jobs of Slurm"
+    )
+    slurm: SlurmOptions = Field(default_factory=SlurmOptions)
+
+    @model_validator(mode="after")
+    def check_gpus(self) -> LaunchOptions:
+        """Refuse jobs that have fewer GPUs than ranks that need one."""
+        gpus = self.slurm.gpus
+        if self.backend == "slurm" and self.config == "fsdp" and 0 < gpus < self.processes:
+            raise ValueError(
+                f"slurm.gpus is {gpus}, but processes are {self.processes} ranks on each node with "
+                "a GPU each; raise it"
+            )
+        return self
 
 
 class LoraOptions(Block):

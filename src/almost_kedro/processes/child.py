@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from almost_kedro.errors import UserError
@@ -15,6 +15,8 @@ from almost_kedro.processes.output import ERROR
 from almost_kedro.processes.output import PLAIN as PLAIN
 
 LIFELINE = "ALMOST_KEDRO_LIFELINE"
+# A program writes this file last: a job that has it is done.
+METRICS = "metrics.json"
 
 
 def die_with_parent(hear: Callable[[bytes], None] = lambda data: None) -> None:
@@ -45,7 +47,7 @@ def carry_out(
     # Comes first: torch takes seconds to import, and the parent may be gone by then.
     die_with_parent(hear)
     try:
-        for job_file in job_files:
+        for job_file in leave_out_finished(job_files):
             run(Path(job_file).read_text(encoding="utf-8"))
     except UserError as exc:
         print(f"{ERROR}{exc}", file=sys.stderr, flush=True)
@@ -56,3 +58,10 @@ def carry_out(
         print(f"{ERROR}{explain_disk(exc)}", file=sys.stderr, flush=True)
         return 2
     return 0
+
+
+def leave_out_finished(job_files: Sequence[str]) -> Sequence[str]:
+    """In a job that Slurm requeued, return which of several job files are left to do."""
+    if not os.environ.get("SLURM_RESTART_COUNT") or len(job_files) == 1:
+        return job_files
+    return [file for file in job_files if not Path(file).with_name(METRICS).is_file()]

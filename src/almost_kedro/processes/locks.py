@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 import time
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from almost_kedro.errors import UserError
+from almost_kedro.processes.output import PLAIN
 
+logger = logging.getLogger(__name__)
 LOCK = ".lock"
 # Bytes; an MLflow store and the rows of a first run need more.
 LEAST_FREE = 16 * 2**20
@@ -113,8 +116,13 @@ def _try_lock(file: IO[Any]) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
-        pass  # a file system without locks: better no lock than no run
+    except OSError as exc:  # better no lock than no run
+        logger.warning(
+            "%s: its file system has no locks (%s); see that no second run works there",
+            Path(file.name).parent,
+            exc.strerror,
+            extra=PLAIN,
+        )
     return True
 
 

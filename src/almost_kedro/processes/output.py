@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +22,7 @@ SECONDS_BETWEEN_LINES = 5.0
 ERROR = "error: "
 
 
-def relay(lines: IO[str], log_file: Path, last: deque[str], errors: list[str]) -> None:
+def relay(lines: Iterable[str], log_file: Path, last: deque[str], errors: list[str]) -> None:
     """Show a child's progress, log its other lines, keep the last ones and its errors.
 
     The caller raises the errors in the end. Lines after an error are how launchers and other ranks

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -114,17 +114,31 @@ def run_command(
         process.stdin.close()
         reader.join()
         process.stdout.close()
-    if status and errors:
-        raise UserError(errors[0])
+    if status:
+        raise make_error(name, status, errors, last, log_file, remedy)
+
+
+def make_error(
+    name: str,
+    status: int,
+    errors: Sequence[str],
+    last: Iterable[str],
+    log_file: Path,
+    remedy: str = REMEDY,
+) -> Exception:
+    """Return what a program's failure is to the user; see `run_program`.
+
+    `status` is its exit status, or minus the signal that ended it. `errors` is what it reported,
+    `last` are its last lines.
+    """
+    if errors:
+        return UserError(errors[0])
     shown = "\n".join(last)
-    if status < 0 or (status and KILLED.search(shown)):
-        raise UserError(
+    if status < 0 or KILLED.search(shown):
+        return UserError(
             f"{explain_kill(name, status, remedy)}; what it finished is kept, so run again"
         )
-    if status:
-        raise RuntimeError(
-            f"{name} ended with status {status}; see {log_file}. Last lines:\n{shown}"
-        )
+    return RuntimeError(f"{name} ended with status {status}; see {log_file}. Last lines:\n{shown}")
 
 
 def start(

@@ -8,11 +8,37 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
+from almost_kedro.options.slurm import SlurmOptions
+from almost_kedro.processes.child import METRICS as METRICS
 from almost_kedro.processes.run import build_command, run_command
+from almost_kedro.processes.slurm import Program, run_on_cluster
 from almost_kedro.processes.tracking import track_program
 
-# A program writes this file last: a job that has it is done.
-METRICS = "metrics.json"
+_slurm: SlurmOptions | None = None
+
+
+def set_cluster(slurm: SlurmOptions | None) -> None:
+    """Say what Slurm is asked for to run programs; None: they run on this machine."""
+    global _slurm
+    _slurm = slurm
+
+
+def has_cluster() -> bool:
+    """Whether programs run on other machines than this one."""
+    return _slurm is not None
+
+
+def run_work(program: Program) -> None:
+    """Run what is left to do in a program's work folders: on the cluster, if there is one.
+
+    Raises:
+        UserError: If the program reports something that the user can mend, or was ended.
+        RuntimeError: If it fails otherwise, with its last lines.
+    """
+    if _slurm:
+        run_on_cluster(program, _slurm)
+    elif command := program.list_command():
+        run_command(program.name, command, program.log_file, dict(program.env), program.remedy)
 
 
 class Job(Protocol):
@@ -51,5 +77,10 @@ def run_jobs(
             files.append(out / "job.json")
             files[-1].write_text(job.model_dump_json(), encoding="utf-8")
             env |= stack.enter_context(track_program(name, out / METRICS))
-        command = build_command(module, *files)
-        run_command(module, command, files[-1].with_name("program.log"), env)
+
+        def list_command() -> list[str]:
+            left = [file for file in files if not file.with_name(METRICS).is_file()]
+            return build_command(module, *left) if left else []
+
+        log = files[-1].with_name("program.log")
+        run_work(Program(module, files, list_command, log, env))

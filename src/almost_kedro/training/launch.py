@@ -1,7 +1,8 @@
 """Launches a training program by `accelerate launch`, on one machine or several.
 
 Kedro launches on the first node. The others start the same job file, which they see on a shared
-file system: `python -m almost_kedro.training.launch JOB.json --node-rank N`.
+file system: `python -m almost_kedro.training.launch JOB.json --node-rank N`. Under Slurm, each node
+of a job starts it with `--slurm` and learns its rank from there.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from almost_kedro.errors import UserError
 from almost_kedro.processes.run import PLAIN, THREADS, TUNABLES, run_command
-from almost_kedro.processes.work_folders import METRICS
-from almost_kedro.training.job import TrainingJob
+from almost_kedro.processes.slurm import Program
+from almost_kedro.processes.slurm_node import find_node
+from almost_kedro.processes.work_folders import METRICS, has_cluster, run_work
+from almost_kedro.training.job import MODEL, TrainingJob
 
 logger = logging.getLogger(__name__)
 REMEDY = "lower batch_size, or set gradient_checkpointing: true"
@@ -68,14 +71,47 @@ def launch(
     """Run this node's ranks to the end; see `processes.run.run_command` for how they end.
 
     Raises UserError for what the user can mend, and if other ranks trained than were asked for.
-    `job_file` holds `job`, `node_rank` counts from 0, `env` is for the ranks.
+    `job_file` holds `job`, `node_rank` counts from 0, `env` is for the ranks. On a cluster, it is
+    the ranks of all nodes.
     """
-    command = build_command(job, job_file, node_rank)
-    logger.info("%s", shlex.join(command), extra=PLAIN)
-    log = job.out / ("train.log" if node_rank == 0 else f"train_node{node_rank}.log")
-    run_command(f"training {job.name!r}", command, log, env, REMEDY, choose_tunables(job))
+    name = f"training {job.name!r}"
+    if has_cluster():
+        on_each = [sys.executable, "-m", "almost_kedro.training.launch", str(job_file), "--slurm"]
+        run_work(
+            Program(
+                name,
+                [job_file],
+                lambda: [] if has_trained(job) else on_each,
+                job.out / "train.log",
+                env or {},
+                REMEDY,
+                job.launch.nodes,
+            )
+        )
+    else:
+        command = build_command(job, job_file, node_rank)
+        logger.info("%s", shlex.join(command), extra=PLAIN)
+        log = job.out / ("train.log" if node_rank == 0 else f"train_node{node_rank}.log")
+        run_command(name, command, log, env, REMEDY, choose_tunables(job))
     if node_rank == 0:
         check_trained(job)
+
+
+def has_trained(job: TrainingJob) -> bool:
+    """Whether a training has ended with a model."""
+    return (job.out / METRICS).is_file() and (job.out / MODEL).is_dir()
+
+
+def become_ranks(job: TrainingJob, job_file: Path) -> NoReturn:
+    """In a job of Slurm, turn into this node's launcher, whose ranks Slurm ends."""
+    node = find_node()
+    place = {"main_address": node.main_address, "main_port": node.choose_port(job.launch.main_port)}
+    here = job.model_copy(update={"launch": job.launch.model_copy(update=place)})
+    if job.launch.config == "cpu":  # the node may have more cores than the job
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, node.cores // job.launch.processes)))
+    command = build_command(here, job_file, node.rank)
+    print(shlex.join(command), flush=True)
+    os.execv(command[0], command)  # noqa: S606
 
 
 def check_trained(job: TrainingJob) -> dict[str, Any]:
@@ -99,10 +135,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m almost_kedro.training.launch")
     parser.add_argument("job", type=Path, help="the job file")
     parser.add_argument("--node-rank", type=int, default=0, help="number of this machine, from 0")
+    parser.add_argument("--slurm", action="store_true", help="in a job of Slurm, on each node")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         job = TrainingJob.model_validate_json(options.job.read_text(encoding="utf-8"))
+        if options.slurm:
+            become_ranks(job, options.job)
         launch(job, options.job, options.node_rank)
     except UserError as exc:
         print(f"error: {exc}", file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ import almost_kedro
 from almost_kedro.commands.plan.machine import ThisMachine
 from almost_kedro.contract import ModelFolder, Part, digest
 from almost_kedro.options.models import ModelShape
-from almost_kedro.options.training import LaunchOptions, Number, RewardModelOptions
+from almost_kedro.options.training import PLACES, LaunchOptions, Number, RewardModelOptions
 from almost_kedro.processes.run import PLAIN, run_program
 from almost_kedro.processes.work_folders import METRICS
 
@@ -98,7 +98,7 @@ def identify(job: CalibrationJob) -> str:
         [version(name) for name in ("torch", "transformers", "trl")],
         hash_sources(),
         job.model.fingerprint,
-        job.model_dump(mode="json", exclude={"out", "model"}),
+        job.model_dump(mode="json", exclude={"out": True, "model": True, "launch": PLACES}),
     )
 
 

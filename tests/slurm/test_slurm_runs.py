@@ -1,0 +1,103 @@
+"""Runs of Kedro whose programs are jobs of a real Slurm; two are killed on their way."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from kept_completions import count_cached, try_sqlite
+from sessions import find_versions, make_command, make_options
+from slurm_cluster import ask, find_job, list_my_jobs
+from waiting import wait_for
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
+
+
+class Ended(NamedTuple):
+    """A data root, what Kedro said and its status, and the job that ran when Kedro was killed."""
+
+    root: Path
+    output: str
+    status: int
+    job: str
+
+
+@contextmanager
+def start_kedro(project: Path, root: Path, names: str) -> Iterator["subprocess.Popen[str]"]:
+    """Start a run; if it is still there at the end of the block, it is killed."""
+    command = make_command("run", *make_options(root, names, "launch.backend=slurm"))
+    log = subprocess.PIPE
+    kedro = subprocess.Popen(command, cwd=project, stdout=log, stderr=subprocess.STDOUT, text=True)
+    with kedro:
+        try:
+            yield kedro
+        finally:
+            kedro.kill()
+
+
+def run_kedro(project: Path, root: Path, names: str) -> str:
+    with start_kedro(project, root, names) as kedro:
+        output, _ = kedro.communicate()
+    assert kedro.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def generated(
+    project: Path, tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Ended:
+    """A generation: kill -9 of Kedro amid its first job, then the same command again."""
+    root = tmp_path_factory.mktemp("run")
+    with start_kedro(project, root, "synthetic_feedback") as kedro:
+        job = find_job(root)
+        wait_for(try_sqlite(lambda: count_cached(root) >= 5))
+    return Ended(root, run_kedro(project, root, "synthetic_feedback"), kedro.returncode, job)
+
+
+@pytest.fixture(scope="module")
+def stopped(project: Path, generated: Ended) -> Ended:
+    """The next pipeline: SIGTERM to Kedro amid its first job."""
+    with start_kedro(project, generated.root, "reward_model") as kedro:
+        job = find_job(generated.root)
+        kedro.terminate()
+        output, _ = kedro.communicate()
+    return Ended(generated.root, output, kedro.returncode, job)
+
+
+@pytest.fixture(scope="module")
+def finished(project: Path, stopped: Ended) -> Path:
+    """A data root with a reward model; what comes after it would take minutes, by the same way."""
+    run_kedro(project, stopped.root, "reward_model")
+    return stopped.root
+
+
+def list_jobs_of(root: Path) -> list[str]:
+    """The ids of the jobs that ran in a data root, in their order."""
+    logs = root.rglob("slurm-*.out")
+    return sorted((log.stem.removeprefix("slurm-") for log in logs), key=int)
+
+
+def test_a_run_goes_on_with_the_job_of_a_kedro_that_was_killed(generated: Ended) -> None:
+    assert generated.status == -signal.SIGKILL
+    assert f"Slurm job {generated.job} is still there: RUNNING" in generated.output
+    prompts, *responses = list_jobs_of(generated.root)
+    assert prompts == generated.job
+    # One for each size of model.
+    assert len(responses) == 2
+    assert "JobState=COMPLETED" in ask("scontrol", "show", "job", prompts)
+
+
+def test_a_job_is_cancelled_with_the_run_that_started_it(stopped: Ended) -> None:
+    assert stopped.status == 128 + signal.SIGTERM, stopped.output
+    assert "JobState=CANCELLED" in ask("scontrol", "show", "job", stopped.job)
+
+
+def test_each_program_of_a_run_is_a_job(finished: Path) -> None:
+    assert find_versions(finished, "reward_model")
+    marks = [file.with_name(".slurm_folder") for file in finished.glob("0[4-8]*/**/job.json")]
+    assert len(marks) == 9
+    assert all(list(Path(mark.read_text()).glob("slurm-*.out")) for mark in marks)
+    assert set(list_jobs_of(finished)) <= set(list_my_jobs())
