@@ -13,7 +13,8 @@ from almost_kedro.errors import UserError
 from almost_kedro.options.training import LaunchOptions
 from almost_kedro.processes import slurm
 from almost_kedro.processes.child import LIFELINE, METRICS, carry_out
-from almost_kedro.processes.slurm import MARK, SCRIPT, call, find_folders, read_growing
+from almost_kedro.processes.output import read_growing
+from almost_kedro.processes.slurm import MARK, SCRIPT, call, find_folders
 from almost_kedro.processes.slurm_checks import check_cluster
 from almost_kedro.processes.slurm_node import Node, find_node
 
@@ -60,7 +61,7 @@ def test_the_script_hands_its_cores_to_srun(tmp_path: Path) -> None:
 def test_a_growing_file_is_read_line_by_line_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "READ_PAUSE", 0.01)
+    monkeypatch.setattr("almost_kedro.processes.output.READ_PAUSE", 0.01)
     file, ended = tmp_path / "log", threading.Event()
     lines = read_growing(file, ended)
     file.write_bytes(b"first\nsec")

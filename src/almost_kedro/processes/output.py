@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +20,8 @@ from almost_kedro.processes.progress import MARK
 logger = logging.getLogger(__name__)
 PLAIN = {"markup": False, "highlighter": None}
 SECONDS_BETWEEN_LINES = 5.0
+# Seconds between two looks at a file that grows.
+READ_PAUSE = 0.2
 # Starts a line about something that the user can mend.
 ERROR = "error: "
 
@@ -44,6 +48,24 @@ def relay(lines: Iterable[str], log_file: Path, last: deque[str], errors: list[s
                 last.append(line)
             if line and not errors:
                 logger.info("%s", line, extra=PLAIN)
+
+
+def read_growing(file: Path, ended: threading.Event) -> Iterator[str]:
+    """Return the lines of a file while another process writes it, until that has ended."""
+    position, part = 0, b""
+    while True:
+        last_time = ended.is_set()
+        with suppress(OSError), file.open("rb") as opened:  # there is none before the job runs
+            opened.seek(position)
+            data = opened.read()
+            position += len(data)
+            *lines, part = (part + data).split(b"\n")
+            yield from (line.decode("utf-8", "replace") + "\n" for line in lines)
+        if last_time:
+            break
+        ended.wait(READ_PAUSE)
+    if part:
+        yield part.decode("utf-8", "replace")
 
 
 class LogFile:

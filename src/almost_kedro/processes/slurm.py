@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from almost_kedro.errors import UserError
 from almost_kedro.options.slurm import SlurmOptions
 from almost_kedro.processes.child import LIFELINE
-from almost_kedro.processes.output import PLAIN, relay
+from almost_kedro.processes.output import PLAIN, read_growing, relay
 from almost_kedro.processes.run import LAST_LINES, REMEDY, build_environment, make_error
 from almost_kedro.processes.slurm_states import JobState, explain_end, read_job, read_log
 
@@ -36,8 +36,6 @@ PATIENCE = 60
 FIRST_PAUSE, LONGEST_PAUSE = 0.3, 10.0
 # Until a cancelled job has ended; Slurm kills it after 30.
 CANCEL_PATIENCE = 40.0
-# Between two looks at what a job has printed.
-READ_PAUSE = 0.2
 
 
 class Program(NamedTuple):
@@ -206,24 +204,6 @@ def cancel(folders: set[str]) -> None:
     while jobs and time.monotonic() < deadline:
         time.sleep(FIRST_PAUSE)
         jobs = list_jobs(folders)
-
-
-def read_growing(file: Path, ended: threading.Event) -> Iterator[str]:
-    """Return the lines of a file while another process writes it, until that has ended."""
-    position, part = 0, b""
-    while True:
-        last_time = ended.is_set()
-        with suppress(OSError), file.open("rb") as opened:  # there is none before the job runs
-            opened.seek(position)
-            data = opened.read()
-            position += len(data)
-            *lines, part = (part + data).split(b"\n")
-            yield from (line.decode("utf-8", "replace") + "\n" for line in lines)
-        if last_time:
-            break
-        ended.wait(READ_PAUSE)
-    if part:
-        yield part.decode("utf-8", "replace")
 
 
 def wait_for_files(program: Program) -> None:
