@@ -245,7 +245,8 @@ def test_a_checkpoint_whose_watch_kept_a_nan_is_not_gone_on_from(
     judge: Path, tmp_path: Path
 ) -> None:
     job = write_job("rl", tmp_path, judge, make_rows(1, 0), reward_model=judge).job
-    trainer: Any = SimpleNamespace(rollouts=[])
+    accelerator = SimpleNamespace(process_index=0)
+    trainer: Any = SimpleNamespace(rollouts=[], accelerator=accelerator)
     watch = Watch(trainer, job, None)  # type: ignore[arg-type]
     (tmp_path / ROLLOUTS).write_text("")
     (tmp_path / SCORES).write_text('{"step": 0, "held_out_reward": NaN}\n')

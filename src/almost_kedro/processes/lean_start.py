@@ -15,8 +15,11 @@ import sys
 def leave_out(adapters: bool = True) -> None:
     """Hide these packages: Python does not find a module that is None in `sys.modules`.
 
-    `adapters` tells whether peft is one of them.
+    `adapters` tells whether peft is one of them. Once transformers is imported, nothing is hidden:
+    it remembers what it found, and imports that later.
     """
+    if "transformers" in sys.modules:
+        return
     for name in ("sklearn", "scipy", *(["peft"] if adapters else [])):
         sys.modules[name] = None  # type: ignore[assignment]
 
