@@ -95,7 +95,7 @@ def round_by_chance(weight: torch.Tensor, name: str) -> torch.Tensor:
     draw = torch.Generator().manual_seed(seed)
     # bfloat16 has the first 16 of the 32 bits.
     noise = torch.randint(0, 2**16, weight.shape, generator=draw, dtype=torch.int32)
-    bits = weight.float().contiguous().cpu().view(torch.int32)
+    bits = weight.contiguous().view(torch.int32)
     return ((bits + noise) & -(2**16)).view(torch.float32)
 
 
@@ -105,8 +105,9 @@ def merge_weights(
     """Return the weights of a model with its adapters merged, by the names that its base has.
 
     A matrix `(out, in)` becomes W + alpha / rank * B A, in float32, or rounded by chance to values
-    of `bfloat16`, where that is computed with. Without adapters, the state is returned as it is.
-    `state` is the whole model's where `model` has shards only.
+    of `bfloat16`, where that is computed with. That is done in main memory: a GPU may have no room.
+    Without adapters, the state is returned as it is. `state` is the whole model's where `model` has
+    shards only.
     """
     state = model.state_dict() if state is None else state
     if find_network(model) is model:
@@ -118,12 +119,12 @@ def merge_weights(
         if f".{KEPT}" in name or UNTRAINED in name:
             continue
         own = name.removeprefix(OUTER).replace(BASE, "").replace(TRAINED, "")
-        weight = floats.setdefault(value.data_ptr(), value.detach().float())
+        weight = floats.setdefault(value.data_ptr(), value.detach().cpu().float())
         layer, _, part = name.rpartition(f"{BASE}.")
         if part == "weight" and layer in layers:
             # As in the forward pass: from `in` to the rank, from there to `out`.
             change = layers[layer].scaling["default"] * (
-                state[layer + INTO].float() @ state[layer + FROM].float()
+                state[layer + INTO].cpu().float() @ state[layer + FROM].cpu().float()
             )
             weight = weight + (change.T if layers[layer].fan_in_fan_out else change)
             weight = round_by_chance(weight, own) if bfloat16 else weight
