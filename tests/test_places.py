@@ -39,6 +39,11 @@ NO_PATHS = {
     "response_generation.assistants.demonstrations",
     "comparisons.rubric",
     "launch.main_address",
+    "launch.slurm.partition",
+    "launch.slurm.account",
+    "launch.slurm.time_limit",
+    "launch.slurm.memory",
+    "launch.slurm.options.*",
     "as_is_filter.hub_dataset",
     "as_is_filter.hub_split",
     "reward_model.model",
@@ -49,6 +54,7 @@ NO_PATHS = {
     "evaluation.judge",
     "reward_model.ensemble",
     "contrasts.*",
+    *(f"{block}.lora.targets" for block in ("reward_model", "sft", "rl", "dpo")),
 }
 
 
