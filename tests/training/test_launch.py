@@ -14,7 +14,7 @@ from training_jobs import PROJECT, Run, make_rows, write_job
 from transformers import DeepseekV3Config, LlamaConfig
 
 from almost_kedro.errors import UserError
-from almost_kedro.options.training import LaunchOptions
+from almost_kedro.options.training import LaunchOptions, LoraOptions
 from almost_kedro.training import rank
 from almost_kedro.training.launch import build_command, choose_tunables, count_threads, launch
 from almost_kedro.training.sharding import READ_ONCE, choose_reading
@@ -61,6 +61,10 @@ def test_ranks_on_gpus_give_memory_back_as_others_do(tmp_path: Path) -> None:
         tunables = choose_tunables(write(tmp_path, Path("base"), config=config).job)
         assert ("GLIBC_TUNABLES" in tunables) == kept
         assert "GOMP_SPINCOUNT" in tunables
+    job = write(tmp_path, Path("base")).job
+    lora = LoraOptions.model_validate({})
+    adapters = job.model_copy(update={"options": job.options.model_copy(update={"lora": lora})})
+    assert "GLIBC_TUNABLES" not in choose_tunables(adapters)
 
 
 @pytest.mark.parametrize(("family", "once"), [("llama", True), ("deepseek", False)])
