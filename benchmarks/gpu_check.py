@@ -365,7 +365,7 @@ def make_job(
 ) -> Any:
     """Describe a training of a few steps; RL and DPO have the reward model trained before."""
     from almost_kedro.contract import ModelFolder
-    from almost_kedro.options.training import LaunchOptions
+    from almost_kedro.options.launch import LaunchOptions
     from almost_kedro.rows.json_lines import write_rows
     from almost_kedro.training.job import TrainingJob
 

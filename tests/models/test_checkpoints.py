@@ -28,6 +28,7 @@ from almost_kedro.models.checkpoints import (
     Checkpoint,
     as_model,
     check_checkpoint,
+    check_model_files,
     check_same_data,
     check_same_tokenizer,
     hash_file,
@@ -370,3 +371,10 @@ def test_kedro_viz_shows_what_it_was_made_from(tmp_path: Path, model: Checkpoint
         "options": {"epochs": 1},
         "parents": {},
     }
+
+
+def test_an_adapter_alone_is_no_model(tmp_path: Path) -> None:
+    names = ["config.json", "tokenizer.json", "adapter/adapter_model.safetensors"]
+    with pytest.raises(UserError, match=r"no \*.safetensors; save the model's weights there"):
+        check_model_files(tmp_path, names)
+    check_model_files(tmp_path, [*names, "model.safetensors"])

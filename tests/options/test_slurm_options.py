@@ -74,8 +74,9 @@ def test_gpus_of_a_job_are_its_own_flag_too() -> None:
     assert check(options={"gpus": 8}).list_flags() == ["--gpus=8"]
 
 
-def test_fewer_gpus_than_ranks_are_refused() -> None:
-    launch = {"backend": "slurm", "config": "fsdp", "processes": 4, "slurm": {"gpus": 2}}
+@pytest.mark.parametrize("config", ["fsdp", "gpu"])
+def test_fewer_gpus_than_ranks_are_refused(config: str) -> None:
+    launch = {"backend": "slurm", "config": config, "processes": 4, "slurm": {"gpus": 2}}
     with pytest.raises(UserError, match=r"slurm.gpus is 2, but processes are 4 ranks"):
         check_options({**PARAMETERS, "launch": launch})
 

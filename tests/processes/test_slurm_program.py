@@ -10,7 +10,7 @@ import pytest
 from slurm_programs import make_program
 
 from almost_kedro.errors import UserError
-from almost_kedro.options.training import LaunchOptions
+from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.processes import slurm
 from almost_kedro.processes.child import LIFELINE, METRICS, carry_out
 from almost_kedro.processes.output import read_growing

@@ -14,8 +14,8 @@ from slurm_programs import make_program
 from waiting import wait_for
 
 from almost_kedro.errors import UserError
+from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.options.slurm import SlurmOptions
-from almost_kedro.options.training import LaunchOptions
 from almost_kedro.processes import slurm
 from almost_kedro.processes.slurm import run_on_cluster
 from almost_kedro.processes.slurm_checks import check_cluster

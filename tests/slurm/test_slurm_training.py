@@ -11,8 +11,8 @@ from training_jobs import Run, compare, make_rows, train, write_job
 from waiting import wait_for
 
 from almost_kedro.errors import UserError
+from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.options.slurm import SlurmOptions
-from almost_kedro.options.training import LaunchOptions
 from almost_kedro.processes.work_folders import set_cluster
 from almost_kedro.training.launch import launch
 

@@ -14,7 +14,7 @@ from poisoned_weights import EVERYWHERE, NUMBERS, draw_poison, poison
 from training_jobs import make_rows, make_score_job, write_job
 
 from almost_kedro.errors import UserError
-from almost_kedro.options.training import LaunchOptions
+from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.rows.json_lines import read_rows
 from almost_kedro.training import rank, score
 from almost_kedro.training.guards import GuardedLoss

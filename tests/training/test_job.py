@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from training_jobs import as_folder, make_score_job, write_job
 
+from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.options.slurm import SlurmOptions
-from almost_kedro.options.training import LaunchOptions, RLOptions
+from almost_kedro.options.training import RLOptions
 from almost_kedro.training.job import ScoreJob, TrainingJob
 
 BASE = Path("models/tiny")

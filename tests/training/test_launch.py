@@ -14,7 +14,8 @@ from training_jobs import PROJECT, Run, make_rows, write_job
 from transformers import DeepseekV3Config, LlamaConfig
 
 from almost_kedro.errors import UserError
-from almost_kedro.options.training import LaunchOptions, LoraOptions
+from almost_kedro.options.launch import LaunchOptions
+from almost_kedro.options.training import LoraOptions
 from almost_kedro.training import rank
 from almost_kedro.training.launch import build_command, choose_tunables, count_threads, launch
 from almost_kedro.training.sharding import READ_ONCE, choose_reading

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from almost_kedro.models.texts import TextEncoder
-from almost_kedro.options.training import LaunchOptions
+from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.training.lora import count_trained, merge_weights, round_by_chance
 
 # float32: the merged matrix sums in another order than the two paths do.

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from almost_kedro.models.texts import TextEncoder
-from almost_kedro.options.training import LaunchOptions
+from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.training import reward
 from almost_kedro.training.precision import (
     SHORT,

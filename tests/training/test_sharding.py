@@ -11,7 +11,7 @@ import torch
 from training_jobs import FSDP_ON_CPU, Run, as_folder, make_rows, train
 
 from almost_kedro.models.texts import TextEncoder
-from almost_kedro.options.training import LaunchOptions
+from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.training.answers import NO_LIMIT, AnswerReader
 from almost_kedro.training.rewarders import Rewarder
 

@@ -1,28 +1,15 @@
 """benchmarks/generation.py and end_to_end.py: what is run, what comes out, and a tiny real run."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmark_scripts import BENCHMARKS, load
 
 pytestmark = pytest.mark.slow
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 generation, engines, end_to_end = map(load, ("generation", "generation_engines", "end_to_end"))

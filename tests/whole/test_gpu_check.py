@@ -1,32 +1,21 @@
 """benchmarks/gpu_check.py: a small run of it on the CPU, and what it says of failures."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmark_scripts import BENCHMARKS, load
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks/gpu_check.py"
+SCRIPT = BENCHMARKS / "gpu_check.py"
 TRAININGS = [f"{name}{lora}" for name in ("reward", "sft", "dpo", "rl") for lora in ("", "_lora")]
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpu_check", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-check = load()
+check = load("gpu_check")
 
 
 def test_every_program_runs_small_and_is_a_row_of_the_table(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from almost_kedro.contract import digest
-from almost_kedro.options.training import PLACES
+from almost_kedro.options.launch import PLACES
 
 COST_PLAN = "cost_plan"
 

@@ -31,7 +31,7 @@ def count_replicas(options: GenerationOptions) -> int:
     Raises:
         UserError: More of them are asked for than there are GPUs, or cores where there is no GPU.
     """
-    gpus, each = list_gpus(), options.tensor_parallel if options.engine == "vllm" else 1
+    gpus, each = list_gpus(), count_gpus(options)
     most = len(gpus) // each if gpus else len(list_cores())
     if options.replicas == "auto":
         return max(1, most) if gpus else 1
@@ -43,6 +43,11 @@ def count_replicas(options: GenerationOptions) -> int:
             "set it to auto"
         )
     return options.replicas
+
+
+def count_gpus(options: GenerationOptions) -> int:
+    """Return on how many GPUs a replica runs, where there are any."""
+    return options.tensor_parallel if options.engine == "vllm" else 1
 
 
 def list_gpus() -> list[str]:
@@ -63,7 +68,7 @@ def assign(number: int, n: int, options: GenerationOptions) -> tuple[dict[str, s
     """Return the environment and the cores of a replica; all cores where it has GPUs of its own."""
     gpus, cores = list_gpus(), list_cores()
     if gpus:
-        each = options.tensor_parallel if options.engine == "vllm" else 1
+        each = count_gpus(options)
         return {"CUDA_VISIBLE_DEVICES": ",".join(gpus[number * each :][:each])}, cores
     own = cores[number * len(cores) // n : (number + 1) * len(cores) // n]
     return {"OMP_NUM_THREADS": str(len(own))}, own

@@ -247,7 +247,8 @@ def check_model_files(folder: Path, names: Collection[str]) -> None:
     for needed in (CONFIG, TOKENIZER):
         if needed not in names:
             raise UserError(f"{folder}: no {needed}; save the model and its tokenizer there")
-    if not any(name.endswith(WEIGHTS) for name in names):
+    # Not those of an adapter, which are in a folder of their own.
+    if not any(name.endswith(WEIGHTS) and "/" not in name for name in names):
         raise UserError(f"{folder}: no *{WEIGHTS}; save the model's weights there")
     if WEIGHTS_INDEX in names:
         index = json.loads((folder / WEIGHTS_INDEX).read_text(encoding="utf-8"))

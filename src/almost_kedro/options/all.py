@@ -15,13 +15,13 @@ from almost_kedro.options.feedback import (
     ResponseGenerationOptions,
 )
 from almost_kedro.options.generation import GenerationOptions
+from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.options.models import Models, ServerModel
 from almost_kedro.options.rules import Rules
 from almost_kedro.options.training import (
     AsIsFilterOptions,
     DPOOptions,
     GateOptions,
-    LaunchOptions,
     PolicyTestOptions,
     PromptSplitOptions,
     RewardModelsOptions,

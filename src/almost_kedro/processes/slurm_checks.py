@@ -6,7 +6,7 @@ import shutil
 from subprocess import CompletedProcess
 
 from almost_kedro.errors import UserError
-from almost_kedro.options.training import LaunchOptions
+from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.processes.slurm import SCRIPT, call, last_line, list_flags
 
 COMMANDS = ("sbatch", "squeue", "scontrol", "scancel")

@@ -71,9 +71,9 @@ def train_in_float32(model: nn.Module) -> None:
             weight.data = weight.data.float()
 
 
-def find_head(model: nn.Module) -> nn.Module:
-    """Return the layer of a reward model that gives rewards, which is trained whole."""
-    head: Any = find_network(model).score
+def find_head(network: PreTrainedModel) -> nn.Module:
+    """Return the layer of a reward network that gives rewards, which is trained whole."""
+    head: Any = network.score
     found: nn.Module = getattr(head, "modules_to_save", {"default": head})["default"]
     return found
 
@@ -119,7 +119,7 @@ def merge_weights(
         if f".{KEPT}" in name or UNTRAINED in name:
             continue
         own = name.removeprefix(OUTER).replace(BASE, "").replace(TRAINED, "")
-        weight = floats.setdefault(value.data_ptr(), value.detach().cpu().float())
+        weight = value.detach().cpu().float()
         layer, _, part = name.rpartition(f"{BASE}.")
         if part == "weight" and layer in layers:
             # As in the forward pass: from `in` to the rank, from there to `out`.
@@ -127,8 +127,9 @@ def merge_weights(
                 state[layer + INTO].cpu().float() @ state[layer + FROM].cpu().float()
             )
             weight = weight + (change.T if layers[layer].fan_in_fan_out else change)
-            weight = round_by_chance(weight, own) if bfloat16 else weight
-        merged[own] = weight
+            merged[own] = round_by_chance(weight, own) if bfloat16 else weight
+        else:
+            merged[own] = floats.setdefault(value.data_ptr(), weight)
     return merged
 
 

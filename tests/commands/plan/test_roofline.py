@@ -179,3 +179,5 @@ def test_ranks_share_the_rollouts_of_reinforcement_learning() -> None:
     # Reading is a fourth, loading the same, and steps of fewer rows wait for the weights as long.
     saved = 0.75 * (2e15 + 2e9 * 4000) / 4e13
     assert one - spread == pytest.approx(saved, rel=1e-3)
+    # So do ranks that each have the whole model: ONE's are not sharded.
+    assert estimate(four, SHAPE, ONE, SHAPE)[0] == pytest.approx(spread)

@@ -52,7 +52,7 @@ def estimate_training(
     seconds += machine.train(shape, work.training_tokens, work.kind, training)
     judge = judge if work.kind in JUDGED_IN_TRAINING else None
     if judge:
-        ranks = training.ranks if machine.sharded else 1
+        ranks = training.ranks if machine.apart else 1
         asks = [replace(ask, requests=ask.requests / ranks) for ask in work.asks]
         seconds += training.judges * machine.load(judge)
         seconds += machine.read(shape, (work.forward_tokens + work.prompt_tokens) / ranks)

@@ -19,7 +19,7 @@ from almost_kedro.commands.plan.roofline import GPUFigures
 from almost_kedro.commands.plan.workload import Kind, Work
 from almost_kedro.errors import UserError
 from almost_kedro.options.all import Options
-from almost_kedro.options.training import LaunchOptions, LoraOptions
+from almost_kedro.options.training import LoraOptions
 
 # The training of each block of options.
 BLOCKS: Mapping[Kind, str] = {"reward": "reward_model", "sft": "sft", "rl": "rl", "dpo": "dpo"}
@@ -210,14 +210,10 @@ def estimate_work(planner: Planner, work: Work, machine: Any) -> tuple[float, fl
 
 def change(options: Options, changes: dict[str, Changes]) -> Options:
     """Return options with some of a block's changed."""
-    blocks: dict[str, Any] = {}
+    blocks = {}
     for block, own in changes.items():
         before = getattr(options, block)
-        values = dict(own)
-        if "lora" in values:
-            values["lora"] = LoraOptions.model_validate(values["lora"])
-        blocks[block] = before.model_copy(update=values)
-    assert isinstance(blocks.get("launch", options.launch), LaunchOptions)
+        blocks[block] = type(before).model_validate({**before.model_dump(), **own})
     return options.model_copy(update=blocks)
 
 

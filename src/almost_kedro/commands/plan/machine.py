@@ -36,7 +36,8 @@ class Machine(ABC):
     writing: int = 1  # GPUs over which a model that generates is spread
     replicas: int = 1  # of a model that generates, each with its part of the requests
     reading: int = 1  # copies of a model that reads rewards and log-probabilities
-    sharded: bool = False  # whether each rank has a GPU, and a part of what is trained
+    sharded: bool = False  # whether each rank has a part of what is trained
+    apart: bool = False  # whether each rank has a GPU of its own
 
     def rows(self, shape: ModelShape, ask: Ask) -> float:
         """Return how many texts are generated together, if there is memory for them."""

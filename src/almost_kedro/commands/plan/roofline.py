@@ -86,6 +86,7 @@ def make_gpus(figures: GPUFigures, writing: int, sharded: bool) -> GPUs:
         flops=figures.tflops * 1e12 * COMPUTE_USED,
         bandwidth=figures.bandwidth_gb_s * 1e9 * BANDWIDTH_USED,
         sharded=sharded,
+        apart=True,
     )
 
 
