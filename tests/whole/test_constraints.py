@@ -1,12 +1,14 @@
 """The versions that were tested are those that install: the constraints and who uses them."""
 
+import ast
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -45,11 +47,44 @@ def test_every_line_is_a_version_for_any_machine(name: str) -> None:
 def test_whatever_pyproject_names_has_a_version_that_it_allows(name: str) -> None:
     constraints = read_constraints(name)
     extras = PROJECT["optional-dependencies"]
-    named = [*PROJECT["dependencies"], *(need for each in EXTRAS[name] for need in extras[each])]
-    for need in map(Requirement, named):
-        if need.name != PROJECT["name"]:
+    needs = [Requirement(line) for line in PROJECT["dependencies"]]
+    needs.append(Requirement(f"{PROJECT['name']}[{','.join(EXTRAS[name])}]"))
+    while needs:
+        need = needs.pop()
+        if need.name == PROJECT["name"]:
+            needs += [Requirement(line) for extra in need.extras for line in extras[extra]]
+        else:
             version = constraints[canonicalize_name(need.name)]
             assert need.specifier.contains(version), (str(need), version)
+
+
+def list_imports_of_tests() -> Iterator[tuple[str, str]]:
+    """What pytest imports to find the tests, whichever it then runs, and from which file."""
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    ours = {"almost_kedro", *(path.stem for path in files)}
+    for path in files:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            else:
+                modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for module in (each.partition(".")[0] for each in modules):
+                if module not in sys.stdlib_module_names and module not in ours:
+                    yield module, path.name
+
+
+def test_both_environments_have_what_the_tests_import() -> None:
+    imports = set(list_imports_of_tests())
+    assert len(imports) > 100
+    packages = packages_distributions()
+    for name in EXTRAS:
+        constraints = read_constraints(name)
+        missing = {
+            (module, file)
+            for module, file in imports
+            if not any(canonicalize_name(each) in constraints for each in packages[module])
+        }
+        assert missing == set(), name
 
 
 @pytest.fixture
