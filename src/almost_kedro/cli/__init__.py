@@ -10,6 +10,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 
 from almost_kedro.cli.look import compare_command, plan_command, rows_command, trace_command
+from almost_kedro.cli.machines import join_command, kubernetes_command
 from almost_kedro.cli.project import one_clear_line
 from almost_kedro.cli.share import export_command, publish_command, vote_command
 from almost_kedro.cli.stores import cache, models
@@ -41,5 +42,6 @@ cli.add_command(
 LOOK = (rows_command, trace_command, compare_command, plan_command)
 USE = (chat_command, score_command, serve_command)
 SHARE = (export_command, publish_command, vote_command)
-for command in (models, cache, *LOOK, *USE, *SHARE):
+MACHINES = (join_command, kubernetes_command)
+for command in (models, cache, *LOOK, *USE, *SHARE, *MACHINES):
     cli.add_command(command)

@@ -13,7 +13,7 @@ from types import FrameType
 from kedro.framework.hooks import hook_impl
 from kedro.pipeline import Pipeline
 
-ENDING = (signal.SIGTERM, signal.SIGHUP)
+from almost_kedro.processes.run import ENDING
 
 
 class SignalHook:

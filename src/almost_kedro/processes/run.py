@@ -26,6 +26,8 @@ from almost_kedro.processes.prepared import Child, start_prepared
 Process = subprocess.Popen[str] | Child
 
 LAST_LINES = 15
+# Slurm's `scancel` and Kubernetes send SIGTERM, a lost terminal SIGHUP.
+ENDING = (signal.SIGTERM, signal.SIGHUP)
 # No bars and no advice of libraries: our bar is fed by the program itself.
 QUIET = {
     "PYTHONUNBUFFERED": "1",
@@ -167,6 +169,13 @@ def start(
         errors="replace",
         start_new_session=True,
     )
+
+
+def exit_when_told() -> None:
+    """Let SIGTERM and SIGHUP end this process as errors do: after what it has started."""
+    for number in ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def explain_kill(name: str, status: int, remedy: str = REMEDY) -> str:

@@ -1,8 +1,9 @@
 """Launches a training program by `accelerate launch`, on one machine or several.
 
-Kedro launches on the first node. The others start the same job file, which they see on a shared
-file system: `python -m almost_kedro.training.launch JOB.json --node-rank N`. Under Slurm, each node
-of a job starts it with `--slurm` and learns its rank from there.
+Kedro launches on the first node, and says so where the others look (`processes.machines`). They
+start the same job file, which they see on a shared file system:
+`python -m almost_kedro.training.launch JOB.json --node-rank N`. Under Slurm, each node of a job
+starts it with `--slurm` and learns its rank from there.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
 from almost_kedro.errors import UserError
-from almost_kedro.processes.run import PLAIN, THREADS, TUNABLES, run_command
+from almost_kedro.processes.machines import call_machines
+from almost_kedro.processes.run import PLAIN, THREADS, TUNABLES, exit_when_told, run_command
 from almost_kedro.processes.slurm import Program
 from almost_kedro.processes.slurm_node import find_node
 from almost_kedro.processes.work_folders import METRICS, has_cluster, run_work
@@ -94,7 +97,9 @@ def launch(
         command = build_command(job, job_file, node_rank)
         logger.info("%s", shlex.join(command), extra=PLAIN)
         log = job.out / ("train.log" if node_rank == 0 else f"train_node{node_rank}.log")
-        run_command(name, command, log, env, REMEDY, choose_tunables(job))
+        alone = node_rank > 0 or job.launch.nodes == 1
+        with nullcontext() if alone else call_machines(job.out.parent, job_file):
+            run_command(name, command, log, env, REMEDY, choose_tunables(job))
     if node_rank == 0:
         check_trained(job)
 
@@ -144,6 +149,7 @@ def main(arguments: list[str]) -> int:
         job = TrainingJob.model_validate_json(options.job.read_text(encoding="utf-8"))
         if options.slurm:
             become_ranks(job, options.job)
+        exit_when_told()
         launch(job, options.job, options.node_rank)
     except UserError as exc:
         print(f"error: {exc}", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""`kedro kubernetes`: a run as a Job of Kubernetes."""
