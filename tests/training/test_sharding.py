@@ -1,4 +1,4 @@
-"""What shards compute in bfloat16, found out in two ranks over gloo (see `test_fsdp`)."""
+"""What shards compute and hold in bfloat16, found out in two ranks over gloo (see `test_fsdp`)."""
 
 import json
 import os
@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from families import VOCABULARY, save
 from training_jobs import FSDP_ON_CPU, Run, as_folder, make_rows, train
+from transformers import LlamaConfig, LlamaForCausalLM
 
+from almost_kedro.commands.plan import memory
+from almost_kedro.commands.plan.workload import Training
+from almost_kedro.models.shape import read_shape
 from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.launch import LaunchOptions
+from almost_kedro.options.models import FolderModel, ModelShape
 from almost_kedro.training.answers import NO_LIMIT, AnswerReader
 from almost_kedro.training.rewarders import Rewarder
 
@@ -58,11 +64,27 @@ class Sharded:
 
 
 @pytest.fixture(scope="module")
+def wide(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose blocks are wide beside what else a text takes, as large models' are."""
+    config = LlamaConfig(
+        hidden_size=256,
+        intermediate_size=688,
+        num_hidden_layers=2,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        vocab_size=VOCABULARY,
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(0)
+    return save(LlamaForCausalLM(config), tmp_path_factory.mktemp("wide"), tiny_models)
+
+
+@pytest.fixture(scope="module")
 def runs(
-    tiny: Path, sft_run: Run, reward_run: Run, tmp_path_factory: pytest.TempPathFactory
+    tiny: Path, sft_run: Run, reward_run: Run, wide: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Sharded]:
     root = tmp_path_factory.mktemp("sharding")
-    bases = {"reward": tiny, "sft": tiny, "dpo": sft_run.model, "rl": sft_run.model}
+    bases = {"reward": tiny, "sft": tiny, "dpo": sft_run.model, "rl": wide}
     with ThreadPoolExecutor(2) as pool:
         started = {
             program: pool.submit(Sharded, program, root / program, base, reward_run.model)
@@ -157,3 +179,31 @@ def test_one_rank_reads_what_is_sharded_and_each_what_is_not(
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_allocator_is_left_to_the_system(program: str, runs: dict[str, Sharded]) -> None:
     assert runs[program].facts["tunables"] == os.environ.get("GLIBC_TUNABLES", "")
+
+
+def shape_of(folder: Path) -> ModelShape:
+    found = read_shape(folder, FolderModel(source="folder", path=str(folder)))
+    assert found
+    return found
+
+
+def test_the_plan_predicts_what_lies_on_each_rank(
+    runs: dict[str, Sharded], wide: Path, reward_run: Run
+) -> None:
+    """Part by part, of `training_bytes`: docs/scale.md has the same parts of a large model."""
+    run, shape, judge = runs["rl"].sharded, shape_of(wide), shape_of(reward_run.model)
+    training = Training(steps=2, batch=2, longest=0, ranks=2, accumulation=2, reference=True)
+    for found in json.loads((run.job.out / "bytes.json").read_text()):
+        predicted = {
+            "weights, moments and reference": memory.held_bytes(shape, training, 2, 2),
+            "gradients": memory.grad_bytes(shape, training, 2),
+            "whole gradients": memory.trained_parameters(shape, training) * memory.BFLOAT16,
+            "activations": found["tokens"] * memory.activation_bytes(shape),
+            "reward model": judge.parameters * memory.BFLOAT16,
+            "written with": shape.parameters * memory.BFLOAT16,
+            "cache": memory.cache_bytes(shape, found["cache tokens"], memory.BFLOAT16),
+        }
+        held = found["weights"] + found["moments"] + found["reference"]
+        measured = found | {"weights, moments and reference": held}
+        for part, n_bytes in predicted.items():
+            assert measured[part] == pytest.approx(n_bytes, rel=0.15), part

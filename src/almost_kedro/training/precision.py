@@ -45,7 +45,7 @@ def use_bfloat16_copies(model: PreTrainedModel, job: TrainingJob) -> None:
     are calls without gradient, of which writing a text needs many.
     """
     wanted = choose_dtype(job.launch.dtype, training_device(job)) == torch.bfloat16
-    if job.launch.config != "cpu" or job.options.gradient_checkpointing or not wanted:
+    if job.launch.config == "fsdp" or job.options.gradient_checkpointing or not wanted:
         return
     inner = Inner(model)
 

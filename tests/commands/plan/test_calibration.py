@@ -127,9 +127,9 @@ def test_what_is_counted_of_the_memory_is_taken_off() -> None:
     steps = Steps(0.25, 64, 110, Ask(8, prefix=10, prompt=10, new=0, limit=4))
     assert solve_writing(SHAPE, steps, 4, 1000.0) == pytest.approx(1000 - counted / MB)
     # 500 MB, then weights, gradients and moments, and what 100 tokens keep.
-    peak = 500 + (16e8 + 100 * 90_000) / MB
+    peak = 500 + (16e8 + 100 * 9_000_000) / MB
     found = solve_training(SHAPE, 100, False, 500 + 4e8 / MB, peak)
-    assert found == pytest.approx((500, 90_000))
+    assert found == pytest.approx((500, 9_000_000))
     assert solve_training(SHAPE, 100, True, 500 + 4e8 / MB, peak + 2e8 / MB) == pytest.approx(found)
 
 

@@ -90,10 +90,11 @@ def test_training_takes_six_operations_over_all_ranks() -> None:
 
 
 def test_weights_gradients_and_moments_are_sharded() -> None:
-    # 16 bytes a parameter over 4 ranks, and 34 x 10 x 1000 bytes of activations a token.
-    assert activation_bytes(SHAPE) == 340_000
-    held = 4 * 500 * 340_000
-    assert training_bytes(SHAPE, TRAINING, 340_000, None, shards=4) == 4e9 + held
+    # 16 bytes a parameter over 4 ranks. A layer has keys of 500 numbers and an inner width of 29,000.
+    kept = 10 * (20 * 1000 + 4 * 500 + 8 * 29_000)
+    assert activation_bytes(SHAPE) == pytest.approx(kept) == 2_540_000
+    held = 4 * 500 * kept
+    assert training_bytes(SHAPE, TRAINING, kept, None, shards=4) == 4e9 + held
     sharded = make_gpus(FIGURES, writing=1, sharded=True)
     assert sharded.training_mb(SHAPE, TRAINING, None) == pytest.approx(BASE_MB + (4e9 + held) / MB)
     # Beside a reward model, which is whole, writing takes more: the whole policy, 20 kB a token.
@@ -113,9 +114,9 @@ def test_a_gpu_needs_what_the_largest_moment_takes() -> None:
     long = replace(rl, longest=20_000)
     writing = 2e9 + 4 * 4 * 20_000 * 20_000
     assert training_bytes(SHAPE, long, 0, SHAPE, shards=4) == base + writing
-    # One rank has nothing to gather.
+    # One rank has nothing to gather, and copies in bfloat16 of what it trains.
     alone = training_bytes(SHAPE, replace(rl, ranks=1), 0, SHAPE, shards=1)
-    assert alone == 16e9 + 2e9 + 4e9
+    assert alone == 16e9 + 2e9 + 4e9 + 2e9
 
 
 def test_adapters_are_trained_in_float32_above_weights_in_bfloat16() -> None:
@@ -138,7 +139,16 @@ def test_below_adapters_no_gradient_of_a_weight_is_computed() -> None:
 
 
 def test_checkpointed_activations_are_a_layer_s_and_what_goes_into_each() -> None:
-    assert activation_bytes(SHAPE, checkpointing=True) == 1000 * (10 * 2 + 34)
+    again = activation_bytes(SHAPE, checkpointing=True)
+    assert again == pytest.approx(10 * 2 * 1000 + 254_000)
+    # Where layers give float32, it goes into them.
+    in_float32 = activation_bytes(SHAPE, checkpointing=True, stream=4)
+    assert in_float32 == pytest.approx(again + 10 * 2 * 1000)
+
+
+def test_adapters_keep_what_goes_into_them_in_float32() -> None:
+    kept = 10 * (34 * 1000 + 4 * 500 + 10 * 29_000)
+    assert activation_bytes(SHAPE, adapters=True) == pytest.approx(kept)
 
 
 def test_vllm_writes_as_many_rows_as_there_is_room_for() -> None:

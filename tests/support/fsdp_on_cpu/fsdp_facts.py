@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from fsdp_bytes import Bytes
 from torch.distributed.fsdp import FSDPModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
@@ -121,6 +122,7 @@ def tell_before_training() -> None:
 
     def tell_and_train(trainer: Any, job: Any, *args: Any) -> None:
         trainer.add_callback(Facts(trainer, job))
+        trainer.add_callback(Bytes(trainer, job))
         train(trainer, job, *args)
 
     training.train_model = tell_and_train

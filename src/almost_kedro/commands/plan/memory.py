@@ -13,11 +13,13 @@ FLOAT32, BFLOAT16 = 4, 2
 TRAINED = 4 * FLOAT32
 # Logits at a position on their way: as computed, their log-softmax and its gradient in float32.
 LOGIT = BFLOAT16 + 2 * FLOAT32
-# Bytes of activations a token, layer and unit of width that training keeps, without attention's
-# own: Korthikanti et al. 2022, "Reducing activation recomputation in large transformer models".
-ACTIVATION = 34
-# The same where they are computed again: what goes into each layer.
-CHECKPOINT = 2
+# Bytes of activations a token and layer that training keeps in bfloat16, for each unit of the
+# width, the keys' width and the inner width: of blocks as Llama's and Qwen2's, with attention that
+# keeps no probabilities, as tests/training/test_activations.py counts them. Adapters keep what goes
+# into them in float32.
+KEPT, KEPT_BY_ADAPTERS = (20, 4, 8), (34, 4, 10)
+# Bytes a token and unit of width that lie there at most while a layer reads.
+READ = 34
 # Tokens that scoring and log-probabilities compute at once (`batch_tokens`).
 BATCH_TOKENS = 4096
 # Rows that the embedded engine (on a CPU) and vLLM continue together at most.
@@ -42,31 +44,50 @@ def generation_bytes(shape: ModelShape, rows: float, ask: Ask, number: int) -> f
     """
     caches = cache_bytes(shape, rows * (ask.prompt + ask.limit) + ask.prefix, number)
     logits = rows * shape.vocabulary * (number + 2 * FLOAT32)
-    read = ask.prefix * shape.hidden_size * ACTIVATION
+    read = ask.prefix * shape.hidden_size * READ
     return shape.parameters * number + caches + logits + read
 
 
 def reading_bytes(shape: ModelShape, number: int) -> float:
     """Return what scoring takes: weights, and a layer's activations of a batch."""
-    return shape.parameters * number + BATCH_TOKENS * shape.hidden_size * ACTIVATION
+    return shape.parameters * number + BATCH_TOKENS * shape.hidden_size * READ
 
 
-def activation_bytes(shape: ModelShape, checkpointing: bool = False) -> float:
-    """Return the activations of one token that wait for the way back."""
-    per_layer = CHECKPOINT if checkpointing else ACTIVATION
-    # While one layer is computed again, all of its own are there, too.
-    return shape.hidden_size * (shape.layers * per_layer + ACTIVATION * checkpointing)
+def activation_bytes(
+    shape: ModelShape,
+    *,
+    checkpointing: bool = False,
+    adapters: bool = False,
+    stream: int = BFLOAT16,
+) -> float:
+    """Return the activations of one token that wait for the way back.
+
+    Where they are computed again, only what goes into each layer waits, `stream` bytes a number.
+    """
+    units = (shape.hidden_size, shape.kv_size, inner_size(shape))
+    kept = KEPT_BY_ADAPTERS if adapters else KEPT
+    layer = sum(each * unit for each, unit in zip(kept, units, strict=True))
+    if checkpointing:  # while one layer is computed again, all of its own are there, too
+        return shape.layers * shape.hidden_size * stream + layer
+    return shape.layers * layer
+
+
+def inner_size(shape: ModelShape) -> float:
+    """Return the inner width of a block laid out as Llama's, which follows from its parameters.
+
+    It has four matrices for attention, and three of one inner width.
+    """
+    width, kv = shape.hidden_size, shape.kv_size
+    return (body(shape) / shape.layers / width - 2 * width - 2 * kv) / 3
 
 
 def adapter_parameters(shape: ModelShape, rank: int) -> float:
     """Return how many numbers adapters of all linear layers have, if these are laid out as Llama's.
 
-    A block has four matrices for attention and three of one inner size, which follows from its
-    parameters. Each adapter has the rank times its layer's inputs and outputs.
+    Each adapter has the rank times its layer's inputs and outputs.
     """
     width, kv = shape.hidden_size, shape.kv_size
-    inner = (body(shape) / shape.layers / width - 2 * width - 2 * kv) / 3
-    return shape.layers * rank * (9 * width + 2 * kv + 3 * inner)
+    return shape.layers * rank * (9 * width + 2 * kv + 3 * inner_size(shape))
 
 
 def training_bytes(
@@ -120,6 +141,8 @@ def gpu_training_bytes(
     step += training.batch * training.longest * activation
     if shards > 1 and training.accumulation > 1:  # until the step's last batch, they are whole
         step += trained_parameters(shape, training) * BFLOAT16
+    if shards == 1 and not training.rank:  # whole copies of weights: `training.precision`
+        step += shape.parameters * BFLOAT16
     if not judge:
         return base + step
     base += (training.judges - 1) * judge.parameters * BFLOAT16

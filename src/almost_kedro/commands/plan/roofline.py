@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from almost_kedro.commands.plan.machine import Machine
 from almost_kedro.commands.plan.memory import (
     BFLOAT16,
+    FLOAT32,
     MB,
     ROWS,
     activation_bytes,
@@ -127,7 +128,13 @@ class GPUs(Machine):
 
     def training_mb(self, shape: ModelShape, training: Training, judge: ModelShape | None) -> float:
         """Return the memory of one GPU, with activations by the formula."""
-        activation = activation_bytes(shape, training.checkpointing)
+        activation = activation_bytes(
+            shape,
+            checkpointing=training.checkpointing,
+            adapters=training.rank > 0,
+            # Autocast adds what layers give in float32.
+            stream=BFLOAT16 if self.sharded or training.rank else FLOAT32,
+        )
         shards = training.ranks if self.sharded else 1
         needed = training_bytes(shape, training, activation, judge, shards=shards)
         return self.training_base_mb + needed / MB
