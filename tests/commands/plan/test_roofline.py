@@ -90,7 +90,7 @@ def test_training_takes_six_operations_over_all_ranks() -> None:
 
 
 def test_weights_gradients_and_moments_are_sharded() -> None:
-    # 16 bytes a parameter over 4 ranks. A layer has keys of 500 numbers and an inner width of 29,000.
+    # 16 bytes a parameter over 4 ranks; keys have 500 numbers, and the inner width is 29,000.
     kept = 10 * (20 * 1000 + 4 * 500 + 8 * 29_000)
     assert activation_bytes(SHAPE) == pytest.approx(kept) == 2_540_000
     held = 4 * 500 * kept
