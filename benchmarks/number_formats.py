@@ -1,7 +1,7 @@
 """How far a reward model's margins are apart between number formats, once trained in bfloat16.
 
     python benchmarks/number_formats.py [--pairs FILE] [--steps 20] [--rate 3e-5] [--unrounded]
-                                        [--lora RANK]
+                                        [--lora RANK [--in-4bit]]
 
 The default model is trained on comparisons of a run (by default the newest `reward_pairs` in
 data/), 4 a step, and read on the next 20. Margins are read by transformers from the checkpoint as
@@ -9,8 +9,9 @@ it is and in bfloat16, and by our scorer in both; what is printed is the root me
 difference from transformers' float32, as a share of the standard deviation of those. `--unrounded`
 saves the float32 weights that were trained, of which the loss has seen rounded copies: what one
 would get without our way to save. `--lora` trains adapters of a rank instead of the weights; what
-is read is the merged model, and a rate of 3e-4 suits them. Where the processor does not compute in
-bfloat16, a step takes minutes.
+is read is the merged model, and a rate of 3e-4 suits them; `--in-4bit` trains them above weights in
+4 bits, beside which they are read, too. Where the processor does not compute in bfloat16, a step
+takes minutes.
 """
 
 from __future__ import annotations
@@ -53,7 +54,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-5, help="learning rate")
     parser.add_argument("--unrounded", action="store_true")
     parser.add_argument("--lora", type=int, help="rank of adapters")
+    parser.add_argument("--in-4bit", action="store_true", help="train adapters above 4 bits")
     options = parser.parse_args()
+    adapters = options.lora and {"rank": options.lora, "alpha": 2 * options.lora}
+    if options.in_4bit:
+        adapters["load_in_4bit"] = True
     found = sorted(PROJECT.glob("data/05_model_input/reward_pairs.jsonl/*/*.jsonl"))
     if not options.pairs and not found:
         parser.error("no reward_pairs in data/; run `make run` first, or give --pairs")
@@ -68,16 +73,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "rows.jsonl"
         write_rows(file, rows[:wanted])
-        job = make_job(options.model, file, Path(scratch) / "work", options.rate, options.lora)
+        job = make_job(options.model, file, Path(scratch) / "work", options.rate, adapters)
         reward.run(job)
         model = ModelFolder(name="trained", folder=job.out / "model", fingerprint="")
-        compare(model, rows[wanted:], options.model if options.lora else None)
+        compare(model, rows[wanted:], job if options.lora else None)
 
 
-def make_job(model: Path, rows: Path, out: Path, rate: float, rank: int | None) -> TrainingJob:
+def make_job(model: Path, rows: Path, out: Path, rate: float, adapters: Any) -> TrainingJob:
     """Describe a training in bfloat16, whatever the processor is."""
     values: dict[str, Any] = {"model": model.name, "learning_rate": rate, "batch_size": BATCH}
-    values |= {"epochs": 1, "lora": rank and {"rank": rank, "alpha": 2 * rank}}
+    values |= {"epochs": 1, "lora": adapters}
     return TrainingJob(
         program="reward",
         name="reward",
@@ -93,10 +98,10 @@ def make_job(model: Path, rows: Path, out: Path, rate: float, rank: int | None) 
     )
 
 
-def compare(model: ModelFolder, rows: Sequence[Any], base: Path | None) -> None:
+def compare(model: ModelFolder, rows: Sequence[Any], job: TrainingJob | None) -> None:
     """Read margins in each way, and print how far they are apart.
 
-    If the model is `base` with adapters merged, these are read beside it, unmerged, too.
+    If adapters were trained by `job`, they are read beside its base, unmerged, too.
     """
     encoder = TextEncoder(model, " ", 512)
     texts = [[text.ids for text in encoder.encode_rows(rows, side)] for side in SIDES]
@@ -105,8 +110,11 @@ def compare(model: ModelFolder, rows: Sequence[Any], base: Path | None) -> None:
         scorer = RewardScorer(model, dtype, torch.device("cpu"))
         chosen, rejected = (torch.tensor(scorer.score(side)) for side in texts)
         margins[f"our scorer, {dtype}"] = chosen - rejected
-    if base:
-        margins["adapters beside their base"] = read_adapters(model, texts, base)
+    if job:
+        margins["adapters beside their base"] = read_adapters(model, texts, job, "float32")
+    if job and job.options.lora and job.options.lora.load_in_4bit:
+        found = read_adapters(model, texts, job, **lora.choose_weights(job))
+        margins["... as trained, in 4 bits"] = found
     exact = margins[f"transformers, {torch.float32}"]
     print(
         f"{len(rows)} margins with a standard deviation of {exact.std():.3f}; apart from float32:"
@@ -127,16 +135,24 @@ def read_plainly(
 
 @torch.inference_mode()
 def read_adapters(
-    model: ModelFolder, texts: Sequence[Sequence[list[int]]], base: Path
+    model: ModelFolder,
+    texts: Sequence[Sequence[list[int]]],
+    job: TrainingJob,
+    dtype: str,
+    **more: Any,
 ) -> torch.Tensor:
-    """Return margins, `(pairs,)`, in float32, of adapters as they were trained."""
+    """Return margins, `(pairs,)`, of adapters, with their base's weights in other numbers."""
     from peft import PeftModel
 
     assert model.folder
     network = AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=1, dtype=torch.float32
+        job.base.folder, num_labels=1, dtype=dtype, **more
     )
-    return read_margins(PeftModel.from_pretrained(network, str(model.folder / "adapter")), texts)
+    adapted = PeftModel.from_pretrained(network, str(model.folder / "adapter"))
+    lora.train_in_float32(adapted)
+    head = lora.find_head(lora.find_network(adapted)).float()
+    reward.reward_in_float32(head)
+    return read_margins(adapted, texts)
 
 
 def read_margins(network: Any, texts: Sequence[Sequence[list[int]]]) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 
 from almost_kedro.contract import Completion, Request, Sampling, digest
 from almost_kedro.errors import UserError
-from almost_kedro.generation.cache import CompletionCache, repair_cache
+from almost_kedro.generation.cache import CompletionCache, copy_cache, repair_cache, take_back
 from almost_kedro.generation.engine import request_key
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=8, stop=("\n",), seed=1)
@@ -25,6 +25,44 @@ def test_the_first_completion_under_a_key_stays(tmp_path: Path) -> None:
         cache.put("a", Completion("first", "eos", 1))
         cache.put("a", Completion("second", "eos", 1))
         assert cache.get(["a"])["a"].text == "first"
+
+
+def test_a_copy_is_lent_and_what_is_added_to_it_is_taken_back(tmp_path: Path) -> None:
+    path, copy = tmp_path / "cache.sqlite", tmp_path / "job/cache.sqlite"
+    with CompletionCache(path) as cache:
+        cache.put("a", Completion("first", "eos", 1))
+        copy_cache(path, copy)  # while it is open
+        with CompletionCache(copy) as lent:
+            assert lent.get(["a"])["a"].text == "first"
+            lent.put("b", Completion("of the job", "eos", 3))
+        cache.put("c", Completion("meanwhile", "eos", 1))
+        take_back(copy, path)
+        kept = cache.get("abc")
+    assert [kept[key].text for key in "abc"] == ["first", "of the job", "meanwhile"]
+    assert list(copy.parent.iterdir()) == []
+
+
+def test_a_copy_of_a_job_that_was_killed_has_all_that_it_finished(tmp_path: Path) -> None:
+    path, copy = tmp_path / "cache.sqlite", tmp_path / "job/cache.sqlite"
+    script = (
+        "import os, pathlib\n"
+        "from almost_kedro.generation.cache import CompletionCache\n"
+        "from almost_kedro.generation.engine import Completion\n"
+        f"CompletionCache(pathlib.Path({str(copy)!r})).put('a', Completion('kept', 'eos', 1))\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -9
+    assert copy.with_name("cache.sqlite-wal").is_file()
+    take_back(copy, path)
+    with CompletionCache(path) as cache:
+        assert cache.get("a")["a"].text == "kept"
+
+
+def test_without_a_cache_there_is_nothing_to_lend_or_to_take_back(tmp_path: Path) -> None:
+    path, copy = tmp_path / "cache.sqlite", tmp_path / "job/cache.sqlite"
+    copy_cache(path, copy)
+    take_back(copy, path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_finished_completion_survives_kill_9(tmp_path: Path) -> None:

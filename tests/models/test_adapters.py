@@ -49,3 +49,18 @@ def test_without_peft_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(UserError, match=r"^option sft.lora: peft is not installed here; run `pip"):
         check(tiny_models["tiny-large"])
+
+
+def test_weights_in_4_bits_need_bitsandbytes_and_whole_models(
+    tiny_models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lora = tiny_models["tiny-large"], LoraOptions.model_validate({"load_in_4bit": True})
+    check_adapters(lora, "sft.lora", "tiny", folder)
+    with pytest.raises(UserError, match=r"^option sft.lora.load_in_4bit: launch.config is fsdp"):
+        check_adapters(lora, "sft.lora", "tiny", folder, sharded=True)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(
+        UserError, match=r"bitsandbytes is not installed .*-e '.\[qlora\]'`, or set"
+    ):
+        check_adapters(lora, "sft.lora", "tiny", folder)
+    check(folder)

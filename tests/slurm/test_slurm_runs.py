@@ -1,5 +1,6 @@
 """Runs of Kedro whose programs are jobs of a real Slurm; two are killed on their way."""
 
+import json
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from kept_completions import count_cached, try_sqlite
+from kept_completions import count_cached, count_lent, try_sqlite
 from sessions import find_versions, make_command, make_options
 from slurm_cluster import ask, find_job, list_my_jobs
+from smoke_runs import read_latest
 from waiting import wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1200)]
@@ -53,7 +55,8 @@ def generated(
     root = tmp_path_factory.mktemp("run")
     with start_kedro(project, root, "synthetic_feedback") as kedro:
         job = find_job(root)
-        wait_for(try_sqlite(lambda: count_cached(root) >= 5))
+        wait_for(try_sqlite(lambda: count_lent(root) >= 5))
+        assert count_cached(root) == 0
     return Ended(root, run_kedro(project, root, "synthetic_feedback"), kedro.returncode, job)
 
 
@@ -88,6 +91,17 @@ def test_a_run_goes_on_with_the_job_of_a_kedro_that_was_killed(generated: Ended)
     # One for each size of model.
     assert len(responses) == 2
     assert "JobState=COMPLETED" in ask("scontrol", "show", "job", prompts)
+
+
+def test_what_jobs_generated_is_in_the_cache_that_only_kedro_opens(generated: Ended) -> None:
+    root = generated.root
+    answers = [row["key"] for row in read_latest(root, "responses")]
+    assert count_cached(root) > len(answers) > 10
+    assert count_lent(root) == 0
+    jobs = [json.loads(file.read_text()) for file in root.glob("04_feature/**/job.json")]
+    caches = [job["cache"] for job in jobs if "cache" in job]
+    assert len(caches) == 3
+    assert str(root / "04_feature/generation/completions.sqlite") not in caches
 
 
 def test_a_job_is_cancelled_with_the_run_that_started_it(stopped: Ended) -> None:

@@ -6,7 +6,16 @@ from typing import Any
 
 
 def count_cached(root: Path) -> int:
-    file = root / "04_feature/generation/completions.sqlite"
+    return count_rows(root / "04_feature/generation/completions.sqlite")
+
+
+def count_lent(root: Path) -> int:
+    """The same, of the copies that jobs on a cluster have."""
+    copies = root.glob("04_feature/generation/*/completions.sqlite")
+    return sum(map(count_rows, copies))
+
+
+def count_rows(file: Path) -> int:
     if not file.exists():
         return 0
     with sqlite3.connect(file) as db:

@@ -13,6 +13,7 @@ from training_jobs import Run, compute_margins, make_rows, score_in_a_fresh_proc
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    BitsAndBytesConfig,
     GPT2Config,
     GPT2LMHeadModel,
     set_seed,
@@ -20,7 +21,14 @@ from transformers import (
 
 from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.launch import LaunchOptions
-from almost_kedro.training.lora import count_trained, merge_weights, round_by_chance
+from almost_kedro.training.lora import (
+    count_trained,
+    expand,
+    is_in_4bit,
+    merge_weights,
+    round_by_chance,
+    train_in_float32,
+)
 
 # float32: the merged matrix sums in another order than the two paths do.
 TOLERANCE = 1e-5
@@ -42,14 +50,16 @@ def runs(
 ) -> Callable[[str], Run]:
     kept: dict[str, Run] = {}
 
-    def get(program: str) -> Run:
-        if program not in kept:
-            out = tmp_path_factory.mktemp(program)
+    def get(name: str) -> Run:
+        if name not in kept:
+            program, _, bits = name.partition(" ")
+            out = tmp_path_factory.mktemp(name.replace(" ", "-"))
             judge = {"reward_model": reward_run.model} if program in ("rl", "dpo") else {}
             base = sft_run.model if program == "rl" else tiny
             rows, options = make_rows(24, seed=0), OPTIONS[program]
-            kept[program] = train(program, out, base, rows, lora=LORA, **judge, **options)
-        return kept[program]
+            lora = LORA | ({"load_in_4bit": True} if bits else {})
+            kept[name] = train(program, out, base, rows, lora=lora, **judge, **options)
+        return kept[name]
 
     return get
 
@@ -57,7 +67,10 @@ def runs(
 @pytest.fixture(
     params=[
         "reward",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sft", "dpo", "rl")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("sft", "dpo", "rl", "reward in 4 bits", "sft in 4 bits", "rl in 4 bits")
+        ),
     ]
 )
 def run(request: pytest.FixtureRequest, runs: Callable[[str], Run]) -> Run:
@@ -139,14 +152,62 @@ def test_training_teaches(runs: Callable[[str], Run]) -> None:
 
 
 @pytest.mark.slow
-def test_rl_begins_at_its_reference_and_goes_on_from_there(runs: Callable[[str], Run]) -> None:
+@pytest.mark.parametrize("name", ["rl", "rl in 4 bits"])
+def test_rl_begins_at_its_reference_and_goes_on_from_there(
+    name: str, runs: Callable[[str], Run]
+) -> None:
     """The reference is the model without its adapter: no rank has a second copy."""
     kls = [
-        [row["kl"] for row in runs("rl").read("rollouts.jsonl") if row["step"] == step]
+        [row["kl"] for row in runs(name).read("rollouts.jsonl") if row["step"] == step]
         for step in (1, 6)
     ]
     assert max(map(abs, kls[0])) < TOLERANCE
     assert max(map(abs, kls[1])) > 100 * TOLERANCE
+
+
+@pytest.mark.slow
+def test_weights_in_4_bits_teach_otherwise_and_leave_no_trace_in_the_checkpoint(
+    runs: Callable[[str], Run],
+) -> None:
+    whole, in_4bit = runs("sft"), runs("sft in 4 bits")
+    assert 0 < abs(in_4bit.losses[0] - whole.losses[0]) < 0.1
+    for run in (in_4bit, runs("reward in 4 bits")):
+        assert run.losses[-1] < 0.85 * run.losses[0]
+    assert in_4bit.metrics["parameters"] == whole.metrics["parameters"]
+    for run in (whole, in_4bit):
+        config = json.loads((run.model / "config.json").read_text())
+        assert config["dtype"] == "float32"
+        assert "quantization_config" not in config
+    assert in_4bit.load().keys() == whole.load().keys()
+
+
+def test_gradients_of_layers_in_4_bits_are_right_after_a_call_without_gradient(
+    tiny: Path,
+) -> None:
+    """bitsandbytes' own layout for CPUs has others; the plain layer has the same weights."""
+    torch.manual_seed(0)
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    )
+    network, plain = (
+        AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.bfloat16, **more)
+        for more in ({"quantization_config": settings}, {})
+    )
+    assert is_in_4bit(network)
+    assert not is_in_4bit(plain)
+    train_in_float32(network.requires_grad_(False))
+    with torch.no_grad():
+        network.eval()(IDS)
+        for name, weight in network.named_parameters():
+            if hasattr(weight, "quant_state"):
+                plain.get_parameter(name).copy_(expand(weight))
+    gradients = []
+    for each in (network, plain):
+        states = plain.get_input_embeddings()(IDS).detach().requires_grad_()
+        each(inputs_embeds=states, labels=IDS).loss.backward()
+        gradients.append(states.grad.float())
+    assert gradients[0].norm() > 0
+    assert (gradients[0] - gradients[1]).norm() < 0.02 * gradients[1].norm()
 
 
 @pytest.mark.slow

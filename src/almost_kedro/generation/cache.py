@@ -76,6 +76,32 @@ class CompletionCache:
             )
 
 
+def copy_cache(path: Path, copy: Path) -> None:
+    """Copy a cache, if there is one, whole or not at all; others may be writing to it."""
+    if not path.is_file():
+        return
+    part = copy.with_name(copy.name + ".part")
+    with explained(path):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)
+        with closing(sqlite3.connect(path, timeout=60)) as db, closing(sqlite3.connect(part)) as to:
+            db.backup(to)
+        os.replace(part, copy)
+
+
+def take_back(copy: Path, path: Path) -> None:
+    """Move what is in a copy of a cache to it, and remove the copy, if there is one."""
+    if not copy.is_file():
+        return
+    with explained(copy), closing(sqlite3.connect(copy)) as db, CompletionCache(path) as cache:
+        for key, *completion in db.execute(
+            "SELECT key, text, finish_reason, n_tokens FROM completions"
+        ):
+            cache.put(key, Completion(*completion))
+    for suffix in ("", "-wal", "-shm"):
+        copy.with_name(copy.name + suffix).unlink(missing_ok=True)
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn a full disk, missing permissions or a damaged file into a UserError with a remedy."""

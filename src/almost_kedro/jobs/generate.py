@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,9 +13,10 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 
 from almost_kedro.contract import Completion, ModelFolder, digest
+from almost_kedro.generation.cache import copy_cache, take_back
 from almost_kedro.generation.job import KEYS_VARIABLE, Job, PromptsTask, ResponsesTask
 from almost_kedro.options.generation import GenerationOptions
-from almost_kedro.processes.work_folders import METRICS, run_jobs
+from almost_kedro.processes.work_folders import METRICS, has_cluster, run_jobs
 from almost_kedro.rows.json_lines import read_rows
 from almost_kedro.rows.metrics import ProgramMetrics
 
@@ -31,13 +33,18 @@ class Asked(NamedTuple):
     task: PromptsTask | ResponsesTask
 
     def make_job(self, work: Path) -> Job:
-        """Return the job, with a folder in `work` that is named after exactly this task."""
+        """Return the job, with a folder in `work` that is named after exactly this task.
+
+        On a cluster, it has a copy of the request cache: SQLite's file is safe on one machine only,
+        and that is Kedro's.
+        """
         digested = digest(self.task.model_dump(mode="json"))[:12]
+        out = work / f"{self.name}-{self.model.name.replace('/', '-')}-{digested}"
         return Job(
             model=self.model,
             generation=self.generation,
-            cache=work / CACHE,
-            out=work / f"{self.name}-{self.model.name.replace('/', '-')}-{digested}",
+            cache=(out if has_cluster() else work) / CACHE,
+            out=out,
             task=self.task,
         )
 
@@ -76,10 +83,38 @@ def run_workers(
     alone = [each for each in jobs if each[1].generation.engine == "vllm"]
     together = [each for each in jobs if each not in alone]
     for batch in (together, *([each] for each in alone)):
-        run_jobs("almost_kedro.generation.worker", batch, key_variables(keys))
+        with lend_cache(work / CACHE, [job for _, job in batch]):
+            run_jobs("almost_kedro.generation.worker", batch, key_variables(keys))
     return [
         (job.out, json.loads((job.out / METRICS).read_text(encoding="utf-8"))) for _, job in jobs
     ]
+
+
+@contextmanager
+def lend_cache(cache: Path, jobs: Sequence[Job]) -> Iterator[None]:
+    """Give jobs on a cluster their copies of the cache, and take back what they generated.
+
+    A copy that is there already is that of a job which still runs, or of one that ended while no
+    Kedro waited for it. On this machine, such copies are taken back before, and none is given.
+    Whoever interrupts Kedro may leave a job that still writes to its copy.
+    """
+    copies = [job.out / CACHE for job in jobs]
+    for copy in copies:
+        if not has_cluster():
+            take_back(copy, cache)
+        elif not copy.is_file():
+            copy_cache(cache, copy)
+    try:
+        yield
+    except Exception:
+        _take_all_back(copies, cache)
+        raise
+    _take_all_back(copies, cache)
+
+
+def _take_all_back(copies: Sequence[Path], cache: Path) -> None:
+    for copy in copies:
+        take_back(copy, cache)
 
 
 def read_answers(file: Path) -> Iterator[tuple[str, Completion]]:

@@ -64,7 +64,8 @@ def plan_model(
     block = option.partition(".")[0]
     if lora := getattr(options, block).lora:
         assert model.folder
-        check_adapters(lora, f"{block}.lora", name, model.folder)
+        sharded = options.launch.config == "fsdp"
+        check_adapters(lora, f"{block}.lora", name, model.folder, sharded=sharded)
     limit = context_length(model.folder)
     if limit is not None and length > limit:
         raise UserError(

@@ -15,15 +15,27 @@ from almost_kedro.options.training import LoraOptions
 WEIGHT = ".weight"
 
 
-def check_adapters(lora: LoraOptions, option: str, name: str, folder: Path) -> None:
-    """Raise UserError if peft is not installed, or if a layer to be changed is not in the model.
+def check_adapters(
+    lora: LoraOptions, option: str, name: str, folder: Path, *, sharded: bool = False
+) -> None:
+    """Raise UserError if a package is missing, or if a layer to be changed is not in the model.
 
-    `option` is where adapters were asked for, `folder` the model's.
+    `option` is where adapters were asked for, `folder` the model's. Nor can weights in 4 bits be
+    `sharded`.
     """
-    if importlib.util.find_spec("peft") is None:
+    needs = [("peft", "lora", "it to null")]
+    if lora.load_in_4bit:
+        needs.append(("bitsandbytes", "qlora", "its load_in_4bit to false"))
+    for package, extra, remedy in needs:
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"option {option}: {package} is not installed here; run `pip install -c "
+                f"constraints.txt -e '.[{extra}]'`, or set {remedy}"
+            )
+    if lora.load_in_4bit and sharded:
         raise UserError(
-            f"option {option}: peft is not installed here; run `pip install -c constraints.txt -e "
-            "'.[lora]'`, or set it to null"
+            f"option {option}.load_in_4bit: launch.config is fsdp, and weights in 4 bits are not "
+            "sharded here; set it to gpu, or load_in_4bit to false"
         )
     if lora.targets == "all-linear":
         return

@@ -49,6 +49,13 @@ class LoraOptions(Block):
         description="Names of the linear layers that are changed (q_proj, v_proj); all-linear: "
         "all in the blocks",
     )
+    load_in_4bit: bool = Field(
+        False,
+        # Not in what identifies a training without it.
+        exclude_if=lambda load_in_4bit: not load_in_4bit,
+        description="Hold the weights of these layers in 4 bits while training (QLoRA; pip install "
+        "'.[qlora]'); adapters are merged into the weights as they were",
+    )
 
 
 class TrainingOptions(Block):
@@ -76,6 +83,11 @@ class TrainingOptions(Block):
     def rank(self) -> int:
         """The rank of the adapters; 0 where the weights are trained."""
         return self.lora.rank if self.lora else 0
+
+    @property
+    def in_4bit(self) -> bool:
+        """Whether weights lie there in 4 bits while adapters are trained."""
+        return self.lora is not None and self.lora.load_in_4bit
 
 
 class RewardModelOptions(TrainingOptions):

@@ -145,7 +145,7 @@ def run(job: TrainingJob) -> None:
     # With dropout, the policy would not begin as the reference.
     dropout = find_dropout(job)
     loading = {
-        "dtype": choose_weights(job),
+        **choose_weights(job),
         **choose_attention(job, widths),
         **dict.fromkeys(dropout, 0.0),
     }

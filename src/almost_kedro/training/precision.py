@@ -42,10 +42,11 @@ def use_bfloat16_copies(model: PreTrainedModel, job: TrainingJob) -> None:
     copies all of that is bfloat16, as under FSDP2's mixed precision. Weights, gradients and the
     optimiser stay float32. Sharded models are left alone, as FSDP2 does the same. Models with
     checkpointed activations are left alone: those are computed again after the copies are gone. So
-    are calls without gradient, of which writing a text needs many.
+    are weights in 4 bits, and calls without gradient, of which writing a text needs many.
     """
     wanted = choose_dtype(job.launch.dtype, training_device(job)) == torch.bfloat16
-    if job.launch.config == "fsdp" or job.options.gradient_checkpointing or not wanted:
+    apart = job.options.gradient_checkpointing or job.options.in_4bit
+    if job.launch.config == "fsdp" or apart or not wanted:
         return
     inner = Inner(model)
 
@@ -98,7 +99,8 @@ def as_computed(model: nn.Module, bfloat16: bool) -> Iterator[None]:
     together (`benchmarks/number_formats.py --unrounded`). Without `bfloat16` nothing changes.
     `model` may be this rank's shards.
     """
-    weights = list(model.parameters()) if bfloat16 else []
+    weights = [weight for weight in model.parameters() if weight.is_floating_point()]
+    weights = weights if bfloat16 else []
     own = [weight.detach().clone() for weight in weights]
     with torch.no_grad():
         for weight in weights:

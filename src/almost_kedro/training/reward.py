@@ -129,7 +129,7 @@ def run(job: TrainingJob) -> None:
         args=RewardConfig(
             **make_arguments(job, schedule.n_steps),
             max_length=None,
-            model_init_kwargs={"dtype": choose_weights(job), **choose_attention(job, widths)},
+            model_init_kwargs={**choose_weights(job), **choose_attention(job, widths)},
         ),
         processing_class=encoder.tokenizer,
         train_dataset=Dataset.from_list(examples),

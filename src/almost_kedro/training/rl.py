@@ -74,7 +74,7 @@ def make_rl_arguments(job: TrainingJob, options: RLOptions) -> dict[str, Any]:
         "temperature": options.temperature,
         "top_p": options.top_p,
         "shuffle_dataset": False,
-        "model_init_kwargs": {"dtype": choose_weights(job), **choose_attention(job)},
+        "model_init_kwargs": {**choose_weights(job), **choose_attention(job)},
         "use_vllm": options.vllm_server is not None,
         "vllm_mode": "server",
         "vllm_server_base_url": options.vllm_server,

@@ -51,7 +51,7 @@ def run(job: TrainingJob) -> None:
         args=SFTConfig(
             **make_arguments(job, schedule.n_steps),
             max_length=None,
-            model_init_kwargs={"dtype": choose_weights(job), **choose_attention(job, lengths)},
+            model_init_kwargs={**choose_weights(job), **choose_attention(job, lengths)},
         ),
         processing_class=encoder.tokenizer,
         train_dataset=Dataset.from_list(examples),

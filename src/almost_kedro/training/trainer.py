@@ -206,7 +206,7 @@ def save_weights(trainer: Trainer, job: TrainingJob, folder: Path) -> None:
             state = trainer.accelerator.get_state_dict(trainer.model)
             if trainer.accelerator.is_main_process:
                 bfloat16 = bool(trainer.args.bf16)
-                save_merged(trainer.model, job.base.name, state, folder, bfloat16=bfloat16)
+                save_merged(trainer.model, job.base, state, folder, bfloat16=bfloat16)
                 trainer.processing_class.save_pretrained(folder)
         else:
             trainer.save_model(str(folder))

@@ -129,7 +129,7 @@ def test_what_fits_is_proposed_as_options_under_which_nothing_is_warned_of(
     assert rows == {"reward_model": 128, "sft": 64, "rl": 128}
     assert not any("lora" in each for each in blocks.values())
     # Faster, and would be taken if there were room.
-    assert "reward_model: config fsdp, batch_size 8 would take" in why
+    assert "reward_model: config fsdp, batch_size 4 would take" in why
     assert "warning" not in done.stdout
     assert max(each["memory_mb"] or 0 for each in read_plan(tmp_path)["steps"]) < 80 * 1024 * 0.92
 
@@ -141,7 +141,21 @@ def test_adapters_are_proposed_where_weights_do_not_fit(project: Path, tmp_path:
     found, why = read_proposal(done)
     assert found["rl"]["lora"]["rank"] == 16
     assert "lora" not in found["sft"]
-    assert "rl: at least" in why  # with the whole model on each
+    assert "rl: config fsdp, gradient_checkpointing, batch_size 1 would take" in why
+
+
+def test_four_bits_are_proposed_where_adapters_do_not_fit_either(
+    project: Path, tmp_path: Path
+) -> None:
+    small = GPU.replace("memory_gb=80", "memory_gb=18").replace("count=4", "count=1")
+    done = plan(
+        project, tmp_path, "--env", "single_gpu", "--pipeline", "rl", "--gpu", small, "--fit"
+    )
+    assert done.returncode == 0, done.stderr
+    found, why = read_proposal(done)
+    assert found["rl"]["lora"]["load_in_4bit"] is True
+    assert "rl: config gpu, adapters, gradient_checkpointing, batch_size 1 would take" in why
+    assert "does not fit; config gpu, adapters above 4 bits, " in why
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,14 @@ def test_adapters_are_trained_in_float32_above_weights_in_bfloat16() -> None:
     assert training_bytes(SHAPE, adapters, 340_000, None, shards=4) == pytest.approx(needed)
 
 
+def test_weights_in_4_bits_are_all_but_embeddings_and_head() -> None:
+    # Twice 100,000 by 1,000 in bfloat16; the others have 4 bits and 0.127 for what scales them.
+    above_4bit = replace(TRAINING, rank=8, in_4bit=True, ranks=1)
+    trained = adapter_parameters(SHAPE, 8)
+    needed = 2e8 * 2 + 8e8 * 4.127 / 8 + 16 * trained
+    assert training_bytes(SHAPE, above_4bit, 0, None) == pytest.approx(needed)
+
+
 def test_below_adapters_no_gradient_of_a_weight_is_computed() -> None:
     adapters = replace(TRAINING, rank=8)
     assert ONE.train(SHAPE, 1e6, "sft", adapters) == pytest.approx(4e15 / 4e13 / 4)
@@ -154,8 +162,10 @@ def test_adapters_keep_what_goes_into_them_in_float32() -> None:
 def test_vllm_writes_as_many_rows_as_there_is_room_for() -> None:
     small = GPUFigures(tflops=100, bandwidth_gb_s=1000, memory_gb=4)
     free = make_gpus(small, writing=1, sharded=False)
-    # 0.9 x 4 GB less 2e9 bytes of weights, for texts of 1000 tokens of 20 kB.
-    assert free.rows(SHAPE, Ask(500, 0, 600, 100, 400)) == (0.9 * 4 * 2**30 - 2e9) // 2e7 == 93
+    # 0.9 x 4 GB less 1 GB and 2e9 bytes of weights, for texts of 1000 tokens of 20 kB, and logits.
+    ask = Ask(500, 0, 600, 100, 400)
+    assert free.rows(SHAPE, ask) == (2.6 * 2**30 - 2e9) // (2e7 + 10 * 100_000) == 37
+    assert free.generation_mb(SHAPE, ask) < 0.9 * 4 * 1024
     assert (
         make_gpus(FIGURES, writing=1, sharded=False).rows(SHAPE, Ask(500, 0, 600, 100, 400)) == 256
     )

@@ -230,6 +230,7 @@ def count_rl(inputs: PlanInputs) -> Work:
             labelled=limit,
             reference=options.beta > 0,
             rank=options.rank,
+            in_4bit=options.in_4bit,
             judges=judges + 1,
         ),
     )

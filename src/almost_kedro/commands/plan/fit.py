@@ -42,7 +42,8 @@ class Choice:
         """Say what was tried."""
         named = {k: v for k, v in self.changes.items() if k in ("config", "tensor_parallel")}
         parts = [f"{name} {value}" for name, value in named.items()]
-        parts += ["adapters"] if self.changes.get("lora") else []
+        if apart := rate_adapters(self.changes):
+            parts.append("adapters" if apart == 1 else "adapters above 4 bits")
         parts += ["gradient_checkpointing"] if self.changes.get("gradient_checkpointing") else []
         parts += [f"batch_size {n}"] if (n := self.changes.get("batch_size")) else []
         return ", ".join(parts)
@@ -126,7 +127,7 @@ def fit_training(
             failed.append(str(exc))
     if not found:
         raise UserError("; ".join(failed))
-    changes, notes = min(found, key=lambda each: count_adapters(each[0]))
+    changes, notes = min(found, key=lambda each: sum(map(rate_adapters, each[0].values())))
     return changes, [*failed, *notes]
 
 
@@ -143,9 +144,10 @@ def fit_blocks(
     return changes, notes
 
 
-def count_adapters(changes: Mapping[str, Changes]) -> int:
-    """Return how many blocks train adapters."""
-    return sum("lora" in own for own in changes.values())
+def rate_adapters(changes: Changes) -> int:
+    """Return how far training is from that of all weights: by adapters (1), above 4 bits (2)."""
+    lora = changes.get("lora")
+    return 0 if lora is None else 1 + lora.get("load_in_4bit", False)
 
 
 def room(figures: GPUFigures) -> float:
@@ -162,6 +164,10 @@ def try_block(
     rows = options.batch_size * options.accumulation * before.processes * before.nodes
     kind = next(kind for kind, name in BLOCKS.items() if name == block)
     adapters = [options.lora] if options.lora else [None, LoraOptions.model_validate({})]
+    if launch["config"] == "gpu" and not options.in_4bit:
+        last = adapters[-1]
+        assert last
+        adapters.append(last.model_copy(update={"load_in_4bit": True}))
     for lora in adapters:
         for checkpointing in (False, True):
             for batch in [2**n for n in range(10) if 2**n * figures.count <= rows] or [1]:
@@ -234,17 +240,21 @@ def choose(tried: list[Choice], figures: GPUFigures, block: str) -> tuple[Choice
             f"{most:,.0f} of {figures.memory_gb:g} GB can be planned for; take GPUs with more "
             "memory or a smaller model"
         )
-    best = min(
-        fitting, key=lambda each: (bool(each.changes.get("lora")), each.seconds, -rank(each))
-    )
+    best = min(fitting, key=lambda each: (rate_adapters(each.changes), each.seconds, -rank(each)))
     simpler = [
         each
         for each in tried
-        if each.memory_mb > most and not (each.changes.get("lora") and not best.changes.get("lora"))
+        if each.memory_mb > most and rate_adapters(each.changes) <= rate_adapters(best.changes)
     ]
     if not simpler:
         return best, []
-    nearest = min(simpler, key=lambda each: (each.seconds, each.memory_mb))
+    nearer = [each for each in simpler if rate_adapters(each.changes) < rate_adapters(best.changes)]
+    # Why adapters, if it is them; or why no larger batch.
+    nearest = (
+        min(nearer, key=lambda each: (-rate_adapters(each.changes), each.memory_mb))
+        if nearer
+        else min(simpler, key=lambda each: (each.seconds, each.memory_mb))
+    )
     return best, [
         f"{block}: {nearest.describe()} would take {nearest.memory_mb:,.0f} MB a GPU, which does "
         f"not fit; {best.describe()} takes {best.memory_mb:,.0f}"

@@ -135,6 +135,7 @@ class PlanInputs:
                 checkpointing=options.gradient_checkpointing,
                 labelled=min(labelled, options.max_length),
                 rank=options.rank,
+                in_4bit=options.in_4bit,
                 judges=1,
             ),
         )

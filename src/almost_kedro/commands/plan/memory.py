@@ -9,6 +9,8 @@ from almost_kedro.options.models import ModelShape
 MB = 2**20
 # Bytes of a number.
 FLOAT32, BFLOAT16 = 4, 2
+# The same of weights in 4 bits, with what they are scaled by (Dettmers et al. 2023: 0.127 bits).
+IN_4BIT = 4.127 / 8
 # Weights, gradients and AdamW's two moments, all float32.
 TRAINED = 4 * FLOAT32
 # Logits at a position on their way: as computed, their log-softmax and its gradient in float32.
@@ -156,11 +158,16 @@ def gpu_training_bytes(
 def held_bytes(shape: ModelShape, training: Training, shards: int, number: int) -> float:
     """Return what lies there all the time: weights, moments, and the reference's weights.
 
-    Below adapters, weights are as computed, and the model without its adapters is the reference.
+    Below adapters, weights are as computed, or in 4 bits, and the model without its adapters is the
+    reference.
     """
     if training.rank:
         trained = trained_parameters(shape, training)
-        return (shape.parameters * number + trained * (TRAINED - FLOAT32)) / shards
+        weights = shape.parameters * number
+        if training.in_4bit:  # but for embeddings, and a head that may not be tied to them
+            others = 2 * shape.vocabulary * shape.hidden_size
+            weights = others * number + (shape.parameters - others) * IN_4BIT
+        return (weights + trained * (TRAINED - FLOAT32)) / shards
     return shape.parameters * (TRAINED - FLOAT32 + FLOAT32 * training.reference) / shards
 
 

@@ -17,6 +17,7 @@ from almost_kedro.commands.plan.memory import (
     ROWS,
     activation_bytes,
     cache_bytes,
+    generation_bytes,
     training_bytes,
 )
 from almost_kedro.commands.plan.workload import Ask, Kind, Training
@@ -99,11 +100,13 @@ class GPUs(Machine):
     bandwidth: float  # bytes a second of its memory, likewise
 
     def rows(self, shape: ModelShape, ask: Ask) -> float:
-        """Return how many texts fit into the caches; prefixes are shared."""
-        room = self.memory_mb * MB * MEMORY_USED * self.writing
-        room -= shape.parameters * BFLOAT16 + cache_bytes(shape, ask.prefix, BFLOAT16)
-        text = cache_bytes(shape, ask.prompt + ask.limit, BFLOAT16)
-        return min(ROWS, max(1, room // text))
+        """Return how many texts there is room for; prefixes are shared.
+
+        What vLLM takes of the memory holds all that it needs.
+        """
+        room = (self.memory_mb * MEMORY_USED - self.generation_base_mb) * MB * self.writing
+        nothing, one = (generation_bytes(shape, rows, ask, BFLOAT16) for rows in (0, 1))
+        return min(ROWS, max(1, (room - nothing) // (one - nothing)))
 
     def load(self, shape: ModelShape) -> float:
         """Read the weights at a usual pace."""

@@ -67,6 +67,7 @@ class Training:
     labelled: float = 0  # tokens of the longest whose logits are computed; 0 for a reward model
     reference: bool = False  # whether a reference model is computed, too (rl)
     rank: int = 0  # of the adapters that are trained and not the weights; 0: there are none
+    in_4bit: bool = False  # whether the weights below them are
     judges: int = 2  # reward models beside it, where any judge: 2 or more (rl), or 1 (dpo)
 
 
