@@ -47,6 +47,21 @@ def test_rewards_are_the_models_own(
         assert reward == pytest.approx(score_alone(reward_run.model, ids), abs=TOLERANCE)
 
 
+def test_in_bfloat16_the_head_multiplies_in_float32(
+    texts: list[list[int]], reward_run: Run
+) -> None:
+    """A reward of 5 would be a multiple of 1/32; all that scores is a `RewardScorer`."""
+    model, dtype = as_folder(reward_run.model), torch.bfloat16
+    rewards = RewardScorer(model, dtype, torch.device("cpu")).score(texts)
+    assert any(reward != float(torch.tensor(reward).to(dtype)) for reward in rewards)
+    network = AutoModelForSequenceClassification.from_pretrained(model.folder, dtype=dtype)
+    with torch.no_grad():
+        for ids, reward in zip(texts[:6], rewards, strict=False):
+            state = network.model(torch.tensor([ids])).last_hidden_state[0, -1].float()
+            by_hand = float(state @ network.score.weight[0].float())
+            assert reward == pytest.approx(by_hand, abs=0.05)
+
+
 @pytest.mark.parametrize("batch_tokens", [1, 200, 100_000])
 def test_a_row_scores_the_same_in_any_batch(
     scorer: RewardScorer, texts: list[list[int]], batch_tokens: int

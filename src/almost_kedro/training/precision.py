@@ -78,17 +78,18 @@ class Inner(nn.Module):
         return self.call(*args, **kwargs)
 
 
-def reward_in_float32(head: Any) -> None:
+def reward_in_float32(head: nn.Module) -> None:
     """Let a reward model multiply its last state with its bias-free head (rule 20) in float32.
 
     bfloat16 has a resolution of one in 256, and margins are differences of rewards.
     """
+    assert isinstance(head, nn.Linear)  # not the model, which has a forward, too
 
     def forward(states: torch.Tensor) -> torch.Tensor:
         with torch.autocast(states.device.type, enabled=False):
             return nn.functional.linear(states.float(), head.weight.float())
 
-    head.forward = forward
+    head.forward = forward  # type: ignore[method-assign, assignment]
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class RewardScorer:
         )
         self.model.to(device).eval()
         self.name, self.dtype = model.name, dtype
-        reward_in_float32(self.model)
+        reward_in_float32(self.model.score)
         states = read_states(self.model)
         self.reader = Reader(
             self.model, lambda index, **inputs: self.model.score(states(index, **inputs))
