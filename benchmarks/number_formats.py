@@ -30,7 +30,7 @@ from almost_kedro.contract import ModelFolder
 from almost_kedro.feedback.reward_rows import build_reward_rows
 from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.launch import LaunchOptions
-from almost_kedro.options.training import RewardModelOptions
+from almost_kedro.options.reward_model import RewardModelOptions
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training import lora, reward, trainer
 from almost_kedro.training.job import TrainingJob

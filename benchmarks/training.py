@@ -24,7 +24,8 @@ from typing import Any
 from almost_kedro.contract import ModelFolder
 from almost_kedro.feedback.reward_rows import build_reward_rows
 from almost_kedro.options.launch import LaunchOptions
-from almost_kedro.options.training import RewardModelOptions, SFTOptions
+from almost_kedro.options.reward_model import RewardModelOptions
+from almost_kedro.options.training import SFTOptions
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.launch import launch

@@ -8,7 +8,7 @@ from made_rows import make_pair
 
 from almost_kedro.evaluation.gate import check_gate
 from almost_kedro.evaluation.reward_report import report_reward_model
-from almost_kedro.options.training import GateOptions
+from almost_kedro.options.reward_model import GateOptions
 
 OPTIONS = GateOptions.model_validate({"max_padding_share": 0.1, "max_calibration_error": 0.1})
 

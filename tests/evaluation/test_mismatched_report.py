@@ -6,7 +6,7 @@ import pytest
 from made_rows import check
 
 from almost_kedro.evaluation.mismatched_report import report_mismatched
-from almost_kedro.options.training import MismatchedOptions
+from almost_kedro.options.reward_model import MismatchedOptions
 from almost_kedro.rows.training import MismatchedPair
 
 OPTIONS = MismatchedOptions(per_pair=2, weight=0.25)

@@ -19,7 +19,7 @@ from almost_kedro.feedback.mismatched import (
     walk_outward,
 )
 from almost_kedro.feedback.reward_rows import build_reward_rows
-from almost_kedro.options.training import MismatchedOptions
+from almost_kedro.options.reward_model import MismatchedOptions
 from almost_kedro.rows.feedback import Comparison
 from almost_kedro.rows.training import MismatchedPair, MismatchedPairs
 

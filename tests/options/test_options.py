@@ -10,7 +10,7 @@ from option_values import PARAMETERS
 
 from almost_kedro.errors import UserError
 from almost_kedro.options.all import check_options
-from almost_kedro.options.training import RewardModelOptions
+from almost_kedro.options.reward_model import RewardModelOptions
 from almost_kedro.settings import CONFIG_LOADER_ARGS
 
 REMOVED = object()

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from smoke_runs import find_runs, read_latest, run_smoke
 
 from almost_kedro.errors import UserError
-from almost_kedro.options.training import AsIsFilterOptions
+from almost_kedro.options.reward_model import AsIsFilterOptions
 from almost_kedro.pipelines.reward_model.post_validation import read_as_is_pairs
 
 pytestmark = pytest.mark.slow

@@ -13,7 +13,7 @@ from option_values import PARAMETERS
 
 from almost_kedro.errors import UserError
 from almost_kedro.options.all import Options
-from almost_kedro.options.training import GateOptions
+from almost_kedro.options.reward_model import GateOptions
 from almost_kedro.pipelines.wiring import make_node
 
 # What puts everything side by side takes more than 12 datasets.

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM
 from almost_kedro.contract import ModelFolder
 from almost_kedro.models.texts import TextEncoder
 from almost_kedro.options.launch import LaunchOptions
-from almost_kedro.options.training import DPOOptions, RewardModelOptions, RLOptions, SFTOptions
+from almost_kedro.options.reward_model import RewardModelOptions
+from almost_kedro.options.training import DPOOptions, RLOptions, SFTOptions
 from almost_kedro.processes.run import run_program
 from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import ScoreJob, TrainingJob

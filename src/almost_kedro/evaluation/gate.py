@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from almost_kedro.options.training import GateOptions
+from almost_kedro.options.reward_model import GateOptions
 from almost_kedro.rows.metrics import Gated, GateResult, RewardModelMetrics
 
 # By chance, a reward model no better than the floor beats it on each of 4 prompts with 1 / 16. That

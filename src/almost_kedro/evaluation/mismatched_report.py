@@ -10,7 +10,7 @@ import numpy as np
 from almost_kedro.evaluation.floors import score_wins
 from almost_kedro.evaluation.statistics import estimate_mean
 from almost_kedro.feedback.length_control import length_difference
-from almost_kedro.options.training import MismatchedOptions
+from almost_kedro.options.reward_model import MismatchedOptions
 from almost_kedro.rows.metrics import MismatchedMetrics
 from almost_kedro.rows.training import MismatchedPair
 

@@ -19,8 +19,8 @@ from almost_kedro.feedback.comparisons import list_levels
 from almost_kedro.feedback.off_topic import OFF_TOPIC
 from almost_kedro.feedback.responses import build_question
 from almost_kedro.feedback.reward_rows import AnswerRow, RewardRow, build_reward_rows
+from almost_kedro.options.reward_model import MismatchedOptions
 from almost_kedro.options.rules import Rules
-from almost_kedro.options.training import MismatchedOptions
 from almost_kedro.rows.feedback import Comparison
 from almost_kedro.rows.training import MismatchedPair, PromptSplit
 

@@ -17,14 +17,16 @@ from almost_kedro.options.feedback import (
 from almost_kedro.options.generation import GenerationOptions
 from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.options.models import Models, ServerModel
+from almost_kedro.options.reward_model import (
+    AsIsFilterOptions,
+    GateOptions,
+    RewardModelsOptions,
+)
 from almost_kedro.options.rules import Rules
 from almost_kedro.options.training import (
-    AsIsFilterOptions,
     DPOOptions,
-    GateOptions,
     PolicyTestOptions,
     PromptSplitOptions,
-    RewardModelsOptions,
     RLOptions,
     SelfPlayOptions,
     SFTOptions,

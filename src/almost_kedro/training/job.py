@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from almost_kedro.contract import ModelFolder, digest, tell_version
 from almost_kedro.options.launch import LaunchOptions
+from almost_kedro.options.reward_model import RewardModelOptions
 from almost_kedro.options.rules import Rules
 from almost_kedro.options.training import (
     DPOOptions,
-    RewardModelOptions,
     RLOptions,
     SFTOptions,
     TrainingOptions,

@@ -19,7 +19,7 @@ from almost_kedro.errors import UserError
 from almost_kedro.models.checks.network import explain_missing_head
 from almost_kedro.models.texts import TextEncoder, check_context
 from almost_kedro.models.tokens import is_text
-from almost_kedro.options.training import RewardModelOptions
+from almost_kedro.options.reward_model import RewardModelOptions
 from almost_kedro.training.batches import make_schedule
 from almost_kedro.training.guards import GuardedLoss, WithRows
 from almost_kedro.training.job import TrainingJob

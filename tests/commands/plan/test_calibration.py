@@ -30,7 +30,7 @@ from almost_kedro.contract import ModelFolder
 from almost_kedro.models.shape import body, count_parameters, read_shape
 from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.options.models import ModelShape, TinyModel
-from almost_kedro.options.training import RewardModelOptions
+from almost_kedro.options.reward_model import RewardModelOptions
 
 SHAPE = ModelShape(parameters=1e8, layers=10, hidden_size=100, kv_size=50, vocabulary=1000)
 HERE = ThisMachine(

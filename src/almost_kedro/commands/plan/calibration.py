@@ -17,7 +17,7 @@ from almost_kedro.commands.plan.machine import ThisMachine
 from almost_kedro.contract import ModelFolder, Part, digest
 from almost_kedro.options.launch import PLACES, LaunchOptions, Number
 from almost_kedro.options.models import ModelShape
-from almost_kedro.options.training import RewardModelOptions
+from almost_kedro.options.reward_model import RewardModelOptions
 from almost_kedro.processes.run import PLAIN, run_program
 from almost_kedro.processes.work_folders import METRICS
 

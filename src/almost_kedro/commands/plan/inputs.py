@@ -13,7 +13,8 @@ from almost_kedro.commands.plan.workload import Ask, Kind, Training, Work, count
 from almost_kedro.feedback.comparisons import rank_rubric
 from almost_kedro.feedback.splits import SPLITS, count_shares
 from almost_kedro.options.all import Options
-from almost_kedro.options.training import DPOOptions, RewardModelOptions, SFTOptions
+from almost_kedro.options.reward_model import RewardModelOptions
+from almost_kedro.options.training import DPOOptions, SFTOptions
 from almost_kedro.rows.feedback import Assistant
 
 

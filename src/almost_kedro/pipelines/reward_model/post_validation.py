@@ -18,7 +18,7 @@ from almost_kedro.feedback.post_validation import (
 )
 from almost_kedro.jobs.margins import measure_margins
 from almost_kedro.options.all import Options
-from almost_kedro.options.training import AsIsFilterOptions
+from almost_kedro.options.reward_model import AsIsFilterOptions
 from almost_kedro.pipelines.reward_model.nodes import select_reward_pairs
 from almost_kedro.processes.run import PLAIN
 from almost_kedro.processes.workplace import Workplace

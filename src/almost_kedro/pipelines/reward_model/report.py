@@ -10,7 +10,7 @@ from almost_kedro.evaluation.gate import check_gate
 from almost_kedro.evaluation.reward_report import report_reward_model
 from almost_kedro.feedback.splits import select_comparisons
 from almost_kedro.jobs.margins import Judge, read_margins
-from almost_kedro.options.training import GateOptions
+from almost_kedro.options.reward_model import GateOptions
 from almost_kedro.processes.run import PLAIN
 from almost_kedro.rows.feedback import Comparison
 from almost_kedro.rows.metrics import GateResult, ProgramMetrics, RewardModelMetrics

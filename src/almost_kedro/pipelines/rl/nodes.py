@@ -32,7 +32,7 @@ from almost_kedro.models.checkpoints import (
     check_same_tokenizer,
 )
 from almost_kedro.options.all import Options
-from almost_kedro.options.training import GateOptions
+from almost_kedro.options.reward_model import GateOptions
 from almost_kedro.processes.run import PLAIN
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.feedback import Prompt
