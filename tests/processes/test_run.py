@@ -16,6 +16,8 @@ from kept_completions import count_cached, try_sqlite
 from waiting import wait_for
 
 from almost_kedro.errors import UserError
+from almost_kedro.processes.output import estimate_left
+from almost_kedro.processes.progress import MARK, Progress
 from almost_kedro.processes.run import TUNABLES, run_program
 
 
@@ -77,6 +79,54 @@ def test_each_job_of_a_program_shows_its_progress(
         run_program("child_program", tmp_path, tmp_path / "log", write_module(tmp_path, code))
     lines = [r.getMessage() for r in caplog.records if "answers" in r.getMessage()]
     assert lines == ["answers a: 8 of 8", "answers b: 4 of 4", "answers b: 4 of 4"]
+
+
+def state(**changed: float) -> dict[str, float]:
+    known = {"rows": 0, "rows_at_start": 0, "total": 60, "tokens": 0, "seconds": 0}
+    return {**known, "asked_rows": 0, "asked_tokens": 0, **changed}
+
+
+@pytest.mark.parametrize(
+    ("changed", "left"),
+    [
+        # Nothing is known.
+        ({}, ""),
+        # 20 of 30 rows that were not there before took 40 seconds.
+        ({"rows": 50, "rows_at_start": 30, "seconds": 40, "tokens": 7}, "about 20 s left"),
+        # The first of 60 ends after a minute, and the others have some 10 tokens each to go, at 100
+        # tokens a second. By rows, an hour would be left.
+        (
+            {"rows": 1, "seconds": 60, "tokens": 6000, "asked_rows": 59, "asked_tokens": 590},
+            "about 6 s left",
+        ),
+        # No row has ended. 30 of 60 are being written, and the others will be.
+        (
+            {"seconds": 10, "tokens": 1000, "asked_rows": 30, "asked_tokens": 3000},
+            "about 60 s left",
+        ),
+        # The limit says more than rows do.
+        (
+            {"rows": 30, "seconds": 30, "tokens": 300, "asked_rows": 30, "asked_tokens": 3000},
+            "about 30 s left",
+        ),
+        ({"rows": 60, "seconds": 60, "tokens": 6000}, ""),
+    ],
+)
+def test_what_is_left_is_told_by_rows_or_by_the_tokens_that_they_may_take(
+    changed: dict[str, float], left: str
+) -> None:
+    assert estimate_left(state(**changed)) == left
+
+
+def test_rows_that_are_written_are_counted_down(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress("answers", 3, every=0)
+    progress.ask(3, 10)
+    progress.add_tokens(6)  # two of each
+    progress.end_row(8)
+    progress.add_rows(1)
+    progress.add_tokens(2)
+    last = json.loads(capsys.readouterr().out.splitlines()[-1].removeprefix(MARK))
+    assert (last["asked_rows"], last["asked_tokens"]) == (2, 30 - 6 - 8 - 2)
 
 
 def test_programs_do_without_what_only_costs_time(tmp_path: Path) -> None:

@@ -123,8 +123,10 @@ class Generator:
             todo = list(missing)
             start = time.perf_counter()
             pending = [requests[missing[key]] for key in todo]
+            self.progress.ask(len(pending), sampling.max_new_tokens)
             for i, completion in engine.generate(pending, sampling, self._count_tokens):
                 done[todo[i]] = completion
+                self.progress.end_row(sampling.max_new_tokens - completion.n_tokens)
                 on_rows(1)
                 if completion.finish_reason == "refused":
                     # Not cached: the next run may find a server that accepts it.

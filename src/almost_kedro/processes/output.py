@@ -7,13 +7,13 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
 from almost_kedro.processes.progress import MARK
 
@@ -109,7 +109,7 @@ class ProgressView:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[rate]}", markup=False),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
         )
         self.bar = Progress(*columns, console=console) if console.is_terminal else None
         self.task: int | None = None
@@ -139,17 +139,30 @@ class ProgressView:
         self.state = state
         if self.bar:
             if self.task is None:
-                self.task = self.bar.add_task(str(state["what"]), total=total, rate="")
-            self.bar.update(self.task, completed=rows, rate=rate)  # type: ignore[arg-type]
+                self.task = self.bar.add_task(str(state["what"]), total=total, rate="", left="")
+            fields = {"rate": rate, "left": estimate_left(state)}
+            self.bar.update(self.task, completed=rows, **fields)  # type: ignore[arg-type]
         finished = rows >= total
         if self.bar or (time.monotonic() - self.logged < SECONDS_BETWEEN_LINES and not finished):
             return
         if self.done:
             return
         self.done, self.logged = finished, time.monotonic()
-        new = rows - float(state["rows_at_start"])
-        left = (
-            f", about {seconds * (total - rows) / new:.0f} s left" if new and not finished else ""
-        )
-        rate = f", {rate}" if rate else ""
-        logger.info("%s: %d of %d%s%s", state["what"], rows, total, rate, left, extra=PLAIN)
+        more = "".join(f", {each}" for each in (rate, estimate_left(state)) if each)
+        logger.info("%s: %d of %d%s", state["what"], rows, total, more, extra=PLAIN)
+
+
+def estimate_left(state: Mapping[str, float | str]) -> str:
+    """Say how long a child will still take, by its state; nothing if that can't be told.
+
+    Rows that are written together end together: while the first ones end, by their number there
+    would be hours left. They take no more tokens than they may, though, at the rate so far.
+    """
+    done, seconds, tokens = (float(state[name]) for name in ("rows", "seconds", "tokens"))
+    left, found = float(state["total"]) - done, []
+    if new := done - float(state["rows_at_start"]):
+        found.append(seconds * left / new)
+    if tokens and (asked := float(state.get("asked_rows", 0))):
+        each = float(state["asked_tokens"]) / asked
+        found.append(seconds * left * each / tokens)
+    return f"about {min(found):.0f} s left" if found and left > 0 else ""

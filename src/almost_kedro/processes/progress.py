@@ -15,6 +15,8 @@ class Progress:
         """Start counting to `total` rows; `what` is for people, `every` is in seconds."""
         self.what, self.total, self.every = what, total, every
         self.rows = self.rows_at_start = self.tokens = 0
+        # Rows that are being written, and the tokens that they may still take.
+        self.asked_rows = self.asked_tokens = 0
         # The rate counts from the first token on: loading a model is no generation.
         self.start: float | None = None
         self.last = time.monotonic()
@@ -35,7 +37,17 @@ class Progress:
         if self.start is None:
             self.start = time.monotonic()
         self.tokens += n
+        self.asked_tokens -= n
         self._print_when_due()
+
+    def ask(self, rows: int, tokens_each: int) -> None:
+        """Say that so many rows are being written, of so many tokens at most."""
+        self.asked_rows, self.asked_tokens = rows, rows * tokens_each
+
+    def end_row(self, spared: int) -> None:
+        """Say that one of them has ended, so many tokens before it had to."""
+        self.asked_rows -= 1
+        self.asked_tokens -= spared
 
     def finish(self) -> None:
         """Print the last line."""
@@ -53,6 +65,8 @@ class Progress:
             "rows_at_start": self.rows_at_start,
             "total": self.total,
             "tokens": self.tokens,
+            "asked_rows": self.asked_rows,
+            "asked_tokens": max(0, self.asked_tokens),
             "seconds": round(self.last - (self.start or self.last), 2),
         }
         print(MARK + json.dumps(state), flush=True)
