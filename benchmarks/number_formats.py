@@ -6,7 +6,8 @@
 The default model is trained on comparisons of a run (by default the newest `reward_pairs` in
 data/), 4 a step, and read on the next 20. Margins are read by transformers from the checkpoint as
 it is and in bfloat16, and by our scorer in both; what is printed is the root mean square of their
-difference from transformers' float32, as a share of the standard deviation of those. `--unrounded`
+difference from transformers' float32, as a share of the standard deviation of those, their own
+standard deviation as a multiple of it, and how both correlate. `--unrounded`
 saves the float32 weights that were trained, of which the loss has seen rounded copies: what one
 would get without our way to save. `--lora` trains adapters of a rank instead of the weights; what
 is read is the merged model, and a rate of 3e-4 suits them; `--in-4bit` trains them above weights in
@@ -121,7 +122,9 @@ def compare(model: ModelFolder, rows: Sequence[Any], job: TrainingJob | None) ->
     )
     for name, found in margins.items():
         share = (found - exact).pow(2).mean().sqrt() / exact.std()
-        print(f"  {name:<30} {share:6.1%}")
+        correlation = torch.corrcoef(torch.stack([found, exact]))[0, 1]
+        spread = found.std() / exact.std()
+        print(f"  {name:<30} {share:6.1%}   spread x {spread:.2f}   correlation {correlation:.3f}")
 
 
 @torch.inference_mode()

@@ -137,6 +137,33 @@ def test_who_goes_by_the_letter_is_neither_better_nor_worse(by_letter: str) -> N
     assert "HHH -10.0 points [-20.0, -5.0]: by the letter, so it tells nothing" in line.details[0]
 
 
+def test_two_at_chance_are_neither_better_nor_worse() -> None:
+    """A base model below chance by accident makes no trained one better."""
+    evaluation: dict[str, Any] = make_evaluation(NO_GAIN, EVEN)
+    gain = {"value": 0.11, "low": 0.02, "high": 0.2}
+    below, at_chance = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.18, 0.29))
+    models = {"base": {"accuracy": below}, "sft": {"accuracy": at_chance}}
+    chance = {"chance": {"accuracy": {"value": 0.25, "low": 0.25, "high": 0.25}}}
+    evaluation["mc1"] |= {"floors": chance, "differences": {"sft-vs-base": gain}, "models": models}
+    for name in ("hhh", "hhh_likelihood", "hhh_per_token"):
+        evaluation[name] = {**evaluation[name], "differences": {}}
+    line = judge_policies(evaluation)
+    assert line.answer == "Not shown: none of 2 comparisons shows a gain."
+    said = "MC1 +11.0 points [+2.0, +20.0]: neither is above chance, so it tells nothing"
+    assert said in line.details[0]
+    # One of them is above it: what it gained, or lost, counts.
+    for policy, difference, word in (
+        ("sft", gain, "Yes"),
+        ("base", {k: -v for k, v in gain.items()}, "No"),
+    ):
+        models |= {"base": {"accuracy": below}, "sft": {"accuracy": at_chance}}
+        models[policy] = {"accuracy": {"value": 0.4, "low": 0.3, "high": 0.5}}
+        low, high = sorted((difference["low"], difference["high"]))
+        found = {"value": difference["value"], "low": low, "high": high}
+        evaluation["mc1"]["differences"] = {"sft-vs-base": found}
+        assert judge_policies(evaluation).answer.startswith(word)
+
+
 def test_without_a_valid_vote_the_judge_has_no_say() -> None:
     evaluation = make_evaluation(NO_GAIN)
     for card in evaluation["questions"]["cards"].values():

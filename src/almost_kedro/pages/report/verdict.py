@@ -19,7 +19,7 @@ from almost_kedro.evaluation.stages import BASE, TRAINED
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.pages.report.numbers import show_name, show_points
 from almost_kedro.pages.report.weak_link import MOSTLY, find_weakest_link
-from almost_kedro.rows.evaluation_metrics import EvaluationMetrics
+from almost_kedro.rows.evaluation_metrics import BenchmarkReport, EvaluationMetrics
 from almost_kedro.rows.metrics import Documents, Estimate, GateResult, RewardModelMetrics
 
 EVEN = 0.5
@@ -37,7 +37,8 @@ class Line(NamedTuple):
 class Gain(NamedTuple):
     """A policy against the base model in one measure; `shown` has the figure in words.
 
-    It is told by nothing if one of the two mostly goes by the letter: then neither is better.
+    It is told by nothing if one of the two mostly goes by the letter, or if neither is shown to be
+    above chance: then neither is better.
     """
 
     policy: str
@@ -124,13 +125,25 @@ def list_gains(evaluation: EvaluationMetrics) -> list[Gain]:
             report = each.find_report(evaluation)
             if difference := report["differences"].get(pair):
                 text = f"{each.title} {show_points(difference)}"
-                flips = read_flips(report)
-                if any(flips.get(name, 0) >= MOSTLY for name in (stage.name, BASE)):
-                    shown = f"{text}: by the letter, so it tells nothing"
+                if why := find_silence(report, (stage.name, BASE)):
+                    shown = f"{text}: {why}, so it tells nothing"
                     gains.append(Gain(stage.name, each.title, shown, told=False))
                 else:
                     gains.append(_make_gain(stage.name, each.title, text, difference, 0))
     return gains
+
+
+def find_silence(report: BenchmarkReport, policies: tuple[str, str]) -> str:
+    """Say why a benchmark tells nothing of two policies; nothing if it does.
+
+    Several measures of two policies at chance differ by accident sooner or later.
+    """
+    flips = read_flips(report)
+    if any(flips.get(name, 0) >= MOSTLY for name in policies):
+        return "by the letter"
+    chance = report["floors"]["chance"]["accuracy"]["value"]
+    lows = [report["models"][name]["accuracy"]["low"] for name in policies]
+    return "neither is above chance" if all(low <= chance for low in lows) else ""
 
 
 def _make_gain(policy: str, measure: str, text: str, found: Estimate, even: float) -> Gain:
