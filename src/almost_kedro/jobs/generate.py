@@ -78,7 +78,9 @@ def run_workers(
     """
     jobs = [(f"{each.name} ({each.model.name})", each.make_job(work)) for each in asked]
     for _, job in jobs:
-        (job.out / METRICS).unlink(missing_ok=True)
+        # A job that was lent a cache is still there, or has ended while no Kedro waited for it.
+        if not (has_cluster() and (job.out / CACHE).is_file()):
+            (job.out / METRICS).unlink(missing_ok=True)
     # With vLLM, only one model in a process is safe.
     alone = [each for each in jobs if each[1].generation.engine == "vllm"]
     together = [each for each in jobs if each not in alone]
