@@ -76,6 +76,7 @@ def test_the_pods_of_a_manifest_train_together(
     manifest = yaml.safe_load((made / "manifest.json").read_text())
     assert manifest["metrics"]["ranks"] == 2
     assert "node 1: takes part in" in logs[1].read_text()
+    assert "launch.main_address is 127.0.0.1: machine 0 has to be this one" in logs[1].read_text()
     assert "Traceback" not in logs[1].read_text()
 
 

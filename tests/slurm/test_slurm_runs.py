@@ -82,8 +82,8 @@ def stopped(project: Path, generated: Ended) -> Ended:
 
 @pytest.fixture(scope="module")
 def finished(project: Path, stopped: Ended) -> Path:
-    """A data root with a reward model; what comes after it would take minutes, by the same way."""
-    run_kedro(project, stopped.root, "reward_model")
+    """A data root with everything."""
+    run_kedro(project, stopped.root, "reward_model,rmsp_sft,rl,evaluation")
     return stopped.root
 
 
@@ -119,7 +119,8 @@ def test_a_job_is_cancelled_with_the_run_that_started_it(stopped: Ended) -> None
 
 
 def test_each_program_of_a_run_is_a_job(finished: Path) -> None:
-    assert find_versions(finished, "reward_model")
+    assert find_versions(finished, "rl_policy")
+    assert list(finished.glob("08_reporting/report.html/*/report.html"))
     marks = [file.with_name(".slurm_folder") for file in finished.glob("0[4-8]*/**/job.json")]
     assert len(marks) == 9
     assert all(list(Path(mark.read_text()).glob("slurm-*.out")) for mark in marks)

@@ -18,9 +18,13 @@ LORA = {"rank": 4, "alpha": 8, "dropout": 0.0}
 LOSSES, WEIGHTS, OUTPUTS = 1e-5, 3e-4, 1e-4
 
 
-def test_a_killed_training_ends_with_the_same_bits(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("load_in_4bit", [False, True])
+def test_a_killed_training_ends_with_the_same_bits(
+    load_in_4bit: bool, tiny: Path, tmp_path: Path
+) -> None:
     """A reward model: adapters with dropout, and a head that is trained whole."""
-    options: dict[str, Any] = {"lora": {**LORA, "dropout": 0.1}, "save_every": 2}
+    lora = {**LORA, "dropout": 0.1, "load_in_4bit": load_in_4bit}
+    options: dict[str, Any] = {"lora": lora, "save_every": 2}
     rows = make_rows(24, seed=0)
     undisturbed = train("reward", tmp_path / "undisturbed", tiny, rows, **options)
     killed = write_job("reward", tmp_path / "killed", tiny, rows, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from almost_kedro.errors import UserError
 from almost_kedro.options.all import Options
 from almost_kedro.options.launch import LaunchOptions
 from almost_kedro.processes.machines import answer_calls
-from almost_kedro.processes.run import exit_when_told
+from almost_kedro.processes.run import PLAIN, exit_when_told
 
+logger = logging.getLogger(__name__)
 # Kubernetes numbers the pods of an indexed job.
 INDEX = "JOB_COMPLETION_INDEX"
 
@@ -50,6 +52,14 @@ def join(
     rank = find_node_rank(node_rank, options.launch)
     if rank == 0:
         become_run(run_options)
+    address = options.launch.main_address
+    if address == LaunchOptions().main_address:
+        logger.warning(
+            "launch.main_address is %s: machine 0 has to be this one, too; elsewhere, set it to the "
+            "address of machine 0",
+            address,
+            extra=PLAIN,
+        )
     exit_when_told()
     folder: Path = catalog.load("workplace").training
     answer_calls(folder, "almost_kedro.training.launch", rank)
