@@ -55,8 +55,8 @@ def join(
     address = options.launch.main_address
     if address == LaunchOptions().main_address:
         logger.warning(
-            "launch.main_address is %s: machine 0 has to be this one, too; elsewhere, set it to the "
-            "address of machine 0",
+            "launch.main_address is %s: machine 0 has to be this one, too; elsewhere, set it to "
+            "machine 0's address",
             address,
             extra=PLAIN,
         )
