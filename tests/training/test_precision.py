@@ -33,12 +33,13 @@ def make_job(
     config: str = "cpu",
     checkpointing: bool = False,
     base: Path | None = None,
+    in_4bit: bool = False,
 ) -> Any:
     """What is looked at of a job."""
     return SimpleNamespace(
         base=SimpleNamespace(folder=base, trust_remote_code=False),
         launch=SimpleNamespace(dtype=dtype, config=config),
-        options=SimpleNamespace(gradient_checkpointing=checkpointing),
+        options=SimpleNamespace(gradient_checkpointing=checkpointing, in_4bit=in_4bit),
     )
 
 
@@ -84,14 +85,27 @@ def test_hidden_states_are_bfloat16_only_where_gradients_are_wanted() -> None:
 
 @pytest.mark.parametrize(
     "job",
-    [make_job("float32"), make_job(config="fsdp"), make_job(checkpointing=True)],
-    ids=["float32", "sharded", "checkpointed activations"],
+    [
+        make_job("float32"),
+        make_job(config="fsdp"),
+        make_job(checkpointing=True),
+        make_job(in_4bit=True),
+    ],
+    ids=["float32", "sharded", "checkpointed activations", "weights in 4 bits"],
 )
 def test_who_computes_without_copies(job: Any) -> None:
     model = make_model()
     before = deepcopy(vars(model)).keys()
     use_bfloat16_copies(model, job)
     assert vars(model).keys() == before
+
+
+@pytest.mark.parametrize("config", ["cpu", "gpu"])
+def test_whoever_has_a_whole_model_computes_with_copies(config: str) -> None:
+    model = make_model()
+    before = deepcopy(vars(model)).keys()
+    use_bfloat16_copies(model, make_job(config=config))
+    assert vars(model).keys() - before == {"forward"}
 
 
 def test_attention_is_plain_for_short_sequences_on_cpus_and_where_scores_are_capped(
