@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.context import KedroContext
 from kedro.framework.startup import ProjectMetadata
+from kedro.io import DataCatalog
 
 from almost_kedro.cli.project import load_context, one_clear_line
+from almost_kedro.options.all import Options, check_options
 
 # What these commands do not know is an option of `kedro run`.
 PASS_ON = {"ignore_unknown_options": True}
@@ -18,10 +22,11 @@ run_options = click.argument(
 )
 
 
-def read_run_options(given: Sequence[str]) -> dict[str, Any]:
-    """Read options of `kedro run` as it would; click says what is wrong with them."""
-    with kedro_run.make_context("run", list(given)) as context:
-        return context.params
+def load_run(project: Path, run_options: Sequence[str]) -> tuple[KedroContext, Options]:
+    """Return what `kedro run` would work with; click says what is wrong with its options."""
+    with kedro_run.make_context("run", list(run_options)) as command:
+        context = load_context(project, command.params["env"], command.params["params"])
+        return context, check_options(context.config_loader["parameters"])
 
 
 @click.command("join", context_settings=PASS_ON)
@@ -40,18 +45,13 @@ def join_command(
     Type the same on each of them, but for the rank. Machine 0 runs `kedro run`, with these options;
     the others start their ranks of each training, and end when the run has ended well.
     """
-    from kedro.io import DataCatalog
-
     from almost_kedro.commands.join import join
-    from almost_kedro.options.all import check_options
 
     with one_clear_line():
-        options = read_run_options(run_options)
-        context = load_context(metadata.project_path, options["env"], options["params"])
+        context, options = load_run(metadata.project_path, run_options)
         catalog = context.catalog
         assert isinstance(catalog, DataCatalog)
-        checked = check_options(context.config_loader["parameters"])
-        join(catalog, checked, node_rank, run_options)
+        join(catalog, options, node_rank, run_options)
 
 
 @click.command("kubernetes", context_settings=PASS_ON)
@@ -83,10 +83,7 @@ def kubernetes_command(
     on the volume.
     """
     from almost_kedro.commands.kubernetes.command import print_manifest
-    from almost_kedro.options.all import check_options
 
     with one_clear_line():
-        options = read_run_options(run_options)
-        context = load_context(metadata.project_path, options["env"], options["params"])
-        checked = check_options(context.config_loader["parameters"])
-        print_manifest(checked.launch, run_options, **pod)
+        _, options = load_run(metadata.project_path, run_options)
+        print_manifest(options.launch, run_options, **pod)

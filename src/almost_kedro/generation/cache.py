@@ -75,6 +75,16 @@ class CompletionCache:
                 (key, completion.text, completion.finish_reason, completion.n_tokens),
             )
 
+    def take(self, other: Path) -> None:
+        """Store what another cache has; the first one stored under a key stays."""
+        with explained(other):
+            self._db.execute("ATTACH ? AS other", (str(other),))
+            self._db.execute(
+                "INSERT OR IGNORE INTO completions"
+                " SELECT key, text, finish_reason, n_tokens FROM other.completions"
+            )
+            self._db.execute("DETACH other")
+
 
 def copy_cache(path: Path, copy: Path) -> None:
     """Copy a cache, if there is one, whole or not at all; others may be writing to it."""
@@ -93,11 +103,10 @@ def take_back(copy: Path, path: Path) -> None:
     """Move what is in a copy of a cache to it, and remove the copy, if there is one."""
     if not copy.is_file():
         return
-    with explained(copy), closing(sqlite3.connect(copy)) as db, CompletionCache(path) as cache:
-        for key, *completion in db.execute(
-            "SELECT key, text, finish_reason, n_tokens FROM completions"
-        ):
-            cache.put(key, Completion(*completion))
+    with CompletionCache(copy):  # has its table then, and what a kill left in its journal
+        pass
+    with CompletionCache(path) as cache:
+        cache.take(copy)
     for suffix in ("", "-wal", "-shm"):
         copy.with_name(copy.name + suffix).unlink(missing_ok=True)
 

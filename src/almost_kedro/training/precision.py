@@ -100,8 +100,7 @@ def as_computed(model: nn.Module, bfloat16: bool) -> Iterator[None]:
     together (`benchmarks/number_formats.py --unrounded`). Without `bfloat16` nothing changes.
     `model` may be this rank's shards.
     """
-    weights = [weight for weight in model.parameters() if weight.is_floating_point()]
-    weights = weights if bfloat16 else []
+    weights = [weight for weight in model.parameters() if bfloat16 and weight.is_floating_point()]
     own = [weight.detach().clone() for weight in weights]
     with torch.no_grad():
         for weight in weights:
