@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
 from copy import deepcopy
@@ -30,6 +31,8 @@ from almost_kedro.training.served import make_served_folder
 from almost_kedro.training.sharding import whole_state
 
 STATE = "state"
+# So much later than the other machines' ranks do those of the first one end.
+SECONDS_LAST = 2.0
 
 
 def make_arguments(job: TrainingJob, n_steps: int) -> dict[str, Any]:
@@ -142,6 +145,9 @@ def train_model(
     # A rank that ends while its process group still has threads may be aborted, all work done.
     accelerator.wait_for_everyone()
     accelerator.end_training()
+    if job.launch.nodes > 1 and os.environ.get("GROUP_RANK") == "0":
+        # The other machines' launchers ask this one's for the end, and complain if it has left.
+        time.sleep(SECONDS_LAST)
 
 
 def save(
