@@ -132,3 +132,17 @@ def test_models_that_answer_by_the_letter_are_told_apart_from_too_few_items() ->
     assert "same letter in both orders" in find(evaluation_metrics=evaluation)[1]
     evaluation["hhh"]["position_bias"] = {"base": {"flips": {**EVEN, "value": 0.1}}}
     assert "letter" not in find(evaluation_metrics=evaluation)[1]
+
+
+@pytest.mark.parametrize("pair", ["sft-vs-base", "rl-vs-sft"])
+def test_a_policy_that_repeats_itself_more_is_not_told_to_train_more(pair: str) -> None:
+    new, old = pair.split("-vs-")
+    found = lose(pair, repetition={"difference": 0.16, "low": 0.12, "high": 0.2})
+    shares = {new: {**SHARE, "value": 0.23}, old: {**SHARE, "value": 0.07}}
+    found["policies"] = {name: {"repetition": share} for name, share in shares.items()}
+    link = find(**{f"{new}_policy_metrics": found})
+    assert f"And {new} repeats itself more than {old}: 23.0%" in link[1]
+    assert "max_repetition" in link[2]
+    assert "more training" not in link[2]
+    found["differences"][pair]["repetition"]["low"] = -0.01
+    assert "max_repetition" not in find(**{f"{new}_policy_metrics": found})[2]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS, SETS
 from almost_kedro.evaluation.gate import MIN_PROMPTS
 from almost_kedro.evaluation.model_report import read_flips
+from almost_kedro.evaluation.repetition import show_repetition
 from almost_kedro.evaluation.stages import BASE, STAGES, Stage
 from almost_kedro.pages.report.numbers import show_difference
 from almost_kedro.rows.evaluation_metrics import EvaluationMetrics
@@ -25,6 +26,11 @@ from almost_kedro.rows.metrics import (
 
 # From this share on, a model goes by the letter and not by what stands behind it.
 MOSTLY = 0.5
+# What the other remedies make worse.
+REPETITION = (
+    "Drop answers that repeat themselves (response_generation.max_repetition, "
+    "self_play.max_repetition), or let them be shorter (max_new_tokens), before you train more."
+)
 
 
 class Link(NamedTuple):
@@ -122,21 +128,23 @@ def _check_self_play(self_play: SelfPlayMetrics) -> Link | None:
 
 def _check_stage(stage: Stage, metrics: Documents) -> Link | None:
     policies: PolicyMetrics = metrics[stage.metrics]
-    against = policies["differences"][f"{stage.name}-vs-{stage.base}"]
+    pair = f"{stage.name}-vs-{stage.base}"
+    against = policies["differences"][pair]
     held_out = show_difference(against["held_out_reward"])
     step = stage.remedy
     if against["held_out_reward"]["low"] > 0:
         return None
+    if stage.watched and (training := metrics[stage.training])["stopped"]:
+        return Link(
+            stage.title,
+            f"It was stopped: {training['reason']}.",
+            f"Lower {stage.name}.learning_rate or raise {stage.name}.beta; the curves below say "
+            "where it turned.",
+        )
     if not stage.by_reward:
         why = (
             f"On {against['n']} test prompts, its held-out reward is not shown to be above the "
             f"{stage.base_title}'s ({held_out})."
-        )
-    elif (training := metrics[stage.training])["stopped"]:
-        why = f"It was stopped: {training['reason']}."
-        step = (
-            f"Lower {stage.name}.learning_rate or raise {stage.name}.beta; the curves below say "
-            "where it turned."
         )
     elif against["reward"]["low"] > 0:
         why = (
@@ -152,6 +160,9 @@ def _check_stage(stage: Stage, metrics: Documents) -> Link | None:
             "It is not shown to gain even by the reward model that it was trained with "
             f"({show_difference(against['reward'])} on {against['n']} test prompts)."
         )
+    if repeats := show_repetition(pair, policies):
+        why += f" And {repeats}."
+        step = REPETITION
     return Link(stage.title, why, step)
 
 
