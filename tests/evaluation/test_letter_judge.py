@@ -57,9 +57,12 @@ def test_both_answers_are_shown_as_they_are_under_the_letters_that_are_asked_for
     [
         # P(A) / (P(A) + P(B)): 0.06 / 0.08 = 0.75, and 0.1 / 0.5 = 0.2.
         (((0.06, 0.02), (0.1, 0.4)), ["win", "win"], [(0.75, 0.25), (0.2, 0.8)]),
-        # The same letter in both orders: another answer each time.
-        (((0.3, 0.1), (0.3, 0.1)), ["win", "loss"], [(0.75, 0.25), (0.75, 0.25)]),
-        (((0.2, 0.2 + 1e-9), (0.2, 0.6)), ["tie", "win"], [(0.5, 0.5), (0.25, 0.75)]),
+        # The same letter in both orders, as surely: neither answer.
+        (((0.3, 0.1), (0.3, 0.1)), ["tie", "tie"], [(0.75, 0.25), (0.75, 0.25)]),
+        # And less surely where the other answer stands behind it.
+        (((0.3, 0.1), (0.3, 0.2)), ["win", "win"], [(0.75, 0.25), (0.6, 0.4)]),
+        (((0.3, 0.2), (0.3, 0.1)), ["loss", "loss"], [(0.6, 0.4), (0.75, 0.25)]),
+        (((0.2, 0.2 + 1e-9), (0.2, 0.6)), ["win", "win"], [(0.5, 0.5), (0.25, 0.75)]),
     ],
 )
 def test_an_answers_score_is_its_letters_share(
@@ -88,17 +91,22 @@ def test_what_is_not_finite_is_refused(value: float) -> None:
         votes_from_letters(CASES, logprobs)
 
 
-def test_the_worth_is_the_share_of_orders_in_which_the_right_answer_is_named() -> None:
-    items = [make_pair_item(f"hhh-{i}") for i in range(2)]
+def test_the_worth_is_how_often_the_right_answer_is_named_over_both_orders() -> None:
+    items = [make_pair_item(f"hhh-{i}") for i in range(4)]
     cases = list_pair_cases(items)
-    assert [case.order for case in cases] == ["a_first", "b_first"] * 2
-    # Right in both orders; then A in both: right once.
-    found = give(cases, (0.6, 0.2), (0.2, 0.6), (0.3, 0.1), (0.3, 0.1))
+    assert [case.order for case in cases] == ["a_first", "b_first"] * 4
+    found = give(
+        cases,
+        *((0.6, 0.2), (0.2, 0.6)),  # right in both orders
+        *((0.3, 0.1), (0.3, 0.1)),  # A in both, as surely: half a hit
+        *((0.3, 0.1), (0.3, 0.2)),  # A in both, more surely where it is right
+        *((0.2, 0.6), (0.6, 0.2)),  # wrong in both
+    )
     worth = measure_worth(items, found, seed=0)
-    assert worth["n"] == 2
-    assert worth["accuracy"]["value"] == 0.75
+    assert worth["n"] == 4
+    assert worth["accuracy"]["value"] == 0.625
     assert worth["flip_rate"]["value"] == 0.5
-    assert worth["letter_mass"] == pytest.approx(0.6)
+    assert worth["letter_mass"] == pytest.approx((0.8 + 0.4 + 0.45 + 0.8) / 4)
 
 
 def test_a_pair_of_several_turns_shows_its_whole_dialogue() -> None:

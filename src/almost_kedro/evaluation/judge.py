@@ -138,6 +138,19 @@ def votes_from_rewards(
     return votes
 
 
+def order_scores(vote: Vote) -> Scores:
+    """Return a valid vote's scores, model_a's first."""
+    first, second = vote["score_first"], vote["score_second"]
+    assert first is not None
+    assert second is not None
+    return (second, first) if vote["order"] == "b_first" else (first, second)
+
+
+def read_result(lead: float) -> Result:
+    """Return the verdict on model_a by how far its score is above model_b's."""
+    return RESULTS[float(score_wins(lead))]
+
+
 def _make_vote(
     item_id: str,
     models: tuple[str, str],
@@ -155,7 +168,7 @@ def _make_vote(
         order=order,
         score_first=first,
         score_second=second,
-        verdict=RESULTS[float(score_wins(lead))] if scores else None,
+        verdict=read_result(lead) if scores else None,
         valid=scores is not None,
         reason=reason,
         review=review,

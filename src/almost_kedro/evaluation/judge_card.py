@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from almost_kedro.evaluation.floors import NEWTON_STEPS, RIDGE, score_wins
+from almost_kedro.evaluation.judge import RESULTS, order_scores
 from almost_kedro.evaluation.statistics import estimate_mean
 from almost_kedro.rows.evaluation import Vote
 from almost_kedro.rows.evaluation_metrics import JudgeCard, Trust
@@ -16,6 +17,7 @@ from almost_kedro.rows.metrics import Estimate
 
 Floats = NDArray[np.float64]
 DRAWS = 2000
+WINS = {result: win for win, result in RESULTS.items()}
 
 
 def judge_card(
@@ -39,7 +41,7 @@ def judge_card(
         name: np.array([float(vote["verdict"] == name) for vote in valid])
         for name in ("win", "tie", "loss")
     }
-    sums = np.sum([_order_scores(vote) for vote in valid], axis=0) if valid else np.zeros(2)
+    sums = np.sum([order_scores(vote) for vote in valid], axis=0) if valid else np.zeros(2)
     return JudgeCard(
         model_a=model_a,
         model_b=model_b,
@@ -59,15 +61,15 @@ def judge_card(
 
 
 def _measure_trust(votes: Sequence[Vote], seed: int) -> Trust:
-    verdicts = defaultdict(list)
+    wins = defaultdict(list)
     first_wins, groups = [], []
     for vote in votes:
         if vote["valid"] and vote["order"] != "any":
-            verdicts[vote["item_id"]].append(vote["verdict"])
-            groups.append(vote["item_id"])
             win = _read_win(vote)
+            wins[vote["item_id"]].append(win)
+            groups.append(vote["item_id"])
             first_wins.append(win if vote["order"] == "a_first" else 1 - win)
-    both = {item: pair for item, pair in verdicts.items() if len(pair) == 2}
+    both = {item: pair for item, pair in wins.items() if len(pair) == 2}
     flips = [float(one != other) for one, other in both.values()]
     invalid = [float(not vote["valid"]) for vote in votes]
     invalid_rate = estimate_mean(invalid, [vote["item_id"] for vote in votes], seed)
@@ -80,17 +82,9 @@ def _measure_trust(votes: Sequence[Vote], seed: int) -> Trust:
     )
 
 
-def _order_scores(vote: Vote) -> tuple[float, float]:
-    """Return a valid vote's scores, model_a's first."""
-    first, second = vote["score_first"], vote["score_second"]
-    assert first is not None
-    assert second is not None
-    return (second, first) if vote["order"] == "b_first" else (first, second)
-
-
 def _read_win(vote: Vote) -> float:
-    """Return 1 where model_a wins a valid vote, 0.5 for a tie, 0 where it loses."""
-    return float(score_wins(np.subtract(*_order_scores(vote))))
+    """Return 1 where model_a has the higher score in a valid vote, 0.5 for a tie, else 0."""
+    return float(score_wins(np.subtract(*order_scores(vote))))
 
 
 def control_length(votes: Sequence[Vote], leads: Mapping[str, int], seed: int) -> Estimate | None:
@@ -111,7 +105,7 @@ def control_length(votes: Sequence[Vote], leads: Mapping[str, int], seed: int) -
     """
     wins = defaultdict(list)
     for vote in votes:
-        wins[vote["item_id"]].append(_read_win(vote))
+        wins[vote["item_id"]].append(WINS[vote["verdict"]])
     lead = np.array([leads[item] for item in wins], dtype=float)
     if not wins or (len(set(lead)) == 1 and lead[0] != 0):
         return None

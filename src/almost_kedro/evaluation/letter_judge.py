@@ -6,11 +6,19 @@ It writes nothing, so no review has to be read, and a model of this machine need
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from almost_kedro.contract import LETTERS, Likelihood
-from almost_kedro.evaluation.judge import Case, list_cases, make_scored_vote, quote
+from almost_kedro.evaluation.judge import (
+    Case,
+    list_cases,
+    make_scored_vote,
+    order_scores,
+    quote,
+    read_result,
+)
 from almost_kedro.evaluation.judge_card import judge_card
 from almost_kedro.evaluation.verdicts import read_score, share
 from almost_kedro.rows.evaluation import PairItem, Vote
@@ -82,15 +90,29 @@ def _name_request(case: Case, letter: str) -> str:
 def votes_from_letters(cases: Sequence[Case], logprobs: Mapping[str, float]) -> list[Vote]:
     """Return a vote a case: an answer's score is its letter's share of P(A) + P(B).
 
+    Small models mostly name one letter, whatever stands behind it, but not equally surely. So both
+    votes on a question have one verdict, that of the answers' mean scores over both orders, in
+    which a liking for a letter cancels (Wang et al. 2024, "Large Language Models are not Fair
+    Evaluators", do so with scores). The scores are what each order said.
+
     `logprobs` are natural logarithms, by the ids of `build_letter_requests`. Raises UserError for
     one that is not finite.
     """
-    votes = []
+    votes, leads = [], defaultdict[tuple[str, str, str], float](float)
     for case in cases:
         first, second = (read_score(logprobs, _name_request(case, each)) for each in LETTERS)
         of_first = round(share(first, second), DIGITS)
-        votes.append(make_scored_vote(case, (of_first, round(1 - of_first, DIGITS))))
+        vote = make_scored_vote(case, (of_first, round(1 - of_first, DIGITS)))
+        of_a, of_b = order_scores(vote)
+        leads[_name_question(vote)] += of_a - of_b
+        votes.append(vote)
+    for vote in votes:
+        vote["verdict"] = read_result(round(leads[_name_question(vote)], DIGITS))
     return votes
+
+
+def _name_question(vote: Vote) -> tuple[str, str, str]:
+    return vote["model_a"], vote["model_b"], vote["item_id"]
 
 
 def measure_worth(
