@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 from almost_kedro.errors import UserError
 from almost_kedro.evaluation.floors import score_wins
+from almost_kedro.evaluation.judge import WINS
 from almost_kedro.evaluation.stages import Pair
 from almost_kedro.rows.evaluation import JudgeVote, OpenAnswer, OpenItem
 from almost_kedro.rows.training import PolicyAnswer
 
-# Model_a's score by the verdict on it.
-SCORES = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 JUDGE = "judge"
 # Rewards of one answer by one model differ by less, whatever it was padded with.
 SAME_REWARD = 1e-3
@@ -62,7 +61,7 @@ def read_verdicts(votes: Iterable[JudgeVote]) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], list[float]] = {}
     for vote in votes:
         if vote["verdict"] is not None:
-            score = SCORES[vote["verdict"]]
+            score = WINS[vote["verdict"]]
             found.setdefault((vote["answer_a"], vote["answer_b"]), []).append(score)
             found.setdefault((vote["answer_b"], vote["answer_a"]), []).append(1 - score)
     return {ids: float(score_wins(sum(each) - len(each) / 2)) for ids, each in found.items()}

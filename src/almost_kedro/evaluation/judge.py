@@ -19,6 +19,8 @@ from almost_kedro.rows.finite import require_finite
 # A judge that can read sees both.
 ORDERS: tuple[Order, ...] = ("a_first", "b_first")
 RESULTS: Mapping[float, Result] = {1.0: "win", 0.5: "tie", 0.0: "loss"}
+# Model_a's score by the verdict on it.
+WINS: Mapping[str | None, float] = {result: win for win, result in RESULTS.items()}
 # Why there is no review, by how the reply ended.
 WITHOUT_REVIEW: Mapping[FinishReason, str] = {
     "withheld": "the judge's server kept the review back (its content filter)",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from almost_kedro.evaluation.floors import NEWTON_STEPS, RIDGE, score_wins
-from almost_kedro.evaluation.judge import RESULTS, order_scores
+from almost_kedro.evaluation.judge import WINS, order_scores
 from almost_kedro.evaluation.statistics import estimate_mean
 from almost_kedro.rows.evaluation import Vote
 from almost_kedro.rows.evaluation_metrics import JudgeCard, Trust
@@ -17,7 +17,6 @@ from almost_kedro.rows.metrics import Estimate
 
 Floats = NDArray[np.float64]
 DRAWS = 2000
-WINS = {result: win for win, result in RESULTS.items()}
 
 
 def judge_card(

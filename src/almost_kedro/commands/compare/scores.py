@@ -13,9 +13,9 @@ from typing import Any
 from almost_kedro.commands.compare.differences import Score
 from almost_kedro.contract import row_id
 from almost_kedro.evaluation.floors import score_wins
+from almost_kedro.evaluation.judge import WINS
 
 Row = Mapping[str, Any]
-WINS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 BASE = "base"
 
 
