@@ -148,6 +148,11 @@ def order_scores(vote: Vote) -> Scores:
     return (second, first) if vote["order"] == "b_first" else (first, second)
 
 
+def read_lead(vote: Vote) -> float:
+    """Return how far model_a's score is above model_b's in a valid vote."""
+    return float(np.subtract(*order_scores(vote)))
+
+
 def read_result(lead: float) -> Result:
     """Return the verdict on model_a by how far its score is above model_b's."""
     return RESULTS[float(score_wins(lead))]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from almost_kedro.evaluation.floors import NEWTON_STEPS, RIDGE, score_wins
-from almost_kedro.evaluation.judge import WINS, order_scores
+from almost_kedro.evaluation.judge import WINS, order_scores, read_lead
 from almost_kedro.evaluation.statistics import estimate_mean
 from almost_kedro.rows.evaluation import Vote
 from almost_kedro.rows.evaluation_metrics import JudgeCard, Trust
@@ -83,7 +83,7 @@ def _measure_trust(votes: Sequence[Vote], seed: int) -> Trust:
 
 def _read_win(vote: Vote) -> float:
     """Return 1 where model_a has the higher score in a valid vote, 0.5 for a tie, else 0."""
-    return float(score_wins(np.subtract(*order_scores(vote))))
+    return float(score_wins(read_lead(vote)))
 
 
 def control_length(votes: Sequence[Vote], leads: Mapping[str, int], seed: int) -> Estimate | None:

@@ -15,8 +15,8 @@ from almost_kedro.evaluation.judge import (
     Case,
     list_cases,
     make_scored_vote,
-    order_scores,
     quote,
+    read_lead,
     read_result,
 )
 from almost_kedro.evaluation.judge_card import judge_card
@@ -103,8 +103,7 @@ def votes_from_letters(cases: Sequence[Case], logprobs: Mapping[str, float]) -> 
         first, second = (read_score(logprobs, _name_request(case, each)) for each in LETTERS)
         of_first = round(share(first, second), DIGITS)
         vote = make_scored_vote(case, (of_first, round(1 - of_first, DIGITS)))
-        of_a, of_b = order_scores(vote)
-        leads[_name_question(vote)] += of_a - of_b
+        leads[_name_question(vote)] += read_lead(vote)
         votes.append(vote)
     for vote in votes:
         vote["verdict"] = read_result(round(leads[_name_question(vote)], DIGITS))
