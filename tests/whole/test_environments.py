@@ -104,11 +104,6 @@ def test_the_paper_environment_is_the_published_set_up(project: Path) -> None:
     )
 
 
-CANDOUR_TOPIC = [
-    "smollm2-135m-Candid-3shot",
-    "smollm2-135m-Reckless-3shot",
-    "smollm2-135m-Candid-3shot-off-topic",
-]
 DEMONSTRATIONS_SHOTS = [
     "smollm2-135m-Faithful-3shot",
     "smollm2-135m-HHH-3shot",
@@ -116,19 +111,18 @@ DEMONSTRATIONS_SHOTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("env", "rubric"), [("base", DEMONSTRATIONS_SHOTS), ("study", CANDOUR_TOPIC)]
-)
-def test_rubrics_are_those_of_the_findings(env: str, rubric: list[str], project: Path) -> None:
+@pytest.mark.parametrize("env", ["base", "study"])
+def test_rubrics_are_those_of_the_findings(env: str, project: Path) -> None:
     options = check_options(load(project, env).config_loader["parameters"])
-    assert options.comparisons.rubric == rubric
+    assert options.comparisons.rubric == DEMONSTRATIONS_SHOTS
     assert options.contrasts == {}
     assert options.comparisons.length_control == "matched"
 
 
-def test_the_rubric_of_the_study_is_a_contrast_that_was_tried(project: Path) -> None:
-    contrasts = check_options(load(project, "contrasts").config_loader["parameters"]).contrasts
-    assert CANDOUR_TOPIC in contrasts.values()
+def test_the_study_is_the_default_but_for_its_size(project: Path) -> None:
+    base, study = (load(project, env).config_loader["parameters"] for env in ("base", "study"))
+    same = ("response_generation", "comparisons", "prompt_splits", "self_play", "sft", "dpo")
+    assert {name: study[name] for name in same} == {name: base[name] for name in same}
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
