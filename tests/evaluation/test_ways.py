@@ -47,7 +47,9 @@ METRICS: dict[str, Any] = {
     "sft_policy_training_metrics": take(40, 400),
     "rl_policy_training_metrics": take(80, 800),
     "dpo_policy_training_metrics": {**take(50, 500), "reference": take(5, 50)},
-    "dpo_policy_metrics": {"best_of": 4},
+    "sft_policy_metrics": {"test": "T"},
+    "rl_policy_metrics": {"test": "T"},
+    "dpo_policy_metrics": {"best_of": 4, "test": "T"},
 }
 
 
@@ -103,3 +105,24 @@ def test_a_reward_that_is_none_is_refused() -> None:
     rewards = {**REWARDS, "dpo": {"p1": float("nan")}}
     with pytest.raises(ValueError, match="nan"):
         compare_ways(METRICS, make_answers(rewards), seed=0)
+
+
+def test_only_what_was_tested_alike_is_compared() -> None:
+    """Rewards of two reward models are no one scale."""
+    metrics = {**METRICS, "rl_policy_metrics": {"test": "another"}}
+    ways = compare_ways(metrics, make_answers(REWARDS), seed=0)
+    assert [way.name for way in ways] == ["best_of_n", "sft", "dpo"]
+
+
+def test_costs_of_which_a_part_is_not_counted_are_at_least_that() -> None:
+    cached = {**take(0, 0), "requests_generated": 0, "requests_from_cache": 9}
+    resumed = {**take(8, 80), "resumed_from_step": 3}
+    metrics = {
+        **METRICS,
+        "self_play_costs_metrics": {"turn 1, answers": cached},
+        "dpo_policy_training_metrics": resumed,
+    }
+    ways = compare_ways(metrics, make_answers(REWARDS), seed=0)
+    whole = {"best_of_n": True, "sft": False, "rl": False, "dpo": False}
+    assert {way.name: way.whole for way in ways} == whole
+    assert tabulate_ways(ways).rows[-1][4:6] == ("at least 8.0", "at least 80")

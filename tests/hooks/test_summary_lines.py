@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from report_findings import WORTH
+from report_findings import NO_GAIN, WORTH, make_metrics, make_reward_report
 
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.hooks.summary_lines import (
+    conclude,
     describe_ensemble,
     describe_evaluation,
     describe_mismatched,
@@ -167,8 +168,8 @@ def test_all_models_stand_side_by_side_with_the_floors_below() -> None:
     )
     questions["judge_worth"] = WORTH
     said = (
-        "  judge of the answers: someone, right in 70.0% [55.0%, 80.0%] of 56 HHH pairs, and of "
-        "another opinion in the other order in 25%"
+        "  judge of the answers: someone, right in 70.0% [55.0%, 80.0%] of 56 HHH pairs, of "
+        "another opinion in the other order in 25%, with 90% of its probability on letters"
     )
     assert said in describe_evaluation(metrics)
 
@@ -183,3 +184,33 @@ def describe_rest(invalid: str) -> list[str]:
         "  of what they were trained on, 2 of 30 prompts, 1 of 8 demonstrations repeat a benchmark "
         "item",
     ]
+
+
+def test_the_last_lines_say_what_a_run_shows_and_what_not() -> None:
+    found = make_metrics()
+    rl = found["rl_policy_metrics"]["differences"]["rl-vs-sft"]
+    rl["held_out_reward"] = NO_GAIN
+    assert conclude(found)[1:] == [
+        "  the reward model learned more than what reads nothing: shown, right in 60.0% [55.0%, "
+        "65.0%] of held-out comparisons, surface in 51.0% [45.0%, 55.0%]",
+        "  choosing by it helps: shown, best of 4 +0.500 [+0.400, +0.600] in held-out reward",
+        "  the policies are better than what they started from: shown of sft against base, +0.100 "
+        "[+0.050, +0.150]; not shown of rl against sft, +0.100 [-0.050, +0.250]",
+    ]
+
+
+def test_where_there_is_nothing_to_test_nothing_is_claimed() -> None:
+    none = {"n": 0, "n_prompts": 0}
+    _, learned, helps, _ = conclude(
+        make_metrics(reward_model_metrics=none, self_play_metrics={"gain": None})
+    )
+    assert learned.endswith("reads nothing: there is nothing to test it on")
+    assert helps.endswith("helps: there is nothing to test it on")
+
+
+def test_a_reward_model_that_did_not_pass_the_gate_shows_nothing() -> None:
+    gate = {"passed": False, "reasons": ["it is too sure"]}
+    assert ": not shown, right in" in conclude(make_metrics(gate=gate))[1]
+    above = {"difference": 0.1, "low": -0.14, "high": 0.34, "low_one_sided": -0.1}
+    report = make_reward_report(above_best_floor=above)
+    assert ": not shown, right in" in conclude(make_metrics(reward_model_metrics=report))[1]

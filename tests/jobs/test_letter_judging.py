@@ -1,5 +1,6 @@
 """Judging by letter with a model of this machine: the node itself, and real models."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,20 @@ def test_bad_judges_are_one_line_before_anything_is_computed(tmp_path: Path) -> 
     work = make_workplace(tmp_path)
     short = make_folder(tmp_path / "short", max_position_embeddings=1200)
     with pytest.raises(UserError, match=r"model 'critic' has a context of 1200; lower evaluation"):
-        check_letter_judge(QUESTIONS, choose(short), work)
-    check_letter_judge(QUESTIONS, choose(short, max_new_tokens=64), work)
+        check_letter_judge(QUESTIONS, PAIRS, choose(short), work)
+    check_letter_judge(QUESTIONS, PAIRS, choose(short, max_new_tokens=64), work)
     broken = make_instruct(tmp_path / "broken", CHATML.replace("messages", "nothing['at all']"))
     with pytest.raises(UserError, match="template"):
-        check_letter_judge(QUESTIONS, choose(broken, max_new_tokens=64), work)
+        check_letter_judge(QUESTIONS, PAIRS, choose(broken, max_new_tokens=64), work)
     with pytest.raises(UserError, match=r"no config\.json in"):
-        check_letter_judge(QUESTIONS, choose(tmp_path / "nowhere"), work)
+        check_letter_judge(QUESTIONS, PAIRS, choose(tmp_path / "nowhere"), work)
+    long = [*PAIRS, make_pair_item("hhh-7", chosen="So it is. " * 400, rejected="No.")]
+    with pytest.raises(UserError, match=r"item hhh-7 of static HHH takes \d+ tokens"):
+        check_letter_judge(QUESTIONS, long, choose(short, max_new_tokens=64), work)
+    letterless = make_folder(tmp_path / "letterless")
+    file = letterless / "tokenizer.json"
+    content = json.loads(file.read_text())
+    del content["model"]["vocab"]["B"]
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="its vocabulary has no letters A and B"):
+        check_letter_judge(QUESTIONS, PAIRS, choose(letterless, max_new_tokens=64), work)

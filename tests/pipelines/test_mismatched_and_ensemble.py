@@ -10,7 +10,10 @@ import pytest
 from sessions import find_versions, kedro, make_options, read_document, run_pipeline
 from smoke_runs import read_latest
 
+from almost_kedro.contract import ModelFolder
 from almost_kedro.feedback.ensemble import Scale, combine_rewards
+from almost_kedro.jobs.score import score_by_jobs
+from almost_kedro.training.job import ScoreJob
 
 pytestmark = pytest.mark.slow
 
@@ -127,12 +130,39 @@ def test_rewards_are_those_of_both_together_everywhere(root: Path) -> None:
     assert played
 
 
-def test_rl_has_both_and_its_rewards_are_not_the_first_ones(root: Path) -> None:
+def test_rollouts_have_the_rewards_of_both_together(root: Path, tmp_path: Path) -> None:
     before, after = list_jobs(root, "rl_policy")
     assert before["members"] is None
-    assert [model["name"] for model in after["members"]["models"]] == ["reward_model_seed_1"]
-    assert after["members"]["penalty"] == 0.5
-    assert all(isinstance(row["reward"], float) for row in read_latest(root, "rollouts"))
+    members = after["members"]
+    assert [model["name"] for model in members["models"]] == ["reward_model_seed_1"]
+    dialogues = {
+        row["id"]: row["dialogue"]
+        for row in map(json.loads, Path(after["rows"]).read_text().splitlines())
+    }
+    rollouts = {row["rollout_id"]: row for row in read_latest(root, "rollouts")}
+    jobs = [
+        ScoreJob(
+            model=ModelFolder.model_validate(model),
+            rows=tmp_path,
+            rows_sha256="",
+            separator=after["separator"],
+            max_length=after["reward_max_length"],
+            dtype=after["launch"]["dtype"],
+            out=tmp_path,
+        )
+        for model in (after["reward_model"], *members["models"])
+    ]
+    texts = [
+        {"id": id_, "dialogue": dialogues[row["prompt_id"]], "answer": row["completion"]}
+        for id_, row in rollouts.items()
+    ]
+    first, second = (found for found, _ in score_by_jobs(jobs, texts))
+    scales = [Scale(*scale) for scale in members["scales"]]
+    for id_, row in rollouts.items():
+        [both] = combine_rewards([[first[id_]], [second[id_]]], scales, members["penalty"])
+        assert row["reward"] == pytest.approx(both.reward, abs=2e-3)
+    # It is not the first one's, which a run without members has.
+    assert max(abs(row["reward"] - first[id_]) for id_, row in rollouts.items()) > 0.02
 
 
 def test_figures_say_what_both_options_gave(root: Path) -> None:

@@ -7,7 +7,12 @@ import pytest
 from almost_kedro.evaluation.stages import DPO
 from almost_kedro.pipelines.evaluation.pages import leave_out
 
-OTHERS = {"sft_policy_metrics": {"models": {"sft": {"fingerprint": "s"}}}, "gate": None}
+OTHERS = {
+    "sft_policy_metrics": {"models": {"sft": {"fingerprint": "s"}}, "test": {"reward_model": "r"}},
+    "gate": None,
+}
+DPO_MODELS = {"dpo": {"fingerprint": "d"}}
+TESTED = {"models": DPO_MODELS, "test": {"reward_model": "r"}}
 
 
 def find(tested: Any, evaluated: dict[str, Any]) -> dict[str, Any]:
@@ -17,7 +22,7 @@ def find(tested: Any, evaluated: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_what_was_tested_and_evaluated_is_shown() -> None:
-    found = find({"models": {"dpo": {"fingerprint": "d"}}}, {"dpo": {"fingerprint": "d"}})
+    found = find(TESTED, DPO_MODELS)
     assert leave_out(found) == found
 
 
@@ -25,9 +30,12 @@ def test_what_was_tested_and_evaluated_is_shown() -> None:
     ("tested", "evaluated"),
     [
         (None, {}),  # never trained
-        ({"models": {"dpo": {"fingerprint": "d"}}}, {}),  # left out by the evaluation
+        (TESTED, {}),  # left out by the evaluation
         # Trained anew after it, or not tested since.
-        ({"models": {"dpo": {"fingerprint": "d"}}}, {"dpo": {"fingerprint": "e"}}),
+        (TESTED, {"dpo": {"fingerprint": "e"}}),
+        # Its answers have another reward model's rewards, as those of a test of before have.
+        ({**TESTED, "test": {"reward_model": "q"}}, DPO_MODELS),
+        ({"models": DPO_MODELS}, DPO_MODELS),
     ],
 )
 def test_all_else_of_it_is_left_out_and_nothing_of_others(

@@ -21,6 +21,7 @@ class Cost(NamedTuple):
     cached: int | None  # how many of them were there from earlier
     tokens: int | None  # read or written, without the cached
     seconds: float  # loading included
+    resumed: bool  # whether an earlier start did a part, which is not counted
     memory_mb: float  # peak
     gpu_memory_mb: float | None  # the same of its GPU; None without one
 
@@ -81,6 +82,7 @@ def read_cost(step: str, program: str, found: ProgramMetrics) -> Cost:
         cached=cached,
         tokens=read_tokens(found),
         seconds=read_seconds(found),
+        resumed=found.get("resumed_from_step", 0) > 0,
         memory_mb=found["peak_memory_mb"],
         gpu_memory_mb=found.get("peak_gpu_memory_mb"),
     )

@@ -20,6 +20,8 @@ from almost_kedro.rows.metrics import Estimate, PairedDifference
 
 # Reward models, and the floor that each is compared with.
 READERS = (("reward_model", "longer_wins"), ("held_out_reward_model", "longer_wins"))
+# From this share on, a model goes by the letter and not by what stands behind it.
+MOSTLY = 0.5
 
 
 def report_benchmark(
@@ -123,6 +125,19 @@ def read_flips(report: BenchmarkReport) -> dict[str, float]:
     return {name: found["flips"]["value"] for name, found in bias.items()}
 
 
+def find_silence(report: BenchmarkReport, policies: tuple[str, str]) -> str:
+    """Say why a benchmark tells nothing of two policies; nothing if it does.
+
+    Several measures of two policies at chance differ by accident sooner or later.
+    """
+    flips = read_flips(report)
+    if any(flips.get(name, 0) >= MOSTLY for name in policies):
+        return "by the letter"
+    chance = report["floors"]["chance"]["accuracy"]["value"]
+    lows = [report["models"][name]["accuracy"]["low"] for name in policies]
+    return "neither is above chance" if all(low <= chance for low in lows) else ""
+
+
 def show_judge(report: QuestionsReport) -> str:
     """Say who judged the open questions, and, where it was measured, what its word is worth."""
     worth = report.get("judge_worth")
@@ -130,7 +145,8 @@ def show_judge(report: QuestionsReport) -> str:
         return report["judge"]
     return (
         f"{report['judge']}, right in {show_share(worth['accuracy'])} of {worth['n']} HHH pairs, "
-        f"and of another opinion in the other order in {worth['flip_rate']['value']:.0%}"
+        f"of another opinion in the other order in {worth['flip_rate']['value']:.0%}, "
+        f"with {worth['letter_mass']:.0%} of its probability on letters"
     )
 
 

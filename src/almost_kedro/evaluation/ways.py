@@ -26,6 +26,8 @@ class Way(NamedTuple):
         repetition: Its repetition - the base model's on these (shares).
         seconds: What all programs took that it needs, from the comparisons on.
         tokens: What these programs read, wrote or were trained on.
+        whole: Whether seconds and tokens are all; nothing came from a cache, and no training was
+            resumed.
         answers: How many are generated for each answer that it gives.
     """
 
@@ -35,18 +37,22 @@ class Way(NamedTuple):
     repetition: PairedDifference
     seconds: float
     tokens: int
+    whole: bool
     answers: int
 
 
 def compare_ways(metrics: Documents, answers: Sequence[PolicyAnswer], seed: int) -> list[Way]:
     """Compare the ways that there are; none if nobody trained what is beside the chain.
 
-    `metrics` are documents by name. Of a policy's answers to one prompt, the first counts.
+    `metrics` are documents by name. Of a policy's answers to one prompt, the first counts. A stage
+    is left out where its answers were sampled or scored in another way than SFT's and base's.
     """
     tested = [metrics[stage.metrics] for stage in APART if stage.metrics in metrics]
     if not tested:
         return []
-    needs = {BEST_OF_N: SFT.takes[:1], **{stage.name: stage.takes for stage in TRAINED}}
+    test = metrics[SFT.metrics].get("test")
+    fit = [each for each in TRAINED if metrics.get(each.metrics, {}).get("test") == test]
+    needs = {BEST_OF_N: SFT.takes[:1], **{stage.name: stage.takes for stage in fit}}
     first: dict[str, dict[str, PolicyAnswer]] = {}
     for row in answers:
         first.setdefault(row["policy"], {}).setdefault(row["prompt_id"], row)
@@ -79,7 +85,11 @@ def _subtract(
     )
 
 
-def _add_up(metrics: Documents, names: Iterable[str]) -> tuple[float, int]:
-    """Return seconds and tokens of all programs in these documents."""
+def _add_up(metrics: Documents, names: Iterable[str]) -> tuple[float, int, bool]:
+    """Return seconds and tokens of all programs in these documents, and whether these are all."""
     costs = list_costs({name: metrics[name] for name in names})
-    return sum(cost.seconds for cost in costs), sum(cost.tokens or 0 for cost in costs)
+    return (
+        sum(cost.seconds for cost in costs),
+        sum(cost.tokens or 0 for cost in costs),
+        not any(cost.cached or cost.resumed for cost in costs),
+    )

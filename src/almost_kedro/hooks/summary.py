@@ -13,7 +13,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
 from almost_kedro.datasets.whole_file import StreamedRowsDataset, TextFileDataset
-from almost_kedro.evaluation.stages import TRAINED
+from almost_kedro.evaluation.stages import STAGES, TRAINED
 from almost_kedro.hooks import summary_lines as summary
 from almost_kedro.processes.run import PLAIN
 
@@ -26,6 +26,13 @@ DESCRIBE: dict[str, Callable[[Any], list[str]]] = {
     **{stage.metrics: summary.describe_policies for stage in TRAINED},
     "evaluation_metrics": summary.describe_evaluation,
 }
+# What the last lines rest on.
+CONCLUDED = (
+    "reward_model_metrics",
+    "gate",
+    "self_play_metrics",
+    *(stage.metrics for stage in STAGES),
+)
 SUMMARIES = {"comparisons_metrics", "reward_model_metrics", "report", *DESCRIBE}
 
 
@@ -68,6 +75,7 @@ def summarise(catalog: DataCatalog, made: set[str], same: str) -> list[str]:
         if name in made:
             lines += describe(catalog.load(name))
     if "report" in made:
+        lines += summary.conclude({name: catalog.load(name) for name in CONCLUDED})
         dataset = catalog.get("report")
         assert isinstance(dataset, TextFileDataset)
         lines.append(f"report: {dataset.load_path()}")

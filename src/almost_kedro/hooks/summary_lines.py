@@ -13,10 +13,13 @@ from almost_kedro.evaluation.model_report import (
     show_judge,
 )
 from almost_kedro.evaluation.repetition import show_repetition
+from almost_kedro.evaluation.stages import STAGES
 from almost_kedro.evaluation.statistics import show_share
+from almost_kedro.pages.report.verdict import judge_reward_model
 from almost_kedro.rows.evaluation_metrics import EvaluationMetrics, PreferenceReport
 from almost_kedro.rows.metrics import (
     ComparisonsMetrics,
+    Documents,
     EnsembleMetrics,
     GateResult,
     MismatchedMetrics,
@@ -203,6 +206,43 @@ def describe_preferences(name: str, report: PreferenceReport) -> str:
     )
     about = f"{report['n']} items; policies by implicit reward"
     return f"  right answer preferred in {name} ({about}): {found}"
+
+
+def conclude(found: Documents) -> list[str]:
+    """Say in three lines whether the run shows what it is made for; `found` is by dataset name.
+
+    "Not shown" is said wherever an interval does not leave out that there is no gain.
+    """
+    report, gain = found["reward_model_metrics"], found["self_play_metrics"]["gain"]
+    learned = helps = "there is nothing to test it on"
+    if report["n"]:
+        floor = report["best_floor"]
+        learned = (
+            f"{_mark(judge_reward_model(report, found['gate']).mark == 'yes')}, right in "
+            f"{show_share(report['accuracy'])} of held-out comparisons, {floor.replace('_', ' ')} "
+            f"in {show_share(report['floors'][floor])}"
+        )
+    if gain:
+        values = (gain[f"held_out_{key}"] for key in ("reward", "low", "high"))
+        best = f"best of {gain['n']} {show_difference(*values)} in held-out reward"
+        helps = f"{_mark(gain['held_out_low'] > 0)}, {best}"
+    better = []
+    for stage in STAGES:
+        difference = found[stage.metrics]["differences"][f"{stage.name}-vs-{stage.base}"]
+        reward = difference["held_out_reward"]
+        values = (reward[key] for key in ("value", "low", "high"))
+        pair = f"{stage.name} against {stage.base}"
+        better.append(f"{_mark(reward['low'] > 0)} of {pair}, {show_difference(*values)}")
+    return [
+        "what this shows, each step on prompts that were held out from all before:",
+        f"  the reward model learned more than what reads nothing: {learned}",
+        f"  choosing by it helps: {helps}",
+        f"  the policies are better than what they started from: {'; '.join(better)}",
+    ]
+
+
+def _mark(shown: bool) -> str:
+    return "shown" if shown else "not shown"
 
 
 def show_difference(value: float, low: float, high: float) -> str:

@@ -134,6 +134,11 @@ def judge_by_letters(
         out=workplace.evaluation,
     )
     found, cost = compute_logprobs(job, requests)
+    if n_cut := cost["rows_cut"]:
+        logger.warning(
+            "judge %s: %d of %d of its questions were too long and lost their beginning",
+            *(name, n_cut, len(requests)),
+        )
     logprobs = {id_: each["logprob"] for id_, each in found.items()}
     asked = "by its chat template" if judge.template else "in plain text"
     return votes_from_letters(cases, logprobs), {

@@ -33,7 +33,7 @@ from almost_kedro.options.all import Options
 from almost_kedro.options.generation import GenerationOptions
 from almost_kedro.processes.workplace import Workplace
 from almost_kedro.rows.feedback import Assistant, Prompt
-from almost_kedro.rows.metrics import Models, ProgramMetrics
+from almost_kedro.rows.metrics import Models, PolicyTest, ProgramMetrics
 from almost_kedro.rows.training import PolicyAnswer, PromptSplit
 
 logger = logging.getLogger(__name__)
@@ -207,6 +207,16 @@ def checkpoint_policy(name: str, checkpoint: Checkpoint, bos: bool | None) -> Po
 def name_models(policies: Sequence[Policy]) -> Models:
     """Return the fingerprint of each policy's model; `kedro trace` reads it."""
     return {policy.name: {"fingerprint": policy.model.fingerprint} for policy in policies}
+
+
+def describe_test(judges: tuple[Scorer, Scorer], options: Options) -> PolicyTest:
+    """Return what the answers to the test prompts are sampled and scored with."""
+    reward_model, held_out = (judge.model.fingerprint for judge in judges)
+    return PolicyTest(
+        reward_model=reward_model,
+        held_out_reward_model=held_out,
+        options=options.policy_test.model_dump(mode="json"),
+    )
 
 
 def find_prompted(assistants: list[Assistant], options: Options, workplace: Workplace) -> Policy:

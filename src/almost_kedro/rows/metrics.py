@@ -43,6 +43,7 @@ class ProgramMetrics(TypedDict, total=False):
 
     rows: int
     rows_computed: int
+    rows_cut: int
     requests_generated: int
     requests_from_cache: int
     tokens: int
@@ -53,6 +54,7 @@ class ProgramMetrics(TypedDict, total=False):
     peak_memory_mb: float
     peak_gpu_memory_mb: float
     padding_difference: float
+    resumed_from_step: int
 
 
 class GateResult(TypedDict):
@@ -263,10 +265,22 @@ class PolicyComparison(TypedDict):
     differences: dict[str, RewardDifference]
 
 
+class PolicyTest(TypedDict):
+    """What rewards depend on beside the answering model: only those of one test may be compared.
+
+    The reward models are fingerprints, `options` those of `policy_test`.
+    """
+
+    reward_model: str
+    held_out_reward_model: str
+    options: dict[str, Any]
+
+
 class PolicyMetrics(PolicyComparison, Gated):
     """`sft_policy_metrics`, `rl_policy_metrics`."""
 
     models: Models
+    test: PolicyTest
     cost: dict[str, ProgramMetrics]
 
 

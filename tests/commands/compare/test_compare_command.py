@@ -191,12 +191,12 @@ def test_items_that_both_runs_judged_are_compared_pair_by_pair(out: str) -> None
 
 def test_what_is_shown_to_differ_stands_at_the_top(out: str) -> None:
     summary = out[: out.index("The two runs")]
-    assert "Of 4 figures with a test, 2 are shown to differ" in summary
+    assert "Of 5 figures with a test, 2 are shown to differ" in summary
     assert "\n  Static HHH, sft: +40.0 points [" in summary
 
 
 def test_rewards_are_compared_only_where_the_same_reward_model_gave_them(out: str) -> None:
-    held_out = find_line(out, "sft: held out reward")
+    held_out = find_line(out, "sft: held-out reward")
     assert held_out[3:] == ["+1.000 [+1.000, +1.000]", "20", "shown: higher (paired)"]
     assert find_line(out, "sft: reward")[3:] == ["-", "measured differently"]
     assert find_line(out, "sft: length")[3:] == ["+0 [+0, +0]", "20", "same on every item"]
@@ -269,7 +269,7 @@ def test_a_run_is_the_same_as_itself(store: Store, capsys: pytest.CaptureFixture
     store.compare(NEW, "latest")
     out = capsys.readouterr().out
     assert "A and B are the same run." in out
-    assert "All 5 figures with a test are the same on every item." in out
+    assert "All 6 figures with a test are the same on every item." in out
 
 
 def test_without_names_the_runs_are_listed(
@@ -354,3 +354,29 @@ compare(lambda _: load_context(Path({str(project)!r}), "smoke", params), ["lates
 """,
         project,
     )
+
+
+def test_reward_models_that_reward_together_are_not_the_first_of_them(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bootstrap_project(project)
+    store = Store(project, tmp_path / "data")
+    manifest = {"files": {}, "parents": {}}
+    first = {**manifest, "fingerprint": "a" * 64}
+    other = Checkpoint(project, {**manifest, "fingerprint": "c" * 64})
+    both = Checkpoint(project, {**first, "scales": [[0.0, 1.0], [0.0, 1.0]]}, (other,))
+    answers = make_answers("sft", 0.0)
+    for session, model, penalty in (
+        (OLD, Checkpoint(project, first), 0.5),
+        (NEW, both, 0.5),
+        ("2026-03-03T10.00.00.000Z", both, 2.0),
+    ):
+        options = {"seed": 0, "reward_model": {"ensemble_penalty": penalty}}
+        store.add_run(session, {"reward_model": model, "sft_answers": answers}, options)
+    for names in (("latest~2", "latest~1"), ("latest~1", "latest")):
+        store.compare(*names)
+        out = capsys.readouterr().out
+        assert find_line(out, "sft: reward")[3:] == ["-", "measured differently"]
+        assert find_line(out, "reward_model  ")[-1] == "differ"
+    store.compare("latest", "latest")
+    assert find_line(capsys.readouterr().out, "sft: reward")[-1] == "same on every item"

@@ -53,6 +53,21 @@ def test_fewer_than_six_pairs_that_differ_show_nothing(n_differing: int, shown: 
     assert outcome.shown is shown
 
 
+@pytest.mark.parametrize(("n_questions", "shown"), [(5, False), (6, True)])
+def test_two_votes_on_a_question_are_no_evidence_apart(n_questions: int, shown: bool) -> None:
+    def vote(n_won: int) -> Measure:
+        scores = [
+            Score(f"q{i // 2}/{i % 2}", f"q{i // 2}", float(i < 2 * n_won)) for i in range(90)
+        ]
+        return Measure(n_won / 45, scores=scores)
+
+    outcome = compare_measures(vote(0), vote(n_questions), 0)
+    assert (outcome.n_common, outcome.n_differing) == (90, n_questions)
+    assert outcome.low is not None
+    assert outcome.low > 0
+    assert outcome.shown is shown
+
+
 def test_a_pair_counts_on_common_items_alone() -> None:
     # Items 5 to 19 are in both; there, all change from 0 to 1.
     old = measure([1.0] * 5 + [0.0] * 15)

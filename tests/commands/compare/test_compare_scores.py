@@ -1,5 +1,7 @@
 """What rows add to figures, and when two runs have a row in common."""
 
+from operator import itemgetter
+
 from almost_kedro.commands.compare.scores import (
     name_contents,
     score_answers,
@@ -39,8 +41,8 @@ def test_equal_rewards_are_half_right() -> None:
 
 def test_answers_have_rewards_and_lengths() -> None:
     rows = [{"policy": "rl", "prompt_id": "p", "text": "four", "reward": -1.5}]
-    assert score_answers(rows, "reward") == {"rl": [("p", "p", -1.5)]}
-    assert score_answers(rows, "text") == {"rl": [("p", "p", 4.0)]}
+    assert score_answers(rows, itemgetter("reward")) == {"rl": [("p", "p", -1.5)]}
+    assert score_answers(rows, lambda row: len(row["text"])) == {"rl": [("p", "p", 4.0)]}
 
 
 def test_only_valid_votes_against_the_base_model_count() -> None:

@@ -2,6 +2,7 @@
 
 from report_findings import EVEN, SHARE, make_preferences
 
+from almost_kedro.evaluation.stages import TRAINED
 from almost_kedro.pages.report.preferences import tabulate_preferences
 
 SHOWN, HALF = "60.0% [55.0%, 65.0%]", "50.0% [45.0%, 55.0%]"
@@ -39,3 +40,14 @@ def test_a_set_of_one_subset_is_one_row() -> None:
     judge = {"n": 6, "accuracy": SHARE, "by_category": {"easy": {"n": 6, "accuracy": SHARE}}}
     [table] = tabulate_preferences({"x": make_preferences(models={"sft": judge}, floors={})})
     assert table.rows == [("all", "6", SHOWN)]
+
+
+def test_every_policy_is_said_to_judge_by_implicit_reward() -> None:
+    judge = {"n": 6, "accuracy": SHARE, "by_category": {}}
+    policies = dict.fromkeys((stage.name for stage in TRAINED), judge)
+    [table] = tabulate_preferences({"x": make_preferences(models=policies, floors={})})
+    assert table.heads[2:] == (
+        "sft, implicit reward",
+        "rl, implicit reward",
+        "dpo, implicit reward",
+    )

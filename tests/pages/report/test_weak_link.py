@@ -146,3 +146,11 @@ def test_a_policy_that_repeats_itself_more_is_not_told_to_train_more(pair: str) 
     assert "more training" not in link[2]
     found["differences"][pair]["repetition"]["low"] = -0.01
     assert "max_repetition" not in find(**{f"{new}_policy_metrics": found})[2]
+
+
+def test_a_benchmark_that_tells_nothing_shows_no_gain() -> None:
+    """A policy at chance gains by accident on a base below it."""
+    evaluation = make_evaluation()
+    for name in ("hhh", "hhh_likelihood", "hhh_per_token", "mc1"):
+        evaluation[name]["models"] = {key: {"accuracy": EVEN} for key in ("base", "sft", "rl")}
+    assert find(evaluation_metrics=evaluation)[0] == "the way from rewards to benchmarks"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -14,7 +15,7 @@ from almost_kedro.evaluation.statistics import (
 
 # Of fewer groups, the bootstrap's intervals are much too narrow: nothing is tested.
 MIN_GROUPS = 10
-# With fewer pairs that differ, all of them in one direction are no rare chance: 2 / 2^5 > 0.05.
+# With fewer groups that differ, all of them in one direction are no rare chance: 2 / 2^5 > 0.05.
 MIN_DIFFERING = 6
 # The share of the smaller run's items that both runs must have for a paired test.
 MIN_COMMON = 0.5
@@ -66,7 +67,7 @@ class Outcome:
         low: Where its 95 % interval begins; None without a test.
         high: Where it ends.
         n_common: Items that both runs measured.
-        n_differing: Those of them with other scores, if the test is paired.
+        n_differing: Their groups with another total, if the test is paired.
         why: Why there is no test.
     """
 
@@ -80,7 +81,7 @@ class Outcome:
 
     @property
     def shown(self) -> bool:
-        """True if the interval leaves 0 out; of pairs, enough must differ, too."""
+        """True if the interval leaves 0 out; in a paired test, enough groups must differ, too."""
         if self.low is None or self.high is None:
             return False
         enough = self.test == "unpaired" or self.n_differing >= MIN_DIFFERING
@@ -111,8 +112,9 @@ def _test(first: Measure, second: Measure, seed: int) -> Outcome:
     if many and _count_groups(scores_a) >= MIN_GROUPS:
         new, old = ([score.value for score in scores] for scores in (scores_b, scores_a))
         found = bootstrap_difference(new, old, [score.group for score in scores_a], seed)
-        n_differing = sum(one != two for one, two in zip(new, old, strict=True))
-        return Outcome("paired", found.value, found.low, found.high, n, n_differing)
+        return Outcome(
+            "paired", found.value, found.low, found.high, n, _count_differing(scores_a, scores_b)
+        )
     if not many and not first.sampled:
         return Outcome("none", n_common=n, why="on other items")
     if min(_count_groups(a), _count_groups(b)) >= MIN_GROUPS:
@@ -120,6 +122,14 @@ def _test(first: Measure, second: Measure, seed: int) -> Outcome:
         return Outcome("unpaired", found.value, found.low, found.high, n)
     why = f"fewer than {MIN_GROUPS} items"
     return Outcome("none", _mean(b) - _mean(a), n_common=n, why=why)
+
+
+def _count_differing(a: Sequence[Score], b: Sequence[Score]) -> int:
+    """Count the groups that differ in all; items of one group are no evidence apart."""
+    totals = defaultdict[str, float](float)
+    for one, other in zip(a, b, strict=True):
+        totals[one.group] += other.value - one.value
+    return sum(total != 0 for total in totals.values())
 
 
 def _compare_unpaired(a: Sequence[Score], b: Sequence[Score], seed: int) -> Difference:

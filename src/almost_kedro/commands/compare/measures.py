@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from almost_kedro.commands.compare.differences import Measure, Score
@@ -18,7 +19,9 @@ from almost_kedro.commands.compare.scores import (
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS, OPEN_QUESTIONS
 from almost_kedro.evaluation.stages import TRAINED
 from almost_kedro.evaluation.statistics import estimate_mean
+from almost_kedro.feedback.repetition import measure_repetition
 from almost_kedro.options.evaluation import HELD_OUT_SET, HHH_SET
+from almost_kedro.rows.metrics import Estimate
 
 Unit = Literal["share", "points", "number", "count", "characters", "words"]
 Document = Mapping[str, Any]
@@ -100,6 +103,8 @@ def measure_readers(side: RunData, seed: int) -> Iterator[tuple[Figure, Measure]
     for name, reward in READERS.items():
         scores = score_comparisons(rows, contents, reward)
         yield from _estimate(Figure(section, write_name(name), "share"), scores, seed)
+    for name, estimate in list_other_accuracies(side.load_document):
+        yield Figure(section, name, "share"), Measure(**estimate)
     report = side.load_document("reward_model_metrics")
     for name in FLOORS:
         floor = report.get("floors", {}).get(name)
@@ -115,6 +120,15 @@ def measure_readers(side: RunData, seed: int) -> Iterator[tuple[Figure, Measure]
     if gate:
         verdict = "passed" if gate["passed"] else "not passed"
         yield Figure(section, "gate", "words"), Measure(verdict)
+
+
+def list_other_accuracies(load: Any) -> Iterator[tuple[str, Estimate]]:
+    """List what is measured of reward models by options only: members, and mismatched pairs."""
+    for name, estimate in load("mismatched_pairs_metrics").get("accuracy", {}).items():
+        reader = next(each for each, reward in READERS.items() if reward == name)
+        yield f"{write_name(reader)}, mismatched pairs", estimate
+    for number, estimate in enumerate(load("reward_model_ensemble_metrics").get("members", [])):
+        yield f"member {number} alone", estimate
 
 
 def describe_self_play(
@@ -136,17 +150,22 @@ def describe_self_play(
 def measure_policies(
     side: RunData, fingerprints: Mapping[str, str | None], seed: int
 ) -> Iterator[tuple[Figure, Measure]]:
-    """Return the policies' rewards and lengths on the test prompts."""
+    """Return what the policies answered on the test prompts: rewards, lengths, repetition."""
     tables = [side.load_rows(stage.answers) for stage in TRAINED]
-    kinds: tuple[tuple[str, Unit, str | None], ...] = (
-        ("held_out_reward", "number", fingerprints["held_out_reward_model"]),
-        ("reward", "number", fingerprints["reward_model"]),
-        ("text", "characters", ""),
+    kinds: tuple[tuple[str, Unit, str | None, Callable[[Mapping[str, Any]], float]], ...] = (
+        (
+            "held-out reward",
+            "number",
+            fingerprints["held_out_reward_model"],
+            itemgetter("held_out_reward"),
+        ),
+        ("reward", "number", fingerprints["reward_model"], itemgetter("reward")),
+        ("length", "characters", "", lambda row: len(row["text"])),
+        ("words that repeat", "share", "", lambda row: measure_repetition(row["text"])),
     )
-    for field, unit, scale in kinds:
-        title = "length" if field == "text" else write_name(field)
+    for title, unit, scale, measure in kinds:
         by_policy: dict[str, list[Score]] = {}
-        for policy, scores in itertools.chain(*(score_answers(t, field).items() for t in tables)):
+        for policy, scores in itertools.chain(*(score_answers(t, measure).items() for t in tables)):
             by_policy.setdefault(policy, scores)  # tables share policies
         for policy, scores in by_policy.items():
             figure = Figure("Policies, test prompts", f"{policy}: {title}", unit)

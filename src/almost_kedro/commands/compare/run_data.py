@@ -13,6 +13,7 @@ from kedro.io import AbstractDataset, AbstractVersionedDataset, DataCatalog, Dat
 from kedro.utils import load_obj
 
 from almost_kedro.commands.compare.runs import Run
+from almost_kedro.contract import digest
 from almost_kedro.datasets.checkpoint import CheckpointDataset
 from almost_kedro.datasets.whole_file import (
     FigureDataset,
@@ -78,9 +79,18 @@ class RunData:
             return []
 
     def load_fingerprint(self, name: str) -> str | None:
-        """Return the fingerprint of a trained model; None if the run has no such model."""
+        """Return the fingerprint of a trained model; None if the run has no such model.
+
+        Of reward models that reward together, it is of all that decides their rewards.
+        """
         checkpoint = self._load(name)
-        return None if checkpoint is None else str(checkpoint.manifest["fingerprint"])
+        if checkpoint is None:
+            return None
+        own, *others = (each.manifest["fingerprint"] for each in (checkpoint, *checkpoint.members))
+        if not others:
+            return str(own)
+        penalty = self.run.options.get("reward_model.ensemble_penalty")
+        return digest(own, others, checkpoint.manifest["scales"], penalty)
 
     def find_file(self, name: str) -> Path | None:
         """Return the file of a dataset; None if the run has none or it is gone."""

@@ -7,7 +7,7 @@ have an item in common only if its text is the same, too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from almost_kedro.commands.compare.differences import Score
@@ -60,15 +60,12 @@ def score_comparisons(rows: Iterable[Row], contents: Mapping[str, str], reward: 
     ]
 
 
-def score_answers(rows: Iterable[Row], field: str) -> dict[str, list[Score]]:
-    """Return a reward of each policy's answers, or of "text" the characters.
-
-    A prompt's id is made of its text.
-    """
+def score_answers(rows: Iterable[Row], measure: Callable[[Row], float]) -> dict[str, list[Score]]:
+    """Measure each policy's answers; a prompt's id is made of its text."""
     scores = defaultdict(list)
     for row in rows:
-        value = float(len(row[field]) if field == "text" else row[field])
-        scores[row["policy"]].append(Score(row["prompt_id"], row["prompt_id"], value))
+        prompt = row["prompt_id"]
+        scores[row["policy"]].append(Score(prompt, prompt, float(measure(row))))
     return dict(scores)
 
 

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS, SETS
-from almost_kedro.evaluation.model_report import read_flips, show_invalid_votes
+from almost_kedro.evaluation.model_report import MOSTLY, read_flips, show_invalid_votes
 from almost_kedro.evaluation.repetition import show_repetition
 from almost_kedro.evaluation.stages import TRAINED
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.options.evaluation import HELD_OUT
 from almost_kedro.pages.report.verdict import EVEN, list_gains
-from almost_kedro.pages.report.weak_link import MOSTLY
 from almost_kedro.rows.evaluation import Source
 from almost_kedro.rows.evaluation_metrics import (
     EvaluationMetrics,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from almost_kedro.evaluation.stages import POLICIES
+from almost_kedro.evaluation.stages import NAMES
 from almost_kedro.pages.report.numbers import drop_prefix, show_edge, show_estimate, show_name
 from almost_kedro.pages.table import Table
 from almost_kedro.rows.evaluation_metrics import Measured, MeasuredGroup, PreferenceReport
@@ -49,7 +49,7 @@ def _tabulate(name: str, report: PreferenceReport) -> Table:
 
 def _name_judge(name: str) -> str:
     """Say by what a policy judges; a reward model's name says it."""
-    return f"{name}, implicit reward" if name in POLICIES else show_name(name)
+    return f"{name}, implicit reward" if name in NAMES else show_name(name)
 
 
 def _pick(judge: Measured, subset: str) -> MeasuredGroup:

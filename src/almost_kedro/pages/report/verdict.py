@@ -11,15 +11,15 @@ from almost_kedro.evaluation.benchmark_records import BENCHMARKS
 from almost_kedro.evaluation.gate import MIN_PROMPTS
 from almost_kedro.evaluation.model_report import (
     count_invalid_votes,
-    read_flips,
+    find_silence,
     read_win_rates,
     show_invalid_votes,
 )
 from almost_kedro.evaluation.stages import BASE, TRAINED
 from almost_kedro.evaluation.statistics import show_share
 from almost_kedro.pages.report.numbers import show_name, show_points
-from almost_kedro.pages.report.weak_link import MOSTLY, find_weakest_link
-from almost_kedro.rows.evaluation_metrics import BenchmarkReport, EvaluationMetrics
+from almost_kedro.pages.report.weak_link import find_weakest_link
+from almost_kedro.rows.evaluation_metrics import EvaluationMetrics
 from almost_kedro.rows.metrics import Documents, Estimate, GateResult, RewardModelMetrics
 
 EVEN = 0.5
@@ -131,19 +131,6 @@ def list_gains(evaluation: EvaluationMetrics) -> list[Gain]:
                 else:
                     gains.append(_make_gain(stage.name, each.title, text, difference, 0))
     return gains
-
-
-def find_silence(report: BenchmarkReport, policies: tuple[str, str]) -> str:
-    """Say why a benchmark tells nothing of two policies; nothing if it does.
-
-    Several measures of two policies at chance differ by accident sooner or later.
-    """
-    flips = read_flips(report)
-    if any(flips.get(name, 0) >= MOSTLY for name in policies):
-        return "by the letter"
-    chance = report["floors"]["chance"]["accuracy"]["value"]
-    lows = [report["models"][name]["accuracy"]["low"] for name in policies]
-    return "neither is above chance" if all(low <= chance for low in lows) else ""
 
 
 def _make_gain(policy: str, measure: str, text: str, found: Estimate, even: float) -> Gain:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS, SETS
 from almost_kedro.evaluation.gate import MIN_PROMPTS
-from almost_kedro.evaluation.model_report import read_flips
+from almost_kedro.evaluation.model_report import MOSTLY, find_silence, read_flips
 from almost_kedro.evaluation.repetition import show_repetition
 from almost_kedro.evaluation.stages import BASE, STAGES, Stage
 from almost_kedro.pages.report.numbers import show_difference
@@ -24,8 +24,6 @@ from almost_kedro.rows.metrics import (
     SelfPlayMetrics,
 )
 
-# From this share on, a model goes by the letter and not by what stands behind it.
-MOSTLY = 0.5
 # What the other remedies make worse.
 REPETITION = (
     "Drop answers that repeat themselves (response_generation.max_repetition, "
@@ -178,13 +176,12 @@ def _check_judge(report: RewardModelMetrics) -> Link | None:
 
 
 def _check_benchmarks(evaluation: EvaluationMetrics) -> Link | None:
-    differences = [
-        each.find_report(evaluation)["differences"].get(f"{stage.name}-vs-{BASE}")
-        for each in BENCHMARKS
-        for stage in STAGES
-    ]
-    if any(found and found["low"] > 0 for found in differences):
-        return None
+    for each in BENCHMARKS:
+        report = each.find_report(evaluation)
+        for stage in STAGES:
+            found = report["differences"].get(f"{stage.name}-vs-{BASE}")
+            if found and found["low"] > 0 and not find_silence(report, (stage.name, BASE)):
+                return None
     why = "By rewards each step gains, but no benchmark shows it."
     for each in BENCHMARKS:
         if (flips := read_flips(each.find_report(evaluation)).values()) and min(flips) >= MOSTLY:

@@ -28,6 +28,7 @@ from almost_kedro.jobs.policies import (
     answer_by_best,
     answer_test_prompts,
     checkpoint_policy,
+    describe_test,
     find_prompted,
     name_models,
 )
@@ -134,5 +135,6 @@ def test_dpo_policy(
         **compare_policies(rows, pairs, options.seed),
         "best_of": n,
         "models": name_models([*policies, prompted._replace(name=BEST_OF_N)]),
+        "test": describe_test(judges, options),
         "cost": {**costs, **best_costs},
     }

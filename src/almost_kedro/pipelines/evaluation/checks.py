@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from almost_kedro.errors import UserError
-from almost_kedro.evaluation.letter_judge import build_letter_prompt
+from almost_kedro.evaluation.letter_judge import build_letter_prompt, list_pair_cases
 from almost_kedro.feedback.planning import (
     Demonstrations,
     check_answer_context,
@@ -18,12 +18,13 @@ from almost_kedro.jobs.servers import warn_of_silent_servers
 from almost_kedro.models.lengths import context_length, count_tokens
 from almost_kedro.options.all import Options
 from almost_kedro.processes.workplace import Workplace
-from almost_kedro.rows.evaluation import OpenItem
+from almost_kedro.rows.evaluation import OpenItem, PairItem
 from almost_kedro.rows.feedback import Assistant
 
 
 def check_evaluation_inputs(
     open_questions: list[OpenItem],
+    hhh_items: list[PairItem],
     demonstrations: Demonstrations,
     options: Options,
     workplace: Workplace,
@@ -34,7 +35,7 @@ def check_evaluation_inputs(
     fit, or if a server of the judge lacks its key or refuses it.
     """
     if options.judge_kind == "letters":
-        check_letter_judge(open_questions, options, workplace)
+        check_letter_judge(open_questions, hhh_items, options, workplace)
     if options.judge_kind == "reviews":
         find_model(options.evaluation.judge, options, workplace)
         warn_of_silent_servers(
@@ -60,9 +61,16 @@ def check_evaluation_inputs(
 
 
 def check_letter_judge(
-    open_questions: list[OpenItem], options: Options, workplace: Workplace
+    open_questions: list[OpenItem],
+    hhh_items: list[PairItem],
+    options: Options,
+    workplace: Workplace,
 ) -> None:
-    """Raise UserError if the judge is missing, knows no letters or can't read two answers."""
+    """Raise UserError if the judge is missing, knows no letters or can't read two answers.
+
+    It must read whole pairs of static HHH, too, which say what its word is worth. A chat template's
+    own tokens are not counted here.
+    """
     name, most = options.evaluation.judge, options.evaluation.max_new_tokens
     folder = find_letter_judge(name, options, workplace).folder
     limit = context_length(folder)
@@ -74,3 +82,11 @@ def check_letter_judge(
             f"{most} take up to {longest + 2 * most} tokens, but model {name!r} has a context of "
             f"{limit}; lower evaluation.max_new_tokens, or name another judge"
         )
+    pairs = {case.item_id: case.prompt for case in list_pair_cases(hhh_items)}
+    for item, prompt in pairs.items():
+        if limit and (found := count_tokens(folder, prompt) or 0) > limit:
+            raise UserError(
+                f"option evaluation.judge: item {item} of static HHH takes {found} tokens with "
+                f"both answers, but model {name!r} has a context of {limit}; name another judge, "
+                "or other items (evaluation.hhh)"
+            )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from almost_kedro.evaluation.stages import APART, TRAINED
+from almost_kedro.evaluation.stages import APART, SFT, TRAINED
 from almost_kedro.pages.cards import write_dataset_card, write_model_card
 from almost_kedro.pages.report import Findings, make_report
 from almost_kedro.pages.report.charts import CHARTS
 from almost_kedro.pages.report.provenance import RunRecord
+from almost_kedro.processes.run import PLAIN
 from almost_kedro.rows.feedback import Comparison
 from almost_kedro.rows.metrics import Documents
 
+logger = logging.getLogger(__name__)
 METRICS = (
     "prompts_metrics",
     "responses_metrics",
@@ -98,11 +101,23 @@ def write_cards(
 
 
 def leave_out(found: Documents) -> dict[str, Any]:
-    """Leave out all of each stage of `APART` that was not evaluated, or was trained anew since."""
+    """Leave out all of each stage of `APART` that does not fit what the chain's stages show.
+
+    It was not evaluated, or trained anew since, or its answers were not tested as SFT's were.
+    """
     evaluated = found["evaluation_metrics"]["models"]
     gone: set[str] = set()
     for stage in APART:
-        models = (found[stage.metrics] or {}).get("models", {})
-        if stage.name not in models or models[stage.name] != evaluated.get(stage.name):
+        own = found[stage.metrics] or {}
+        model = own.get("models", {}).get(stage.name)
+        if model is None or model != evaluated.get(stage.name):
             gone |= set(stage.reported)
+        elif own.get("test") != found[SFT.metrics].get("test"):
+            gone |= set(stage.reported)
+            logger.warning(
+                "policy %s is left out of the report: its answers to the test prompts were sampled "
+                "or scored in another way than %s's; %s",
+                *(stage.name, SFT.name, stage.how_to_train),
+                extra=PLAIN,
+            )
     return {name: data for name, data in found.items() if name not in gone}

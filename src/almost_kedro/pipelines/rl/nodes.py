@@ -19,6 +19,7 @@ from almost_kedro.jobs.models import find_trainee
 from almost_kedro.jobs.policies import (
     answer_test_prompts,
     checkpoint_policy,
+    describe_test,
     name_models,
 )
 from almost_kedro.jobs.reward_models import check_judge, check_members, find_members, make_judges
@@ -166,4 +167,10 @@ def test_rl_policy(
         policies, require_prompts(prompts, prompt_splits, "policy_test"), judges, options, workplace
     )
     found = compare_policies(rows, RL.pair_with(RL.tested_with), options.seed)
-    return rows, {**carry_gate(rl_gate), **found, "models": name_models(policies), "cost": costs}
+    return rows, {
+        **carry_gate(rl_gate),
+        **found,
+        "models": name_models(policies),
+        "test": describe_test(judges, options),
+        "cost": costs,
+    }

@@ -22,6 +22,7 @@ from almost_kedro.jobs.policies import (
     Policy,
     answer_test_prompts,
     checkpoint_policy,
+    describe_test,
     find_prompted,
     name_models,
 )
@@ -158,4 +159,10 @@ def test_sft_policy(
     )
     pairs = [*SFT.pair_with(SFT.tested_with), (PROMPTED, BASE)]
     found = compare_policies(rows, pairs, options.seed)
-    return rows, {**carry_gate(gate), **found, "models": name_models(policies), "cost": costs}
+    return rows, {
+        **carry_gate(gate),
+        **found,
+        "models": name_models(policies),
+        "test": describe_test(judges, options),
+        "cost": costs,
+    }
