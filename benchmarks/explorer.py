@@ -25,9 +25,11 @@ from typing import Any
 from almost_kedro.contract import row_id
 from almost_kedro.feedback.comparisons import build_comparison
 from almost_kedro.feedback.ledger import RuleVerdict, make_ledger_rows
+from almost_kedro.options.evaluation import HELD_OUT_SET
 from almost_kedro.pages.explorer import render_explorer
 from almost_kedro.pages.explorer_rows import Explorer, build_explorer
 from almost_kedro.rows.feedback import Assistant, Prompt, Response, Seed
+from almost_kedro.rows.preferences import PreferenceVerdict
 from almost_kedro.rows.training import PromptSplit, ScoredComparison
 
 # Pairs of four assistants, of which a prompt keeps two.
@@ -72,7 +74,16 @@ def make_explorer(n: int) -> Explorer:
     by_name = {assistant["name"]: assistant for assistant in assistants}
     pool = [seed["seed_id"] for seed in seeds]
     rows: dict[str, list[Any]] = {
-        name: [] for name in ("prompts", "splits", "responses", "comparisons", "ledger", "scores")
+        name: []
+        for name in (
+            "prompts",
+            "splits",
+            "responses",
+            "comparisons",
+            "ledger",
+            "scores",
+            "verdicts",
+        )
     }
     for number in range(n // KEPT_A_PROMPT):
         prompt = Prompt(
@@ -110,6 +121,23 @@ def make_explorer(n: int) -> Explorer:
             rows["comparisons"].append(pair)
             if split == "held_out":
                 scores = [draw.gauss(0, 2) for _ in range(4)]
+                rows["verdicts"] += [
+                    PreferenceVerdict(
+                        verdict_id=f"{HELD_OUT_SET}/{model}/{key}",
+                        set=HELD_OUT_SET,
+                        model=model,
+                        item_id=key,
+                        prompt_id=prompt["prompt_id"],
+                        category="",
+                        verdict="right",
+                        hit=1.0,
+                        n_choices=2,
+                        score_right=draw.gauss(0, 2),
+                        score_wrong=draw.gauss(0, 2),
+                        n_best=1,
+                    )
+                    for model in ("sft", "rl")
+                ]
                 rows["scores"].append(
                     ScoredComparison(
                         comparison_id=key,
@@ -129,6 +157,7 @@ def make_explorer(n: int) -> Explorer:
         rows["comparisons"],
         [rows["ledger"]],
         rows["scores"],
+        rows["verdicts"],
     )
 
 

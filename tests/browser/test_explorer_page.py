@@ -161,6 +161,9 @@ def test_a_pair_shows_its_differences_and_facts(
     expect(page.locator(".columns ins")).to_have_css("text-decoration-line", "underline")
     rewards = page.get_by_role("row", name="Held-out reward").get_by_role("cell")
     expect(rewards).to_have_text(["1.00", "2.00", "−1.00"])  # noqa: RUF001
+    implicit = page.get_by_role("row", name="Implicit reward, sft").get_by_role("cell")
+    expect(implicit).to_have_text(["3.00", "−1.25", "+4.25"])  # noqa: RUF001
+    expect(page.get_by_role("row", name="Implicit reward")).to_have_count(2)
     page.get_by_label("Mark words").uncheck()
     expect(page.locator(".columns ins")).to_have_count(0)
     expect(page.locator("pre")).to_contain_text("kedro trace pair-12 --forward")

@@ -15,6 +15,7 @@ from explorer_sample import (
     RESPONSES,
     SCORES,
     SPLITS,
+    VERDICTS,
     make_explorer,
 )
 
@@ -70,6 +71,11 @@ def test_the_document_has_everything_once() -> None:
         ("pair-45", 3, 4, (names["rule_25_as_is"], ok, names["rule_25_as_is"], 3), None),
         ("pair-23", 1, 2, (names["matched_length"], ok, names["matched_length"], 1), None),
     ]
+
+
+def test_what_policies_prefer_of_held_out_pairs_stands_by_pair() -> None:
+    found = make_explorer()["implicit"]
+    assert found == {"pair-12": {"sft": (3.0, -1.25), "dpo": (0.5, 2.0)}}
 
 
 def test_pairs_are_counted() -> None:
@@ -151,6 +157,7 @@ def test_the_node_reads_the_seed_file() -> None:
         LATER_LEDGER,
         [],
         SCORES,
+        VERDICTS,
     )
     document = read_document(page)
     assert document["prompts"][0][1] == "Why is the sky blue?"

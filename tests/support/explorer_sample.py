@@ -21,6 +21,7 @@ from made_rows import (
 from almost_kedro.feedback.comparisons import build_comparison
 from almost_kedro.pages.explorer_rows import Explorer, build_explorer
 from almost_kedro.rows.feedback import Response
+from almost_kedro.rows.preferences import PreferenceVerdict
 
 SEEDS = [make_seed("seed-a", "Why is the sky blue?"), make_seed("seed-b", "Bake a cake.")]
 ASSISTANTS = [
@@ -90,6 +91,31 @@ SCORES = [
 ]
 
 
+def make_verdict(set_: str, model: str, item: str, right: float, wrong: float) -> PreferenceVerdict:
+    return PreferenceVerdict(
+        verdict_id=f"{set_}/{model}/{item}",
+        set=set_,
+        model=model,
+        item_id=item,
+        prompt_id="prompt-1",
+        category="",
+        verdict="right" if right > wrong else "wrong",
+        hit=float(right > wrong),
+        n_choices=2,
+        score_right=right,
+        score_wrong=wrong,
+        n_best=1,
+    )
+
+
+VERDICTS = [
+    make_verdict("held_out", "reward_model", "pair-12", 1.5, 0.25),
+    make_verdict("held_out", "sft", "pair-12", 3.00001, -1.25),
+    make_verdict("held_out", "dpo", "pair-12", 0.5, 2.0),
+    make_verdict("hhh", "sft", "pair-13", 1.0, 0.0),
+]
+
+
 def list_rows() -> dict[str, Any]:
     """What `build_explorer` takes."""
     return {
@@ -101,6 +127,7 @@ def list_rows() -> dict[str, Any]:
         "comparisons": COMPARISONS,
         "ledgers": [LEDGER, LATER_LEDGER],
         "held_out_scores": SCORES,
+        "preference_verdicts": VERDICTS,
     }
 
 

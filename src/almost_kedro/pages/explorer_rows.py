@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
 from almost_kedro.errors import UserError
+from almost_kedro.evaluation.stages import TRAINED
 from almost_kedro.feedback.comparisons import find_factors
 from almost_kedro.feedback.ledger import KEPT
+from almost_kedro.options.evaluation import HELD_OUT_SET
 from almost_kedro.rows.feedback import (
     Assistant,
     Comparison,
@@ -18,6 +20,7 @@ from almost_kedro.rows.feedback import (
     Response,
     Seed,
 )
+from almost_kedro.rows.preferences import PreferenceVerdict
 from almost_kedro.rows.training import PromptSplit, ScoredComparison
 
 # Characters of a text that the page holds. One text of a megabyte would be slower to show than all
@@ -43,6 +46,8 @@ class Explorer(TypedDict):
     """What the page's scripts read; entries are lists, since their names would outweigh them.
 
     `edges` has the places of the chosen and the rejected assistant, and what they differ in.
+    `implicit` has, by a pair's id, each policy's implicit rewards of the chosen and the rejected
+    answer.
     """
 
     longest: int
@@ -53,6 +58,7 @@ class Explorer(TypedDict):
     prompts: list[PromptEntry]
     answers: list[AnswerEntry]
     pairs: list[PairEntry]
+    implicit: dict[str, dict[str, tuple[float, float]]]
 
 
 class Places:
@@ -81,10 +87,12 @@ def build_explorer(
     comparisons: Sequence[Comparison],
     ledgers: Sequence[Sequence[LedgerRow]],
     held_out_scores: Sequence[ScoredComparison],
+    preference_verdicts: Sequence[PreferenceVerdict],
 ) -> Explorer:
     """Put everything that the page shows into one document.
 
-    An answer without a pair stands beside its prompt. Ledgers are in the order of the steps.
+    An answer without a pair stands beside its prompt. Ledgers are in the order of the steps. Of the
+    verdicts, those of policies on held-out pairs are shown.
 
     Raises:
         UserError: If a pair's prompt, answer or assistant is missing: the versions do not match.
@@ -118,6 +126,7 @@ def build_explorer(
         prompts=_list_prompts(seeds, prompts, prompt_splits, prompt_places, verdicts, names),
         answers=answers,
         pairs=pairs,
+        implicit=_list_implicit(preference_verdicts),
         names=names.texts,
         details=details.texts,
     )
@@ -215,6 +224,18 @@ def _list_scores(row: ScoredComparison) -> Scores | None:
         return None
     chosen, rejected, held_out_chosen, held_out_rejected = (round(each, 4) for each in found)
     return chosen, rejected, held_out_chosen, held_out_rejected
+
+
+def _list_implicit(
+    verdicts: Iterable[PreferenceVerdict],
+) -> dict[str, dict[str, tuple[float, float]]]:
+    policies = {stage.name for stage in TRAINED}
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for row in verdicts:
+        if row["set"] == HELD_OUT_SET and row["model"] in policies:
+            rewards = round(row["score_right"], 4), round(row["score_wrong"], 4)
+            found.setdefault(row["item_id"], {})[row["model"]] = rewards
+    return found
 
 
 def _list_edges(

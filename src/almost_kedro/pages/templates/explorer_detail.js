@@ -54,6 +54,10 @@ function makeFacts(pair) {
     rows.push(["Reward", show(reward), show(rejectedReward), sign(pair.margin, 2)]);
     rows.push(["Held-out reward", show(heldOut), show(rejectedHeldOut), sign(pair.heldOutMargin, 2)]);
   }
+  for (const [policy, [reward, rejectedReward]] of Object.entries(EXPLORER.implicit[pair.id] ?? {})) {
+    rows.push([`Implicit reward, ${policy}`, show(reward), show(rejectedReward),
+      sign(reward - rejectedReward, 2)]);
+  }
   const head = ["", "Chosen", "Rejected", "Difference"].map((name) =>
     name ? make("th", { scope: "col", class: "number" }, name) : make("td"),
   );
@@ -62,7 +66,7 @@ function makeFacts(pair) {
       ...cells.map((cell) => make("td", { class: "number" }, String(cell)))),
   );
   const caption = scores
-    ? "Rewards are log-odds; above 0, a difference agrees with the rubric."
+    ? "Rewards are log-odds, implicit ones nats; above 0, a difference agrees with the rubric."
     : "No rewards: the models were asked about held-out pairs only.";
   return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Facts" },
     make("table", {}, make("caption", {}, caption), make("thead", {}, make("tr", {}, ...head)),

@@ -6,6 +6,7 @@ from almost_kedro.feedback.seeds import make_seed_rows, read_seed_file
 from almost_kedro.pages.explorer import render_explorer
 from almost_kedro.pages.explorer_rows import build_explorer
 from almost_kedro.rows.feedback import Assistant, Comparison, LedgerRow, Prompt, Response
+from almost_kedro.rows.preferences import PreferenceVerdict
 from almost_kedro.rows.training import PromptSplit, ScoredComparison
 
 
@@ -20,6 +21,7 @@ def write_explorer(
     ledger_post_validation: list[LedgerRow],
     ledger_reward_pairs: list[LedgerRow],
     held_out_scores: list[ScoredComparison],
+    preference_verdicts: list[PreferenceVerdict],
 ) -> str:
     """Return the page of all pairs, kept and dropped, with their ancestry.
 
@@ -34,5 +36,6 @@ def write_explorer(
         comparisons,
         [ledger_comparisons, ledger_post_validation, ledger_reward_pairs],
         held_out_scores,
+        preference_verdicts,
     )
     return render_explorer(explorer)
