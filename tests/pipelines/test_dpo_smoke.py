@@ -9,7 +9,7 @@ import pytest
 from kedro.framework.project import pipelines
 from kedro.framework.startup import bootstrap_project
 from kedro.io import DataCatalog
-from sessions import find_versions, read_document, run_pipeline
+from sessions import find_versions, kedro, read_document, run_pipeline
 from smoke_runs import read_latest
 
 from almost_kedro.cli.project import load_context
@@ -103,3 +103,29 @@ def test_the_next_evaluation_takes_it_as_a_further_policy(root: Path) -> None:
     # The run before did not know of it.
     assert "or is DPO enough?" not in before.read_text()
     assert "dpo-vs" not in before.read_text()
+
+
+@pytest.mark.slow
+def test_every_command_that_uses_policies_knows_it(
+    project: Path, root: Path, tmp_path: Path
+) -> None:
+    params = ("--env", "smoke", "--params", f"data_root={root}")
+    answer = next(row for row in read_latest(root, "dpo_answers") if row["policy"] == "dpo")
+    questions = tmp_path / "questions.txt"
+    questions.write_text("Why?\n")
+    page = tmp_path / "vote.html"
+    for command, said in (
+        (("chat", "dpo", "--ask", str(questions)), '"policy": "dpo"'),
+        (("trace", answer["answer_id"]), read_manifest(root, "dpo_policy")["fingerprint"][:12]),
+        (("compare", "latest~1", "latest"), "dpo: held-out reward"),
+        (("vote", "dpo", "sft", "--to", str(page)), str(page)),
+        (("publish", "dpo", "--repo", "me/mine", "--dry-run"), "model.safetensors"),
+        (("serve", "dpo", "--print"), "dpo_policy"),
+    ):
+        done = kedro(project, *command, *params)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert said in done.stdout + done.stderr, command
+    report = sorted(root.glob("08_reporting/report.html/*/report.html"))[-1].read_text()
+    assert "dpo, implicit reward" in report
+    explorer = sorted(root.glob("08_reporting/explorer.html/*/explorer.html"))[-1].read_text()
+    assert '"dpo":[' in explorer.replace(" ", "")

@@ -52,8 +52,8 @@ def chat_command(
 ) -> None:
     """Chat with a policy, or with up to four side by side.
 
-    POLICY is base, prompted, sft, rl or dpo; by default the last one that was trained. Each answers
-    as in the test of policies.
+    POLICY is base, prompted, sft, rl or dpo; by default the last of the chain that is there. Each
+    answers as in the test of policies.
     """
     from almost_kedro.commands.chat.command import chat
     from almost_kedro.commands.chat.policies import Draw

@@ -51,3 +51,10 @@ def test_every_policy_is_said_to_judge_by_implicit_reward() -> None:
         "rl, implicit reward",
         "dpo, implicit reward",
     )
+
+
+def test_a_subset_may_be_called_all() -> None:
+    parts = {"all": {"n": 2, "accuracy": SHARE}, "hard": {"n": 4, "accuracy": EVEN}}
+    judge = {"n": 6, "accuracy": EVEN, "by_category": parts}
+    [table] = tabulate_preferences({"x": make_preferences(models={"sft": judge}, floors={})})
+    assert table.rows == [("all", "6", HALF), ("all", "2", SHOWN), ("hard", "4", HALF)]

@@ -26,10 +26,10 @@ def _tabulate(name: str, report: PreferenceReport) -> Table:
     first = next(iter(judges.values()))
     subsets = first["by_category"]
     # One subset is the whole.
-    shown = [ALL, *subsets] if len(subsets) > 1 else [ALL]
+    shown = [None, *subsets] if len(subsets) > 1 else [None]
     rows = [
         (
-            show_edge(subset),
+            ALL if subset is None else show_edge(subset),
             f"{_pick(first, subset)['n']:,}",
             *(show_estimate(_pick(each, subset)["accuracy"]) for each in judges.values()),
         )
@@ -52,5 +52,5 @@ def _name_judge(name: str) -> str:
     return f"{name}, implicit reward" if name in NAMES else show_name(name)
 
 
-def _pick(judge: Measured, subset: str) -> MeasuredGroup:
-    return judge if subset == ALL else judge["by_category"][subset]
+def _pick(judge: Measured, subset: str | None) -> MeasuredGroup:
+    return judge if subset is None else judge["by_category"][subset]
