@@ -8,6 +8,7 @@ from training_jobs import as_folder, cut_after, make_rows, write_job
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from almost_kedro.models.texts import TextEncoder
+from almost_kedro.training import rollouts
 from almost_kedro.training.rollouts import use_engine
 
 N_TOKENS = 24
@@ -57,8 +58,11 @@ def ends(tiny: Path) -> list[int]:
 
 
 @pytest.fixture
-def policy(tiny: Path, tmp_path: Path, ends: list[int]) -> PreTrainedModel:
+def policy(
+    tiny: Path, tmp_path: Path, ends: list[int], monkeypatch: pytest.MonkeyPatch
+) -> PreTrainedModel:
     """The policy with the engine; 3 of its 8 answers are written together."""
+    monkeypatch.setattr(rollouts, "WATCHED_AT_ONCE", 1)
     model = load(tiny)
     run = write_job("rl", tmp_path, tiny, make_rows(1, seed=0), reward_model=tiny, batch_size=3)
     use_engine(model, run.job, ends)

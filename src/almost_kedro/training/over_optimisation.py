@@ -18,6 +18,7 @@ from almost_kedro.rows.json_lines import read_rows, write_rows
 from almost_kedro.training.job import TrainingJob
 from almost_kedro.training.reporter import find_checkpoint
 from almost_kedro.training.rewarders import Rewarder, Rewarders
+from almost_kedro.training.rollouts import WATCHED_AT_ONCE, has_engine
 from almost_kedro.training.trainer import STATE, rename_folder, save_weights
 from almost_kedro.training.watch import Score, judge_scores
 
@@ -104,8 +105,10 @@ class HeldOutWatch(TrainerCallback):  # type: ignore[misc]
     def answer(self) -> list[list[int]]:
         """Let the policy answer this rank's prompts, with as many calls as on any other rank."""
         options = self.job.options
-        # One rank draws what it has always drawn; several answer as many at once as in rollouts.
+        # Several ranks answer as many at once as in rollouts.
         size = options.batch_size * (options.accumulation if self.job.ranks > 1 else 1)
+        if has_engine(self.trainer.model):
+            size = max(size, WATCHED_AT_ONCE)
         answers: list[list[int]] = []
         for start in range(0, len(self.share), size):
             some = slice(start, start + size)

@@ -28,6 +28,10 @@ from almost_kedro.training.lora import find_network, is_off, merge_weights
 from almost_kedro.training.rewarders import Rewarder, Rewarders
 from almost_kedro.training.sharding import OwnOutputs, ReferenceInBlocks, keep_whole
 
+# Answers to a watch's prompts that the embedded engine writes side by side: a token of each takes
+# hardly longer than a token of one.
+WATCHED_AT_ONCE = 64
+
 
 @contextmanager
 def own_sampling(model: PreTrainedModel) -> Iterator[None]:
@@ -78,7 +82,7 @@ class AnswerMixin(OwnOutputs):
         """
         kind = self.accelerator.device.type
         model = self.model  # type: ignore[attr-defined]
-        own = is_sharded(model) or "generate" in vars(find_network(model))
+        own = is_sharded(model) or has_engine(model)
         enabled = self.args.bf16 and not own  # type: ignore[attr-defined]
         return torch.autocast(kind, torch.bfloat16, enabled=enabled)
 
@@ -204,6 +208,11 @@ class RolloutMixin(AnswerMixin, ReferenceInBlocks):
         return ids, logps and [row[: len(own)] for row, own in zip(logps, ids, strict=True)]
 
 
+def has_engine(model: nn.Module) -> bool:
+    """Tell whether the embedded engine writes a policy's answers."""
+    return "generate" in vars(find_network(model))
+
+
 def use_engine(model: nn.Module, job: TrainingJob, end_ids: Collection[int]) -> None:
     """Let `model.generate` write with the embedded engine and the current weights, on a CPU.
 
@@ -219,7 +228,7 @@ def use_engine(model: nn.Module, job: TrainingJob, end_ids: Collection[int]) -> 
         base.folder,
         dtype=job.launch.dtype,
         # Independent of free memory: a resumed run must write the same.
-        rows=options.batch_size * options.accumulation,
+        rows=max(options.batch_size * options.accumulation, WATCHED_AT_ONCE),
         trust_remote_code=base.trust_remote_code,
         device="cpu",
     )
