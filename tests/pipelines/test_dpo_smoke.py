@@ -119,7 +119,10 @@ def test_every_command_that_uses_policies_knows_it(
         (("trace", answer["answer_id"]), read_manifest(root, "dpo_policy")["fingerprint"][:12]),
         (("compare", "latest~1", "latest"), "dpo: held-out reward"),
         (("vote", "dpo", "sft", "--to", str(page)), str(page)),
-        (("publish", "dpo", "--repo", "me/mine", "--dry-run"), "model.safetensors"),
+        (
+            ("publish", "dpo", "--repo", "me/mine", "--license", "other", "--dry-run"),
+            "model.safetensors",
+        ),
         (("serve", "dpo", "--print"), "dpo_policy"),
     ):
         done = kedro(project, *command, *params)
