@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from almost_kedro.evaluation.stages import DPO
-from almost_kedro.pipelines.evaluation.pages import leave_out
+from almost_kedro.pipelines.evaluation.pages import leave_out, warn_of_other_tests
 
 OTHERS = {
     "sft_policy_metrics": {"models": {"sft": {"fingerprint": "s"}}, "test": {"reward_model": "r"}},
@@ -43,3 +43,21 @@ def test_all_else_of_it_is_left_out_and_nothing_of_others(
 ) -> None:
     left = leave_out(find(tested, evaluated))
     assert left.keys() == {*OTHERS, "evaluation_metrics"}
+
+
+@pytest.mark.parametrize(
+    ("sft", "names"), [({"reward_model": "q"}, "rmsp_sft,dpo"), (None, "rmsp_sft,dpo")]
+)
+def test_tests_that_differ_are_named_with_what_makes_them_one(
+    sft: Any, names: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whichever is older: SFT may have been tested before reward models were trained anew."""
+    found = find(TESTED, DPO_MODELS)
+    found["rl_policy_metrics"] = None
+    warn_of_other_tests(found)
+    assert not caplog.records
+    found["sft_policy_metrics"] = {"models": {}, **({"test": sft} if sft else {})}
+    warn_of_other_tests(found)
+    [record] = caplog.records
+    assert f"`kedro run --pipelines {names}`" in record.getMessage()
+    assert "rewards of dpo on the test prompts" in record.getMessage()

@@ -70,7 +70,7 @@ def by_preference(reward_run: Run, sft_run: Run, tmp_path_factory: pytest.TempPa
         reward_model=reward_run.model,
         watch_rows=WATCH,
         epochs=3,
-        batch_size=8,  # all prompts of the watch at once, as `measure_length` asks them
+        batch_size=2,  # yet all prompts of the watch at once, as `measure_length` asks them
         learning_rate=3e-4,
         save_every=1,
         watch={"every": 1, "max_length_ratio": 1.5, "max_new_tokens": 40, "temperature": 1.0},

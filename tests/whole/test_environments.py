@@ -121,8 +121,16 @@ def test_rubrics_are_those_of_the_findings(env: str, project: Path) -> None:
 
 def test_the_study_is_the_default_but_for_its_size(project: Path) -> None:
     base, study = (load(project, env).config_loader["parameters"] for env in ("base", "study"))
-    same = ("response_generation", "comparisons", "prompt_splits", "self_play", "sft", "dpo")
-    assert {name: study[name] for name in same} == {name: base[name] for name in same}
+    own = {"prompt_generation", "reward_model_seeds", "rl", "evaluation", "data_root"}
+    for name in base.keys() - own:
+        assert study[name] == base[name], name
+    for name, fields in (("rl", {"steps", "learning_rate", "save_every", "watch"}),):
+        assert {k: v for k, v in study[name].items() if k not in fields} == {
+            k: v for k, v in base[name].items() if k not in fields
+        }
+    for name in ("prompt_generation", "evaluation"):
+        changed = {k for k in study[name] if study[name][k] != base[name].get(k)}
+        assert changed <= {"n_prompts", "round_size", "question_limit"}
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)

@@ -211,7 +211,8 @@ def describe_preferences(name: str, report: PreferenceReport) -> str:
 def conclude(found: Documents) -> list[str]:
     """Say in three lines whether the run shows what it is made for; `found` is by dataset name.
 
-    "Not shown" is said wherever an interval does not leave out that there is no gain.
+    "Not shown" is said wherever an interval does not leave out that there is no gain, and of a
+    reward model that did not pass the gate.
     """
     report, gain = found["reward_model_metrics"], found["self_play_metrics"]["gain"]
     learned = helps = "there is nothing to test it on"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from almost_kedro.contract import Sampling
+from almost_kedro.contract import LETTERS, Sampling
 from almost_kedro.evaluation.judge import (
     build_judge_prompt,
     list_cases,
@@ -137,7 +137,7 @@ def judge_by_letters(
     if n_cut := cost["rows_cut"]:
         logger.warning(
             "judge %s: %d of %d of its questions were too long and lost their beginning",
-            *(name, n_cut, len(requests)),
+            *(name, n_cut // len(LETTERS), len(requests) // len(LETTERS)),
         )
     logprobs = {id_: each["logprob"] for id_, each in found.items()}
     asked = "by its chat template" if judge.template else "in plain text"

@@ -216,6 +216,8 @@ def describe_test(judges: tuple[Scorer, Scorer], options: Options) -> PolicyTest
         reward_model=reward_model,
         held_out_reward_model=held_out,
         options=options.policy_test.model_dump(mode="json"),
+        rules=options.rules,
+        seed=options.seed,
     )
 
 

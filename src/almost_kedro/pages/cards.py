@@ -100,7 +100,7 @@ def write_model_card(run: RunRecord, metrics: Documents) -> str:
         judge=show_judge(metrics["evaluation_metrics"]["questions"]),
         self_play=metrics["self_play_metrics"],
         training=metrics["rl_policy_training_metrics"],
-        apart=[stage for stage in APART if stage.metrics in metrics],
+        apart=[s for s in APART if s.name in metrics["evaluation_metrics"]["models"]],
         plain=options.get("dialogue") != "chat_template",
         endings=list_endings(metrics),
         stop=[Markup(json.dumps(each)) for each in STOPS]  # noqa: S704 - our own constants

@@ -266,7 +266,7 @@ class PolicyComparison(TypedDict):
 
 
 class PolicyTest(TypedDict):
-    """What rewards depend on beside the answering model: only those of one test may be compared.
+    """How answers were sampled and scored: only rewards of one test may be compared.
 
     The reward models are fingerprints, `options` those of `policy_test`.
     """
@@ -274,6 +274,8 @@ class PolicyTest(TypedDict):
     reward_model: str
     held_out_reward_model: str
     options: dict[str, Any]
+    rules: str
+    seed: int
 
 
 class PolicyMetrics(PolicyComparison, Gated):

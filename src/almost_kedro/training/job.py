@@ -25,7 +25,8 @@ from almost_kedro.options.training import (
 # kept models are then trained again.
 # 2: the first step's learning rate is above 0; the weights that bfloat16 computed with are saved;
 # padding of its own; rollouts are without dropout, and cut like the reward model's answers.
-TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 2, "sft": 2, "rl": 2, "dpo": 1})
+# rl 3, dpo 2: the watch's answers are drawn side by side.
+TRAINING_VERSIONS: Mapping[str, int] = MappingProxyType({"reward": 2, "sft": 2, "rl": 3, "dpo": 2})
 # Raised by hand when sharded training alone leads to other weights, whatever the program is.
 # 2: log-probabilities and rewards are not rounded to bfloat16.
 SHARDED_VERSION = 2

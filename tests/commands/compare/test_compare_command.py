@@ -20,6 +20,7 @@ from almost_kedro.models.checkpoints import Checkpoint
 from almost_kedro.processes.tracking import Tracker
 
 OLD, NEW = "2026-03-01T10.00.00.000Z", "2026-03-02T10.00.00.000Z"
+NEWEST = "2026-03-03T10.00.00.000Z"
 HOSTILE = "<script>alert(1)</script>[red]\x1b[31m\u202e../../x' onload='x"
 SHOWN = r"<script>alert(1)</script>[red]\x1b[31m\u202e../../x' onload='x"
 N = 20
@@ -366,17 +367,36 @@ def test_reward_models_that_reward_together_are_not_the_first_of_them(
     other = Checkpoint(project, {**manifest, "fingerprint": "c" * 64})
     both = Checkpoint(project, {**first, "scales": [[0.0, 1.0], [0.0, 1.0]]}, (other,))
     answers = make_answers("sft", 0.0)
-    for session, model, penalty in (
-        (OLD, Checkpoint(project, first), 0.5),
-        (NEW, both, 0.5),
-        ("2026-03-03T10.00.00.000Z", both, 2.0),
+    for session, model, n, penalty in (
+        (OLD, Checkpoint(project, first), 1, 0.5),
+        (NEW, both, 2, 0.5),
+        (NEWEST, both, 2, 2.0),
     ):
-        options = {"seed": 0, "reward_model": {"ensemble_penalty": penalty}}
+        options = {"seed": 0, "reward_model": {"ensemble": n, "ensemble_penalty": penalty}}
         store.add_run(session, {"reward_model": model, "sft_answers": answers}, options)
-    for names in (("latest~2", "latest~1"), ("latest~1", "latest")):
+    for names, same in ((("latest~2", "latest~1"), "differ"), (("latest~1", "latest"), "same")):
         store.compare(*names)
         out = capsys.readouterr().out
         assert find_line(out, "sft: reward")[3:] == ["-", "measured differently"]
-        assert find_line(out, "reward_model  ")[-1] == "differ"
+        assert find_line(out, "reward_model  ")[-1] == same
     store.compare("latest", "latest")
+    assert find_line(capsys.readouterr().out, "sft: reward")[-1] == "same on every item"
+
+
+def test_a_policys_rewards_are_of_the_reward_models_that_it_was_tested_with(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of the run may be newer than its test of a policy."""
+    bootstrap_project(project)
+    store = Store(project, tmp_path / "data")
+    model = Checkpoint(project, {"files": {}, "parents": {}, "fingerprint": "b" * 64})
+    for session, tested in ((OLD, "a" * 64), (NEW, "b" * 64), (NEWEST, None)):
+        data: dict[str, Any] = {"reward_model": model, "sft_answers": make_answers("sft", 0.0)}
+        if tested:
+            data["sft_policy_metrics"] = {"test": {"reward_model": tested}}
+        store.add_run(session, data, {"seed": 0})
+    store.compare("latest~2", "latest~1")
+    assert find_line(capsys.readouterr().out, "sft: reward")[3:] == ["-", "measured differently"]
+    # A test of before it was written down was with the run's own.
+    store.compare("latest~1", "latest")
     assert find_line(capsys.readouterr().out, "sft: reward")[-1] == "same on every item"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from almost_kedro.commands.compare.differences import Measure, Score, compare_measures
+from almost_kedro.commands.compare.wording import is_equal, write_verdict
 
 
 def measure(values: Sequence[float], first: int = 0, **others: object) -> Measure:
@@ -62,7 +63,11 @@ def test_two_votes_on_a_question_are_no_evidence_apart(n_questions: int, shown: 
         return Measure(n_won / 45, scores=scores)
 
     outcome = compare_measures(vote(0), vote(n_questions), 0)
-    assert (outcome.n_common, outcome.n_differing) == (90, n_questions)
+    assert (outcome.n_common, outcome.n_differing, outcome.n_groups) == (
+        90,
+        2 * n_questions,
+        n_questions,
+    )
     assert outcome.low is not None
     assert outcome.low > 0
     assert outcome.shown is shown
@@ -124,3 +129,14 @@ def test_a_figure_without_rows_is_not_tested() -> None:
     assert (outcome.value, outcome.why, outcome.shown) == (0.5, "intervals only", False)
     assert compare_measures(Measure(3), Measure(5), 0).value == 2
     assert compare_measures(Measure("passed"), Measure("not passed"), 0).value is None
+
+
+def test_votes_that_change_places_differ_though_their_questions_do_not() -> None:
+    def vote(first: float) -> Measure:
+        scores = [Score(f"q{i // 2}/{i % 2}", f"q{i // 2}", abs(first - i % 2)) for i in range(40)]
+        return Measure(0.5, scores=scores)
+
+    outcome = compare_measures(vote(0.0), vote(1.0), 0)
+    assert (outcome.n_differing, outcome.n_groups, outcome.shown) == (40, 0, False)
+    assert not is_equal(outcome)
+    assert write_verdict(outcome) == "not shown (only 0 differ)"

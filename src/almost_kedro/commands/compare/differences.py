@@ -67,7 +67,8 @@ class Outcome:
         low: Where its 95 % interval begins; None without a test.
         high: Where it ends.
         n_common: Items that both runs measured.
-        n_differing: Their groups with another total, if the test is paired.
+        n_differing: Those of them with other scores, if the test is paired.
+        n_groups: Groups of which the total differs, if the test is paired.
         why: Why there is no test.
     """
 
@@ -77,6 +78,7 @@ class Outcome:
     high: float | None = None
     n_common: int = 0
     n_differing: int = 0
+    n_groups: int = 0
     why: str = ""
 
     @property
@@ -84,7 +86,7 @@ class Outcome:
         """True if the interval leaves 0 out; in a paired test, enough groups must differ, too."""
         if self.low is None or self.high is None:
             return False
-        enough = self.test == "unpaired" or self.n_differing >= MIN_DIFFERING
+        enough = self.test == "unpaired" or self.n_groups >= MIN_DIFFERING
         return enough and not self.low <= 0 <= self.high
 
 
@@ -112,9 +114,9 @@ def _test(first: Measure, second: Measure, seed: int) -> Outcome:
     if many and _count_groups(scores_a) >= MIN_GROUPS:
         new, old = ([score.value for score in scores] for scores in (scores_b, scores_a))
         found = bootstrap_difference(new, old, [score.group for score in scores_a], seed)
-        return Outcome(
-            "paired", found.value, found.low, found.high, n, _count_differing(scores_a, scores_b)
-        )
+        n_differing = sum(one != two for one, two in zip(new, old, strict=True))
+        n_groups = _count_differing(scores_a, scores_b)
+        return Outcome("paired", found.value, found.low, found.high, n, n_differing, n_groups)
     if not many and not first.sampled:
         return Outcome("none", n_common=n, why="on other items")
     if min(_count_groups(a), _count_groups(b)) >= MIN_GROUPS:

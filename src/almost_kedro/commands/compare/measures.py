@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
@@ -54,18 +53,26 @@ Measures = dict[Figure, Measure]
 def collect_measures(side: RunData) -> Measures:
     """Return all figures of a run, those of what it didn't make or load left out."""
     seed = read_seed(side)
-    fingerprints = {name: side.load_fingerprint(name) for name in READERS}
+    scales = {name: read_scale(side, name) for name in READERS}
     return dict(
         [
             *describe_data(side.load_document),
             *measure_readers(side, seed),
-            *describe_self_play(side.load_document("self_play_metrics"), fingerprints),
-            *measure_policies(side, fingerprints, seed),
+            *describe_self_play(side.load_document("self_play_metrics"), scales),
+            *measure_policies(side, scales, seed),
             *measure_benchmarks(side, seed),
             *measure_preferences(side, seed),
             *measure_wins(side, seed),
         ]
     )
+
+
+def read_scale(side: RunData, name: str) -> str | None:
+    """Return what decides a reward model's rewards: its weights, and what dissent costs."""
+    fingerprint, options = side.load_fingerprint(name), side.run.options
+    if fingerprint is None or options.get("reward_model.ensemble", "1") == "1":
+        return fingerprint
+    return f"{fingerprint} {options.get('reward_model.ensemble_penalty')}"
 
 
 def read_seed(side: RunData) -> int:
@@ -127,12 +134,14 @@ def list_other_accuracies(load: Any) -> Iterator[tuple[str, Estimate]]:
     for name, estimate in load("mismatched_pairs_metrics").get("accuracy", {}).items():
         reader = next(each for each, reward in READERS.items() if reward == name)
         yield f"{write_name(reader)}, mismatched pairs", estimate
-    for number, estimate in enumerate(load("reward_model_ensemble_metrics").get("members", [])):
-        yield f"member {number} alone", estimate
+    ensemble = load("reward_model_ensemble_metrics")
+    for number, estimate in enumerate(ensemble.get("members", [])):
+        name = ensemble["contrasts"][number] if "contrasts" in ensemble else f"{number}"
+        yield f"member {name} alone", estimate
 
 
 def describe_self_play(
-    report: Document, fingerprints: Mapping[str, str | None]
+    report: Document, scales: Mapping[str, str | None]
 ) -> Iterator[tuple[Figure, Measure]]:
     """Return what choosing among candidates gained, in rewards of the run's own reward models."""
     gain = report.get("gain")
@@ -144,32 +153,36 @@ def describe_self_play(
     ):
         figure = Figure("Self-play", f"best of {gain['n']}: gain in {write_name(name)}", "number")
         bounds = gain[f"{short}_low"], gain[f"{short}_high"]
-        yield figure, Measure(gain[name], *bounds, scale=fingerprints[reader])
+        yield figure, Measure(gain[name], *bounds, scale=scales[reader])
 
 
 def measure_policies(
-    side: RunData, fingerprints: Mapping[str, str | None], seed: int
+    side: RunData, scales: Mapping[str, str | None], seed: int
 ) -> Iterator[tuple[Figure, Measure]]:
-    """Return what the policies answered on the test prompts: rewards, lengths, repetition."""
-    tables = [side.load_rows(stage.answers) for stage in TRAINED]
-    kinds: tuple[tuple[str, Unit, str | None, Callable[[Mapping[str, Any]], float]], ...] = (
-        (
-            "held-out reward",
-            "number",
-            fingerprints["held_out_reward_model"],
-            itemgetter("held_out_reward"),
-        ),
-        ("reward", "number", fingerprints["reward_model"], itemgetter("reward")),
+    """Return what the policies answered on the test prompts: rewards, lengths, repetition.
+
+    Each stage's test says which reward models scored its answers; `scales` are those of a test that
+    doesn't. Stages share policies; the first one's answers count.
+    """
+    kinds: tuple[tuple[str, Unit, str, Callable[[Mapping[str, Any]], float]], ...] = (
+        ("held-out reward", "number", "held_out_reward_model", itemgetter("held_out_reward")),
+        ("reward", "number", "reward_model", itemgetter("reward")),
         ("length", "characters", "", lambda row: len(row["text"])),
         ("words that repeat", "share", "", lambda row: measure_repetition(row["text"])),
     )
-    for title, unit, scale, measure in kinds:
-        by_policy: dict[str, list[Score]] = {}
-        for policy, scores in itertools.chain(*(score_answers(t, measure).items() for t in tables)):
-            by_policy.setdefault(policy, scores)  # tables share policies
-        for policy, scores in by_policy.items():
-            figure = Figure("Policies, test prompts", f"{policy}: {title}", unit)
-            yield from _estimate(figure, scores, seed, scale)
+    tables = [
+        (side.load_rows(stage.answers), side.load_document(stage.metrics).get("test", {}))
+        for stage in TRAINED
+    ]
+    for title, unit, reader, measure in kinds:
+        done: set[str] = set()
+        for rows, test in tables:
+            scale = test.get(reader, scales[reader]) if reader else ""
+            for policy, scores in score_answers(rows, measure).items():
+                if policy not in done:
+                    figure = Figure("Policies, test prompts", f"{policy}: {title}", unit)
+                    yield from _estimate(figure, scores, seed, scale)
+                    done.add(policy)
 
 
 def measure_benchmarks(side: RunData, seed: int) -> Iterator[tuple[Figure, Measure]]:

@@ -79,18 +79,12 @@ class RunData:
             return []
 
     def load_fingerprint(self, name: str) -> str | None:
-        """Return the fingerprint of a trained model; None if the run has no such model.
-
-        Of reward models that reward together, it is of all that decides their rewards.
-        """
+        """Return the fingerprint of a trained model, with its members; None if the run has none."""
         checkpoint = self._load(name)
         if checkpoint is None:
             return None
         own, *others = (each.manifest["fingerprint"] for each in (checkpoint, *checkpoint.members))
-        if not others:
-            return str(own)
-        penalty = self.run.options.get("reward_model.ensemble_penalty")
-        return digest(own, others, checkpoint.manifest["scales"], penalty)
+        return digest(own, others, checkpoint.manifest["scales"]) if others else str(own)
 
     def find_file(self, name: str) -> Path | None:
         """Return the file of a dataset; None if the run has none or it is gone."""

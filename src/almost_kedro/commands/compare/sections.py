@@ -147,7 +147,7 @@ def write_figures(report: Report) -> Section:
         )
     notes = [
         "With 95 % intervals, by bootstrap. A difference is shown where its interval leaves 0 out; "
-        f"of pairs, {MIN_DIFFERING} or more must differ.",
+        f"where it is paired, {MIN_DIFFERING} or more questions or prompts must differ.",
         "An interval knows the items, not the training: another seed moves figures, too.",
         *single,
     ]

@@ -70,8 +70,8 @@ def write_verdict(outcome: Outcome) -> str:
         return f"shown: {'higher' if outcome.value > 0 else 'lower'} ({outcome.test})"
     if is_equal(outcome):
         return "same on every item"
-    few = outcome.test == "paired" and outcome.n_differing < MIN_DIFFERING
-    return f"not shown ({f'only {outcome.n_differing} differ' if few else outcome.test})"
+    few = outcome.test == "paired" and outcome.n_groups < MIN_DIFFERING
+    return f"not shown ({f'only {outcome.n_groups} differ' if few else outcome.test})"
 
 
 def is_equal(outcome: Outcome) -> bool:

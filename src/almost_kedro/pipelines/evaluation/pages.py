@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from almost_kedro.evaluation.stages import APART, SFT, TRAINED
+from almost_kedro.evaluation.stages import APART, SFT, TRAINED, Stage
 from almost_kedro.pages.cards import write_dataset_card, write_model_card
 from almost_kedro.pages.report import Findings, make_report
 from almost_kedro.pages.report.charts import CHARTS
@@ -70,6 +70,7 @@ ON_CARDS = (
 
 def write_report(run_record: RunRecord, **found: Any) -> str:
     """Write the report; `found` has all datasets of `REPORTED` by name."""
+    warn_of_other_tests(found)
     found = leave_out(found)
     return make_report(
         Findings(
@@ -101,7 +102,7 @@ def write_cards(
 
 
 def leave_out(found: Documents) -> dict[str, Any]:
-    """Leave out all of each stage of `APART` that does not fit what the chain's stages show.
+    """Leave out what each stage of `APART` has of its own, where it does not fit the chain's.
 
     It was not evaluated, or trained anew since, or its answers were not tested as SFT's were.
     """
@@ -110,14 +111,29 @@ def leave_out(found: Documents) -> dict[str, Any]:
     for stage in APART:
         own = found[stage.metrics] or {}
         model = own.get("models", {}).get(stage.name)
-        if model is None or model != evaluated.get(stage.name):
+        if model is None or model != evaluated.get(stage.name) or tested_otherwise(stage, found):
             gone |= set(stage.reported)
-        elif own.get("test") != found[SFT.metrics].get("test"):
-            gone |= set(stage.reported)
+    return {name: data for name, data in found.items() if name not in gone}
+
+
+def tested_otherwise(stage: Stage, found: Documents) -> bool:
+    """Tell whether a stage's answers were sampled or scored in another way than SFT's."""
+    own, first = found[stage.metrics], found[SFT.metrics]
+    return bool(own) and own.get("test") != first.get("test")
+
+
+def warn_of_other_tests(found: Documents) -> None:
+    """Log which stages' rewards can't be compared with SFT's, and what to run.
+
+    Whichever of the two was tested first is the one to test anew.
+    """
+    for stage in TRAINED:
+        if tested_otherwise(stage, found):
+            names = ",".join(dict.fromkeys((SFT.pipeline, stage.pipeline)))
             logger.warning(
-                "policy %s is left out of the report: its answers to the test prompts were sampled "
-                "or scored in another way than %s's; %s",
-                *(stage.name, SFT.name, stage.how_to_train),
+                "the rewards of %s on the test prompts are not compared with those of %s: they "
+                "were tested in different ways; run `kedro run --pipelines %s`, which trains "
+                "nothing that is there",
+                *(stage.name, SFT.name, names),
                 extra=PLAIN,
             )
-    return {name: data for name, data in found.items() if name not in gone}
