@@ -23,7 +23,7 @@ from almost_kedro.errors import UserError
 from almost_kedro.pages.datatables import load_datatables, wrap_module
 from almost_kedro.pages.explorer import count_pairs, render_explorer
 from almost_kedro.pages.explorer_rows import LONGEST, merge_ledgers
-from almost_kedro.pipelines.evaluation.explorer import write_explorer
+from almost_kedro.pipelines.evaluation.explorer import LEDGERS, write_explorer
 
 HOSTILE = "</script><script>alert(1)</script><!--\x1b[31m\u202e[red]"
 
@@ -153,11 +153,9 @@ def test_the_node_reads_the_seed_file() -> None:
         ASSISTANTS,
         RESPONSES,
         COMPARISONS,
-        LEDGER,
-        LATER_LEDGER,
-        [],
         SCORES,
         VERDICTS,
+        **dict(zip(LEDGERS, (LEDGER, LATER_LEDGER, []), strict=True)),
     )
     document = read_document(page)
     assert document["prompts"][0][1] == "Why is the sky blue?"

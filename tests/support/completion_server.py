@@ -161,8 +161,10 @@ class Handler(BaseHTTPRequestHandler):
                 line = json.dumps([body["prompt"], body["seed"], content["choices"][0]["text"]])
                 with self.server.lock, self.server.log.open("a") as log:
                     log.write(line + "\n")
+            # Counted before: who has all answers may look at once.
+            with self.server.lock:
+                self.server.answered += not fault
             self.reply(200, content, cut=5 if fault == "half" else 0)
-            self.server.answered += not fault
 
 
 if __name__ == "__main__":

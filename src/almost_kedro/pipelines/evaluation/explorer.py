@@ -9,6 +9,9 @@ from almost_kedro.rows.feedback import Assistant, Comparison, LedgerRow, Prompt,
 from almost_kedro.rows.preferences import PreferenceVerdict
 from almost_kedro.rows.training import PromptSplit, ScoredComparison
 
+# Of what drops pairs, in the order of the steps.
+LEDGERS = ("ledger_comparisons", "ledger_post_validation", "ledger_reward_pairs")
+
 
 def write_explorer(
     seed_prompts: str,
@@ -17,13 +20,11 @@ def write_explorer(
     assistants: list[Assistant],
     responses: list[Response],
     comparisons: list[Comparison],
-    ledger_comparisons: list[LedgerRow],
-    ledger_post_validation: list[LedgerRow],
-    ledger_reward_pairs: list[LedgerRow],
     held_out_scores: list[ScoredComparison],
     preference_verdicts: list[PreferenceVerdict],
+    **ledgers: list[LedgerRow],
 ) -> str:
-    """Return the page of all pairs, kept and dropped, with their ancestry.
+    """Return the page of all pairs, kept and dropped, with their ancestry; `ledgers` has `LEDGERS`.
 
     Raises UserError if the rows are of versions that don't go together.
     """
@@ -34,7 +35,7 @@ def write_explorer(
         assistants,
         responses,
         comparisons,
-        [ledger_comparisons, ledger_post_validation, ledger_reward_pairs],
+        [ledgers[name] for name in LEDGERS],
         held_out_scores,
         preference_verdicts,
     )

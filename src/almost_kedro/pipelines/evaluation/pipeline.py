@@ -50,7 +50,7 @@ def create_pipeline() -> Pipeline:
             make_node(
                 report.report_evaluation, ["evaluation_metrics", "evaluation_plot"], report.ANSWERED
             ),
-            make_node(explorer.write_explorer, "explorer"),
+            make_node(explorer.write_explorer, "explorer", explorer.LEDGERS),
             make_node(pages.write_report, "report", pages.REPORTED),
             make_node(pages.write_cards, ["dataset_card", "model_card"], pages.ON_CARDS),
         ]
