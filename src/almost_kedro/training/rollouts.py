@@ -209,8 +209,11 @@ class RolloutMixin(AnswerMixin, ReferenceInBlocks):
 
 
 def has_engine(model: nn.Module) -> bool:
-    """Tell whether the embedded engine writes a policy's answers."""
-    return "generate" in vars(find_network(model))
+    """Tell whether the embedded engine writes a policy's answers.
+
+    A sharded model has a `generate` of its own, too, which transformers' trainer registers.
+    """
+    return not is_sharded(model) and "generate" in vars(find_network(model))
 
 
 def use_engine(model: nn.Module, job: TrainingJob, end_ids: Collection[int]) -> None:
