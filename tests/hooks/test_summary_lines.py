@@ -214,3 +214,12 @@ def test_a_reward_model_that_did_not_pass_the_gate_shows_nothing() -> None:
     above = {"difference": 0.1, "low": -0.14, "high": 0.34, "low_one_sided": -0.1}
     report = make_reward_report(above_best_floor=above)
     assert ": not shown, right in" in conclude(make_metrics(reward_model_metrics=report))[1]
+
+
+def test_an_interval_of_a_few_prompts_shows_nothing() -> None:
+    found = make_metrics()
+    found["self_play_metrics"]["gain"]["n_groups"] = 4
+    found["sft_policy_metrics"]["differences"]["sft-vs-base"]["n"] = 4
+    _, _, helps, better = conclude(found)
+    assert ": not shown, best of 4" in helps
+    assert ": not shown of sft against base" in better

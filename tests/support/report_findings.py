@@ -121,7 +121,13 @@ def make_metrics(**changes: Any) -> dict[str, Any]:
     worker = {"requests_generated": 6, "requests_from_cache": 4, "tokens_generated": 50}
     worker |= {"seconds": 2.0, "peak_memory_mb": 300.0}
     training = {"tokens": 900, "load_seconds": 1.0, "train_seconds": 9.0, "peak_memory_mb": 5000.0}
-    gain = {"n": 4, "held_out_reward": 0.5, "held_out_low": 0.4, "held_out_high": 0.6}
+    gain = {
+        "n": 4,
+        "n_groups": 30,
+        "held_out_reward": 0.5,
+        "held_out_low": 0.4,
+        "held_out_high": 0.6,
+    }
     return {
         "prompts_metrics": {"n_prompts": 90, "worker": worker},
         "comparisons_metrics": {

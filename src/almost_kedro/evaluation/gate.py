@@ -12,6 +12,11 @@ from almost_kedro.rows.metrics import Gated, GateResult, RewardModelMetrics
 MIN_PROMPTS = 5
 
 
+def shows_gain(low: float, n_prompts: int) -> bool:
+    """Tell whether a gain is shown, whose interval begins at `low`: of few prompts, none is."""
+    return low > 0 and n_prompts >= MIN_PROMPTS
+
+
 def check_gate(
     report: RewardModelMetrics, padding_difference: float, options: GateOptions
 ) -> GateResult:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS
+from almost_kedro.evaluation.gate import shows_gain
 from almost_kedro.evaluation.model_report import (
     list_results,
     read_flips,
@@ -211,8 +212,8 @@ def describe_preferences(name: str, report: PreferenceReport) -> str:
 def conclude(found: Documents) -> list[str]:
     """Say in three lines whether the run shows what it is made for; `found` is by dataset name.
 
-    "Not shown" is said wherever an interval does not leave out that there is no gain, and of a
-    reward model that did not pass the gate.
+    "Not shown" is said wherever an interval does not leave out that there is no gain, where there
+    are too few prompts for one, and of a reward model that did not pass the gate.
     """
     report, gain = found["reward_model_metrics"], found["self_play_metrics"]["gain"]
     learned = helps = "there is nothing to test it on"
@@ -226,14 +227,15 @@ def conclude(found: Documents) -> list[str]:
     if gain:
         values = (gain[f"held_out_{key}"] for key in ("reward", "low", "high"))
         best = f"best of {gain['n']} {show_difference(*values)} in held-out reward"
-        helps = f"{_mark(gain['held_out_low'] > 0)}, {best}"
+        helps = f"{_mark(shows_gain(gain['held_out_low'], gain['n_groups']))}, {best}"
     better = []
     for stage in STAGES:
         difference = found[stage.metrics]["differences"][f"{stage.name}-vs-{stage.base}"]
         reward = difference["held_out_reward"]
         values = (reward[key] for key in ("value", "low", "high"))
         pair = f"{stage.name} against {stage.base}"
-        better.append(f"{_mark(reward['low'] > 0)} of {pair}, {show_difference(*values)}")
+        mark = _mark(shows_gain(reward["low"], difference["n"]))
+        better.append(f"{mark} of {pair}, {show_difference(*values)}")
     return [
         "what this shows, each step on prompts that were held out from all before:",
         f"  the reward model learned more than what reads nothing: {learned}",

@@ -17,7 +17,13 @@ from almost_kedro.pages.report.weak_link import count_needed, find_weakest_link
 
 NO_BETTER = {"difference": 0.0, "low": -0.1, "high": 0.1, "low_one_sided": -0.08}
 CHANCE = {"difference": 0.1, "low": -0.14, "high": 0.34, "low_one_sided": -0.1}
-NO_GAIN_IN_SELF_PLAY = {"n": 4, "held_out_reward": 0.1, "held_out_low": -0.1, "held_out_high": 0.3}
+NO_GAIN_IN_SELF_PLAY = {
+    "n": 4,
+    "n_groups": 30,
+    "held_out_reward": 0.1,
+    "held_out_low": -0.1,
+    "held_out_high": 0.3,
+}
 
 
 def lose(difference: str, **rewards: Any) -> dict[str, Any]:
@@ -154,3 +160,12 @@ def test_a_benchmark_that_tells_nothing_shows_no_gain() -> None:
     for name in ("hhh", "hhh_likelihood", "hhh_per_token", "mc1"):
         evaluation[name]["models"] = {key: {"accuracy": EVEN} for key in ("base", "sft", "rl")}
     assert find(evaluation_metrics=evaluation)[0] == "the way from rewards to benchmarks"
+
+
+def test_an_interval_of_a_few_prompts_shows_no_gain() -> None:
+    """The bootstrap of one prompt is a point."""
+    gain = {"n": 4, "n_groups": 4, "held_out_reward": 0.5, "held_out_low": 0.5}
+    assert find(self_play_metrics={"gain": {**gain, "held_out_high": 0.5}})[0] == "self-play"
+    few = make_policies("sft-vs-base")
+    few["differences"]["sft-vs-base"]["n"] = 4
+    assert find(sft_policy_metrics=few)[0] == "supervised fine-tuning"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS, SETS
-from almost_kedro.evaluation.gate import MIN_PROMPTS
+from almost_kedro.evaluation.gate import MIN_PROMPTS, shows_gain
 from almost_kedro.evaluation.model_report import MOSTLY, find_silence, read_flips
 from almost_kedro.evaluation.repetition import show_repetition
 from almost_kedro.evaluation.stages import BASE, STAGES, Stage
@@ -106,7 +106,7 @@ def count_needed(report: RewardModelMetrics) -> int:
 
 def _check_self_play(self_play: SelfPlayMetrics) -> Link | None:
     gain = self_play["gain"]
-    if gain and gain["held_out_low"] > 0:
+    if gain and shows_gain(gain["held_out_low"], gain["n_groups"]):
         return None
     if not gain:
         why = "No question has two usable answers to choose from."
@@ -130,7 +130,7 @@ def _check_stage(stage: Stage, metrics: Documents) -> Link | None:
     against = policies["differences"][pair]
     held_out = show_difference(against["held_out_reward"])
     step = stage.remedy
-    if against["held_out_reward"]["low"] > 0:
+    if shows_gain(against["held_out_reward"]["low"], against["n"]):
         return None
     if stage.watched and (training := metrics[stage.training])["stopped"]:
         return Link(
