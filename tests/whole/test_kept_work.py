@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from families import make_judge, save
+from node_jobs import VERSIONS
 
 from almost_kedro.contract import Likelihood, tell_version
 from almost_kedro.errors import UserError
@@ -136,8 +137,7 @@ def test_options_at_their_defaults_change_no_identity(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As of `3636a5f`, the commit before checkpoints had chat templates, under its versions."""
-    then = {"reward": 2, "sft": 2, "rl": 2, "dpo": 1}
-    monkeypatch.setattr("almost_kedro.training.job.TRAINING_VERSIONS", then)
+    monkeypatch.setattr("almost_kedro.training.job.TRAINING_VERSIONS", VERSIONS)
     before = json.loads((FIXTURE.parent / "identities_3636a5f.json").read_text())
     files = {str(file.parent.relative_to(root)): file for file in root.glob("*/*/*/job.json")}
     assert {name: identify(file.read_text(), root) for name, file in files.items()} == before

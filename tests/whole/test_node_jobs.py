@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from node_jobs import NODES, list_jobs, read_parameters
+from node_jobs import NODES, VERSIONS, list_jobs, read_parameters
 
 DATA = Path(__file__).parents[1] / "data"
 # The commit before checkpoints had chat templates, and the one with which DPO came.
@@ -15,9 +15,8 @@ COMMITS = ("3636a5f", "edbf540")
 
 @pytest.fixture(autouse=True)
 def versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of these commits: what raises one is no option (see `test_kept_work.TAKEN`)."""
-    then = {"reward": 2, "sft": 2, "rl": 2, "dpo": 1}
-    monkeypatch.setattr("almost_kedro.training.job.TRAINING_VERSIONS", then)
+    """Those of these commits (see `test_kept_work.TAKEN`)."""
+    monkeypatch.setattr("almost_kedro.training.job.TRAINING_VERSIONS", VERSIONS)
 
 
 def read_kept(commit: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from almost_kedro.costs.actual import list_costs
-from almost_kedro.evaluation.stages import APART, BASE, BEST_OF_N, SFT, TRAINED
+from almost_kedro.evaluation.stages import APART, BASE, BEST_OF_N, SFT, TRAINED, Stage
 from almost_kedro.evaluation.statistics import bootstrap_difference
 from almost_kedro.feedback.repetition import measure_repetition
 from almost_kedro.rows.metrics import Documents, PairedDifference
@@ -50,8 +50,7 @@ def compare_ways(metrics: Documents, answers: Sequence[PolicyAnswer], seed: int)
     tested = [metrics[stage.metrics] for stage in APART if stage.metrics in metrics]
     if not tested:
         return []
-    test = metrics[SFT.metrics].get("test")
-    fit = [each for each in TRAINED if metrics.get(each.metrics, {}).get("test") == test]
+    fit = [stage for stage in TRAINED if not tested_otherwise(stage, metrics)]
     needs = {BEST_OF_N: SFT.takes[:1], **{stage.name: stage.takes for stage in fit}}
     first: dict[str, dict[str, PolicyAnswer]] = {}
     for row in answers:
@@ -66,6 +65,12 @@ def compare_ways(metrics: Documents, answers: Sequence[PolicyAnswer], seed: int)
         for name in needs
         if name in first
     ]
+
+
+def tested_otherwise(stage: Stage, metrics: Documents) -> bool:
+    """Tell whether a stage's answers were sampled or scored in another way than SFT's."""
+    own, first = metrics.get(stage.metrics) or {}, metrics[SFT.metrics]
+    return bool(own) and own.get("test") != first.get("test")
 
 
 def _subtract(

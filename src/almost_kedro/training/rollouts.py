@@ -209,11 +209,8 @@ class RolloutMixin(AnswerMixin, ReferenceInBlocks):
 
 
 def has_engine(model: nn.Module) -> bool:
-    """Tell whether the embedded engine writes a policy's answers.
-
-    A sharded model has a `generate` of its own, too, which transformers' trainer registers.
-    """
-    return not is_sharded(model) and "generate" in vars(find_network(model))
+    """Tell whether the embedded engine writes a policy's answers (see `use_engine`)."""
+    return hasattr(find_network(model), "engine")
 
 
 def use_engine(model: nn.Module, job: TrainingJob, end_ids: Collection[int]) -> None:
@@ -258,4 +255,5 @@ def use_engine(model: nn.Module, job: TrainingJob, end_ids: Collection[int]) -> 
         )
         return torch.cat([input_ids, padded], dim=1)
 
-    find_network(model).generate = generate
+    network = find_network(model)
+    network.generate, network.engine = generate, engine

@@ -131,9 +131,10 @@ def measure_readers(side: RunData, seed: int) -> Iterator[tuple[Figure, Measure]
 
 def list_other_accuracies(load: Any) -> Iterator[tuple[str, Estimate]]:
     """List what is measured of reward models by options only: members, and mismatched pairs."""
-    for name, estimate in load("mismatched_pairs_metrics").get("accuracy", {}).items():
-        reader = next(each for each, reward in READERS.items() if reward == name)
-        yield f"{write_name(reader)}, mismatched pairs", estimate
+    mismatched = load("mismatched_pairs_metrics").get("accuracy", {})
+    for name, reward in READERS.items():
+        if reward in mismatched:
+            yield f"{write_name(name)}, mismatched pairs", mismatched[reward]
     ensemble = load("reward_model_ensemble_metrics")
     for number, estimate in enumerate(ensemble.get("members", [])):
         name = ensemble["contrasts"][number] if "contrasts" in ensemble else f"{number}"

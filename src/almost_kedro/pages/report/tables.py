@@ -113,8 +113,10 @@ def tabulate_ways(ways: Sequence[Way]) -> Table:
             str(way.n),
             show_difference(way.held_out),
             show_points(way.repetition),
-            f"{'' if way.whole else 'at least '}{way.seconds:,.1f}",
-            f"{'' if way.whole else 'at least '}{show_count(way.tokens)}",
+            *(
+                cost if way.whole else f"at least {cost}"
+                for cost in (f"{way.seconds:,.1f}", show_count(way.tokens))
+            ),
             str(way.answers),
         )
         for way in ways

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from almost_kedro.evaluation.benchmark_records import BENCHMARKS
-from almost_kedro.evaluation.gate import MIN_PROMPTS
+from almost_kedro.evaluation.gate import shows_gain
 from almost_kedro.evaluation.model_report import (
     count_invalid_votes,
     find_silence,
@@ -73,7 +73,7 @@ def judge_reward_model(report: RewardModelMetrics, gate: GateResult) -> Line:
         f"The difference is {100 * above['difference']:+.1f} points; with 95 % confidence it is "
         f"above {low:+.1f}. The gate is {'passed' if gate['passed'] else 'not passed'}.",
     )
-    if report["n_prompts"] < MIN_PROMPTS or low <= 0:
+    if not shows_gain(low, report["n_prompts"]):
         answer = "Not shown: it may be no better than a judge that reads nothing."
         return Line(question, "open", answer, details)
     if not gate["passed"]:

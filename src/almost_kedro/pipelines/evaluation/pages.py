@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from almost_kedro.evaluation.stages import APART, SFT, TRAINED, Stage
+from almost_kedro.evaluation.stages import APART, SFT, TRAINED
+from almost_kedro.evaluation.ways import tested_otherwise
 from almost_kedro.pages.cards import write_dataset_card, write_model_card
 from almost_kedro.pages.report import Findings, make_report
 from almost_kedro.pages.report.charts import CHARTS
@@ -114,12 +115,6 @@ def leave_out(found: Documents) -> dict[str, Any]:
         if model is None or model != evaluated.get(stage.name) or tested_otherwise(stage, found):
             gone |= set(stage.reported)
     return {name: data for name, data in found.items() if name not in gone}
-
-
-def tested_otherwise(stage: Stage, found: Documents) -> bool:
-    """Tell whether a stage's answers were sampled or scored in another way than SFT's."""
-    own, first = found[stage.metrics], found[SFT.metrics]
-    return bool(own) and own.get("test") != first.get("test")
 
 
 def warn_of_other_tests(found: Documents) -> None:
